@@ -1,0 +1,63 @@
+//! Identities that Skep gives out: UUIDv7 (RFC 9562), so that they sort by the time they were made.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+macro_rules! identity {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// A new identity, later than every one that this process made before.
+            pub fn generate() -> Self {
+                Self(Uuid::now_v7())
+            }
+
+            /// The 16 bytes, in the order that sorts by time.
+            pub fn as_bytes(&self) -> &[u8; 16] {
+                self.0.as_bytes()
+            }
+
+            /// The identity with these 16 bytes.
+            pub fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(Uuid::from_bytes(bytes))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&self.0, f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = uuid::Error;
+            fn from_str(text: &str) -> Result<Self, uuid::Error> {
+                Uuid::parse_str(text).map(Self)
+            }
+        }
+    };
+}
+
+identity!(
+    /// The id of one invocation.
+    InvocationId
+);
+identity!(
+    /// The id of one instance.
+    InstanceId
+);
+
+impl InvocationId {
+    /// When the invocation was made, in milliseconds since the Unix epoch (the UUID's own time stamp).
+    pub fn unix_milliseconds(&self) -> u64 {
+        let bytes = self.as_bytes();
+        bytes[..6].iter().fold(0, |time, byte| (time << 8) | u64::from(*byte))
+    }
+}

@@ -1,0 +1,350 @@
+//! Labels: every key that Skep knows, and how a template's labels become [`Settings`].
+//!
+//! Nothing is silently defaulted: a key that Skep does not know, a value that can't be read, and two labels that
+//! contradict each other each give a reason, and a template with a reason is not run.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::name::{FunctionName, Namespace};
+use crate::route::Route;
+use crate::settings::{EngineChoice, Handler, PortChoice, Protocol, Ready, Recycle, SandboxChoice, Settings};
+use crate::template::Template;
+
+/// The label that makes a parked container a function.
+pub const FUNCTION: &str = "skep.function";
+/// The label that says which Skep manages it.
+pub const NAMESPACE: &str = "skep.namespace";
+/// On every container that Skep makes: which Skep made it.
+pub const OWNER: &str = "skep.owner";
+/// On an instance's container: the function.
+pub const INSTANCE_OF: &str = "skep.instance-of";
+/// On an instance's container: the instance's id.
+pub const INSTANCE: &str = "skep.instance";
+/// On an ordinary service that `skep deploy` started: its name. It may call functions.
+pub const SERVICE: &str = "skep.service";
+
+const PREFIX: &str = "skep.";
+
+/// The labels that say how a function runs; each becomes the field of [`Settings`] with its name.
+pub const SETTINGS: [&str; 21] = [
+    "skep.handler",
+    "skep.route",
+    "skep.strip",
+    "skep.port",
+    "skep.protocol",
+    "skep.ready",
+    "skep.recycle",
+    "skep.concurrency",
+    "skep.spares",
+    "skep.max",
+    "skep.queue",
+    "skep.async",
+    "skep.backlog",
+    "skep.idle",
+    "skep.timeout",
+    "skep.engine",
+    "skep.sandbox",
+    "skep.sandboxes",
+    "skep.slots",
+    "skep.disk",
+    "skep.spawn",
+];
+
+/// A template's name, namespace and settings.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Parsed {
+    pub(crate) name: FunctionName,
+    pub(crate) namespace: Namespace,
+    pub(crate) settings: Settings,
+}
+
+/// The labels that count: an image can't deploy itself or grant itself anything, so those labels with which it
+/// could are left out where the image carries the same key and value (DESIGN 3.1).
+pub fn effective(
+    labels: &BTreeMap<String, String>,
+    image: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    let from_image = |key: &str, value: &str| image.get(key).is_some_and(|own| own == value);
+    let granting = |key: &str| {
+        matches!(key, FUNCTION | NAMESPACE | "skep.route" | "skep.engine")
+            || key == "skep.spawn"
+            || key.starts_with("skep.spawn.")
+    };
+    labels
+        .iter()
+        .filter(|(key, value)| key.starts_with(PREFIX) && !(granting(key) && from_image(key, value)))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
+}
+
+/// What `skep.function` says on this template, where the deployer said it and Skep did not make the container.
+pub fn function_name(template: &Template) -> Option<String> {
+    let labels = effective(&template.labels, &template.image_labels);
+    if labels.contains_key(OWNER) { None } else { labels.get(FUNCTION).cloned() }
+}
+
+/// What `skep.namespace` says on this template; `default` where it says nothing.
+pub fn namespace(template: &Template) -> String {
+    let mut labels = effective(&template.labels, &template.image_labels);
+    labels.remove(NAMESPACE).unwrap_or_else(|| "default".to_owned())
+}
+
+/// Reads every label of a template; what is wrong is added to `reasons`.
+pub(crate) fn parse(template: &Template, reasons: &mut Vec<String>) -> Option<Parsed> {
+    let labels = effective(&template.labels, &template.image_labels);
+    let mut reader = Reader { labels: &labels, reasons };
+    reader.refuse_unknown();
+    let name = reader.name(FUNCTION);
+    let namespace = reader.value_or(NAMESPACE, Namespace::default(), |text| {
+        text.parse::<Namespace>().map_err(|error| error.to_string())
+    });
+    let settings = reader.settings(template, name.as_ref());
+    reader.refuse_contradictions(&settings);
+    Some(Parsed { name: name?, namespace, settings })
+}
+
+struct Reader<'a> {
+    labels: &'a BTreeMap<String, String>,
+    reasons: &'a mut Vec<String>,
+}
+
+impl Reader<'_> {
+    fn refuse_unknown(&mut self) {
+        for key in self.labels.keys() {
+            if key == "skep.spawn" || key.starts_with("skep.spawn.") {
+                self.reasons.push(format!("{key}: this Skep has no Docker socket for functions; remove the label"));
+            } else if !matches!(key.as_str(), FUNCTION | NAMESPACE | SERVICE) && !SETTINGS.contains(&key.as_str()) {
+                self.reasons.push(match nearest(key) {
+                    Some(known) => format!("{key}: no such label; did you mean {known}?"),
+                    None => format!("{key}: no such label"),
+                });
+            }
+        }
+    }
+
+    fn name(&mut self, key: &str) -> Option<FunctionName> {
+        let text = self.labels.get(key)?;
+        text.parse().map_err(|error| self.reasons.push(format!("{key}={text}: {error}"))).ok()
+    }
+
+    /// The label's value through `read`, or the default where there is none or it can't be read (with a reason).
+    fn value_or<T>(&mut self, key: &str, default: T, read: impl Fn(&str) -> Result<T, String>) -> T {
+        let Some(text) = self.labels.get(key) else { return default };
+        match read(text) {
+            Ok(value) => value,
+            Err(error) => {
+                self.reasons.push(format!("{key}={text}: {error}"));
+                default
+            }
+        }
+    }
+
+    fn settings(&mut self, template: &Template, name: Option<&FunctionName>) -> Settings {
+        Settings {
+            handler: self.value_or("skep.handler", Handler::Http, |text| {
+                one_of(text, &[("http", Handler::Http), ("cgi", Handler::Cgi), ("exec", Handler::Exec)])
+            }),
+            routes: self.value_or("skep.route", default_route(name), routes),
+            strip: self.value_or("skep.strip", true, boolean),
+            port: self.value_or("skep.port", default_port(template), |text| port(text).map(PortChoice::Fixed)),
+            protocol: self.value_or("skep.protocol", Protocol::Http1, |text| {
+                one_of(text, &[("http1", Protocol::Http1), ("h2c", Protocol::H2c)])
+            }),
+            ready: self.value_or("skep.ready", Ready::Connect, ready),
+            recycle: self.value_or("skep.recycle", Recycle::Request, recycle),
+            concurrency: self.value_or("skep.concurrency", 1, |text| number(text, 1..=10_000)),
+            spares: self.value_or("skep.spares", 0, |text| number(text, 0..=10_000)),
+            max: self.value_or("skep.max", 64, |text| number(text, 1..=100_000)),
+            queue: self.value_or("skep.queue", 256, |text| number(text, 0..=1_000_000)),
+            asynchronous: self.value_or("skep.async", true, boolean),
+            backlog: self.value_or("skep.backlog", 100_000, |text| number(text, 0..=100_000_000)),
+            idle: self.value_or("skep.idle", Duration::from_secs(60), duration),
+            timeout: self.value_or("skep.timeout", Duration::from_secs(30), duration),
+            engine: self.value_or("skep.engine", EngineChoice::Auto, |text| {
+                let known = [
+                    ("auto", EngineChoice::Auto),
+                    ("lean", EngineChoice::Lean),
+                    ("docker", EngineChoice::Docker),
+                ];
+                one_of(text, &known)
+            }),
+            sandbox: self.value_or("skep.sandbox", SandboxChoice::Shared, |text| {
+                one_of(text, &[("shared", SandboxChoice::Shared), ("private", SandboxChoice::Private)])
+            }),
+            sandboxes: self.value_or("skep.sandboxes", 0, |text| number(text, 0..=10_000)),
+            slots: self.value_or("skep.slots", 16, |text| number(text, 1..=10_000)),
+            disk: self.value_or("skep.disk", 256 << 20, bytes),
+        }
+    }
+
+    fn refuse_contradictions(&mut self, settings: &Settings) {
+        let given = |key: &str| self.labels.contains_key(key);
+        let mut found = Vec::new();
+        if settings.handler != Handler::Http {
+            let handler = if settings.handler == Handler::Cgi { "cgi" } else { "exec" };
+            for key in ["skep.port", "skep.protocol", "skep.ready", "skep.concurrency", "skep.idle"] {
+                if given(key) {
+                    found.push(format!("{key} is for http functions; skep.handler is {handler}"));
+                }
+            }
+            if settings.spares > 0 {
+                found.push(format!("skep.spares needs an instance that waits for work; skep.handler={handler} runs once"));
+            }
+            if settings.recycle != Recycle::Request {
+                found.push(format!("skep.recycle needs an instance that serves again; skep.handler={handler} runs once"));
+            }
+        }
+        if settings.concurrency > 1 && settings.recycle == Recycle::Request {
+            found.push("skep.concurrency is for reused instances; set skep.recycle=idle or a number".to_owned());
+        }
+        if settings.spares > settings.max {
+            let (spares, max) = (settings.spares, settings.max);
+            found.push(format!("skep.spares={spares} is more than skep.max={max}, and spares count as instances"));
+        }
+        self.reasons.extend(found);
+    }
+}
+
+fn default_route(name: Option<&FunctionName>) -> Vec<Route> {
+    name.map(|name| Route { host: None, prefix: format!("/{name}") }).into_iter().collect()
+}
+
+fn default_port(template: &Template) -> PortChoice {
+    match (template.exposed_tcp.as_slice(), &template.port_variable) {
+        ([only], None) => PortChoice::Fixed(*only),
+        _ => PortChoice::Assigned,
+    }
+}
+
+fn one_of<T: Copy>(text: &str, known: &[(&str, T)]) -> Result<T, String> {
+    known.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| {
+        let words: Vec<&str> = known.iter().map(|(word, _)| *word).collect();
+        format!("must be one of {}", words.join(", "))
+    })
+}
+
+fn boolean(text: &str) -> Result<bool, String> {
+    one_of(text, &[("true", true), ("false", false)])
+}
+
+fn number<T>(text: &str, allowed: std::ops::RangeInclusive<T>) -> Result<T, String>
+where
+    T: FromStr + PartialOrd + std::fmt::Display,
+{
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    match text.parse::<T>() {
+        Ok(value) if digits && allowed.contains(&value) => Ok(value),
+        _ => Err(format!("must be a whole number from {} to {}", allowed.start(), allowed.end())),
+    }
+}
+
+fn port(text: &str) -> Result<u16, String> {
+    number(text, 1..=65_535)
+}
+
+fn routes(text: &str) -> Result<Vec<Route>, String> {
+    if text == "none" {
+        return Ok(Vec::new());
+    }
+    let mut routes: Vec<Route> = Vec::new();
+    for part in text.split(',').map(str::trim) {
+        if part == "none" {
+            return Err("none stands alone".to_owned());
+        }
+        let route = part.parse::<Route>().map_err(|error| error.to_string())?;
+        if routes.contains(&route) {
+            return Err(format!("{route} is there twice"));
+        }
+        routes.push(route);
+    }
+    Ok(routes)
+}
+
+fn ready(text: &str) -> Result<Ready, String> {
+    let path = text.parse::<http::uri::PathAndQuery>();
+    if text.starts_with('/') && path.is_ok() {
+        Ok(Ready::Path(text.to_owned()))
+    } else {
+        Err("must be a path such as /healthz".to_owned())
+    }
+}
+
+fn recycle(text: &str) -> Result<Recycle, String> {
+    match text {
+        "request" => Ok(Recycle::Request),
+        "idle" => Ok(Recycle::Idle),
+        _ => number(text, 1..=1_000_000_000)
+            .map(|count| if count == 1 { Recycle::Request } else { Recycle::After(count) })
+            .map_err(|error| format!("must be request, idle, or a number: it {error}")),
+    }
+}
+
+/// Reads a length of time as Docker and Go write it: `90s`, `1m30s`, `500ms`, `1.5h`.
+///
+/// # Errors
+/// A sentence that says what is allowed.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    const UNITS: [(&str, f64); 6] =
+        [("ns", 1e-9), ("us", 1e-6), ("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
+    let fail = || "must be a length of time above zero, such as 500ms, 30s or 1m30s".to_owned();
+    let mut rest = text;
+    let mut seconds = 0.0;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !(c.is_ascii_digit() || c == '.')).ok_or_else(fail)?;
+        let amount: f64 = rest[..digits].parse().map_err(|_| fail())?;
+        rest = &rest[digits..];
+        let end = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
+        let (_, unit) = UNITS.iter().find(|(word, _)| *word == &rest[..end]).ok_or_else(fail)?;
+        seconds += amount * unit;
+        rest = &rest[end..];
+    }
+    if seconds > 0.0 && seconds <= 366.0 * 86_400.0 {
+        Ok(Duration::from_secs_f64(seconds))
+    } else {
+        Err(fail())
+    }
+}
+
+/// Reads an amount of bytes as Docker writes it: `256m`, `1g`, `64k`, `1024`; powers of 1024.
+///
+/// # Errors
+/// A sentence that says what is allowed.
+pub fn bytes(text: &str) -> Result<u64, String> {
+    let fail = || "must be an amount of bytes above zero, such as 256m or 1g".to_owned();
+    let lower = text.to_ascii_lowercase();
+    let digits = lower.find(|c: char| !c.is_ascii_digit()).unwrap_or(lower.len());
+    let amount: u64 = lower[..digits].parse().map_err(|_| fail())?;
+    let shift = match &lower[digits..] {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        "t" | "tb" | "tib" => 40,
+        _ => return Err(fail()),
+    };
+    amount.checked_mul(1 << shift).filter(|total| *total > 0).ok_or_else(fail)
+}
+
+/// The known label closest to a mistyped one, if one is close.
+fn nearest(key: &str) -> Option<&'static str> {
+    let known = SETTINGS.into_iter().chain([FUNCTION, NAMESPACE]);
+    known.map(|label| (distance(key, label), label)).filter(|(far, _)| *far <= 2).min().map(|(_, label)| label)
+}
+
+/// Levenshtein's distance: how many characters to insert, delete or replace.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, cb) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(ca != *cb);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
