@@ -1,0 +1,69 @@
+//! The rows of the table, one file each.
+
+mod accept;
+mod cold;
+mod fresh;
+mod idle;
+mod reused;
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+
+use crate::docker::Engine;
+use crate::skep::Serve;
+use crate::table::Line;
+
+pub(crate) struct Context {
+    pub(crate) docker: Engine,
+    pub(crate) skep: PathBuf,
+    pub(crate) functions: usize,
+}
+
+type Lines<'a> = Pin<Box<dyn Future<Output = anyhow::Result<Vec<Line>>> + 'a>>;
+
+type Row = fn(&Context) -> Lines<'_>;
+
+/// Every row by its name.
+pub(crate) const ALL: [(&str, Row); 5] = [
+    ("fresh", |context| Box::pin(fresh::measure(context))),
+    ("reused", |context| Box::pin(reused::measure(context))),
+    ("cold", |context| Box::pin(cold::measure(context))),
+    ("idle", |context| Box::pin(idle::measure(context))),
+    ("accept", |context| Box::pin(accept::measure(context))),
+];
+
+/// A function for as long as a row takes: parked, served, and removed at its end.
+struct Deployed<'a> {
+    context: &'a Context,
+    serve: Serve,
+    template: String,
+}
+
+impl<'a> Deployed<'a> {
+    async fn new(
+        context: &'a Context,
+        labels: &[(&str, &str)],
+        command: &[&str],
+        network: &str,
+    ) -> anyhow::Result<Self> {
+        let namespace = Serve::namespace();
+        let mut all = vec![("skep.function", "bench"), ("skep.namespace", namespace.as_str())];
+        all.extend_from_slice(labels);
+        let template = context
+            .docker
+            .create(&format!("{namespace}-template"), &all, command, network)
+            .await?;
+        let serve = Serve::start(&context.skep, namespace)?;
+        Ok(Self {
+            context,
+            serve,
+            template,
+        })
+    }
+
+    async fn end(self) -> anyhow::Result<()> {
+        self.context.docker.remove(&self.template).await?;
+        self.serve.stop()
+    }
+}

@@ -1,0 +1,134 @@
+//! A reused `http` instance: what the gateway adds to going to it directly, beside nginx as a reverse proxy.
+
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use super::{Context, Deployed};
+use crate::docker::Engine;
+use crate::load::{first_answer, latencies, median, throughput};
+use crate::table::{Line, milliseconds};
+
+const ROUNDS: usize = 20;
+const REQUESTS: usize = 250;
+const CONNECTIONS: usize = 32;
+
+pub(crate) async fn measure(context: &Context) -> anyhow::Result<Vec<Line>> {
+    let labels = [
+        ("skep.recycle", "idle"),
+        ("skep.concurrency", "64"),
+        ("skep.max", "1"),
+    ];
+    let deployed = Deployed::new(context, &labels, &[], "bridge").await?;
+    deployed.serve.wait_for("/bench")?;
+    let direct = context
+        .docker
+        .address(&Engine::instance(&deployed.serve.namespace)?)
+        .await?;
+    let skep = deployed.serve.listen;
+    let nginx = Nginx::start(direct)?;
+    let times = [(direct, "/"), (skep, "/bench"), (nginx.listen, "/")];
+    let mut all: [Vec<Duration>; 3] = Default::default();
+    for _ in 0..ROUNDS {
+        for ((address, path), times) in times.iter().zip(&mut all) {
+            times.extend(latencies(*address, path, REQUESTS)?);
+        }
+    }
+    let [direct, through, proxied] = all.each_mut().map(|times| median(times));
+    let (mut ratios, mut ours, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..5 {
+        let s = throughput(&format!("http://{skep}/bench"), CONNECTIONS, 4, None)?;
+        let n = throughput(&format!("http://{}/", nginx.listen), CONNECTIONS, 4, None)?;
+        ratios.push(s / n);
+        ours.push(s);
+        theirs.push(n);
+    }
+    drop(nginx);
+    deployed.end().await?;
+    Ok(vec![
+        Line {
+            what: "reused `http` instance: p50 added to going to it directly, one connection".into(),
+            skep: milliseconds(through.saturating_sub(direct)),
+            yardstick: format!(
+                "nginx adds {}; directly {}",
+                milliseconds(proxied.saturating_sub(direct)),
+                milliseconds(direct)
+            ),
+            result: format!(
+                "{:.2}× nginx's",
+                through.saturating_sub(direct).as_secs_f64() / proxied.saturating_sub(direct).as_secs_f64()
+            ),
+            promise: "≤ 0.2 ms",
+        },
+        Line {
+            what: format!("the same: throughput, {CONNECTIONS} connections"),
+            skep: format!("{:.0}/s", median(&mut ours)),
+            yardstick: format!("nginx {:.0}/s", median(&mut theirs)),
+            result: format!("{:.0} %", median(&mut ratios) * 100.0),
+            promise: "≥ 70 % of nginx",
+        },
+    ])
+}
+
+/// nginx as a reverse proxy with kept connections to its upstream, on a port of its own.
+struct Nginx {
+    child: Child,
+    listen: SocketAddr,
+    _folder: tempfile::TempDir,
+}
+
+impl Nginx {
+    fn start(upstream: SocketAddr) -> anyhow::Result<Self> {
+        let listen = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("nginx.conf");
+        std::fs::write(
+            &file,
+            configuration(listen, upstream, &folder.path().display().to_string()),
+        )?;
+        let child = Command::new("nginx")
+            .arg("-c")
+            .arg(&file)
+            .args(["-e", "stderr"])
+            .stderr(Stdio::null())
+            .spawn()
+            .context("nginx can't be run; `scripts/setup bench` installs it")?;
+        first_answer(listen, "/", Duration::from_secs(10))?;
+        Ok(Self {
+            child,
+            listen,
+            _folder: folder,
+        })
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        // nginx ends its workers on SIGTERM; a plain kill would leave them.
+        let terminated = Command::new("kill").arg(self.child.id().to_string()).status();
+        if terminated.is_ok() {
+            let _reaped = self.child.wait();
+        }
+    }
+}
+
+fn configuration(listen: SocketAddr, upstream: SocketAddr, folder: &str) -> String {
+    format!(
+        "daemon off; worker_processes auto; pid {folder}/pid; error_log stderr crit;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off; client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder};
+  uwsgi_temp_path {folder}; scgi_temp_path {folder}; keepalive_requests 100000000;
+  upstream backend {{ server {upstream}; keepalive 128; keepalive_requests 100000000; }}
+  server {{ listen {listen}; location / {{
+    proxy_pass http://backend; proxy_http_version 1.1; proxy_set_header Connection \"\";
+    proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Proto http;
+    proxy_set_header X-Forwarded-Host $host; proxy_set_header Forwarded \"for=$remote_addr;proto=http\";
+    proxy_buffering off;
+  }} }}
+}}
+"
+    )
+}
