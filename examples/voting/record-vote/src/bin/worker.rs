@@ -41,11 +41,7 @@ fn work() -> anyhow::Result<()> {
 
 /// Writes one vote down, then forgets it. What is no vote, or one that the
 /// database will never take, is said and dropped: it would stop the queue.
-fn finish(
-    queue: &mut redis::Connection,
-    database: &mut postgres::Client,
-    text: &str,
-) -> anyhow::Result<()> {
+fn finish(queue: &mut redis::Connection, database: &mut postgres::Client, text: &str) -> anyhow::Result<()> {
     match serde_json::from_str::<Vote>(text) {
         Ok(vote) => match record(database, &vote) {
             Err(error) if error.code() == Some(&SqlState::CHECK_VIOLATION) => {

@@ -1,0 +1,52 @@
+# The verbs of this repository. Each sets up what it needs first (see
+# scripts/setup), so any of them works on a bare Debian machine with Rust.
+
+export PATH := $(CURDIR)/target/tools/bin:$(PATH)
+
+# Where `make demo` listens.
+export DEMO_PORT ?= 8080
+export DEMO_CONTROL_PORT ?= 8081
+
+IMAGE ?= skep:latest
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo demo-down test bench image fmt lint ci
+
+help: ## list these verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build skep: target/release/skep
+	@cargo build --release --locked -p skep
+
+demo: ## set up, build, and run the voting app on Skep; leaves it serving
+	@scripts/setup demo
+	@scripts/demo up
+
+demo-down: ## stop the demo and remove everything that it made
+	@scripts/demo down
+
+test: ## set up and run every test, the browser's included
+	@scripts/setup test
+	@examples/voting/build
+	@cargo build --locked -p skep
+	@cargo nextest run --locked --workspace
+
+bench: ## measure Skep beside its yardsticks
+	@scripts/setup bench
+	@cargo run --release --locked -p skep-bench
+
+image: ## build the image of Skep (IMAGE=skep:latest)
+	@scripts/setup demo
+	@scripts/image $(IMAGE)
+
+fmt: ## format the code
+	@cargo fmt --all
+
+lint: ## check formatting, clippy's advice, and the dependencies' licences
+	@scripts/setup ci
+	@cargo fmt --all --check
+	@cargo clippy --locked --workspace --all-targets -- -D warnings
+	@cargo deny --locked check bans licenses sources
+
+ci: ## what every change must pass
+	@.ci/run
