@@ -133,11 +133,10 @@ impl Problem {
         self
     }
 
-    /// The body of the answer, as JSON text; `instance` is the invocation's id.
+    /// The body of the answer, as JSON text; `invocation` is the id of the invocation that it is about.
     pub fn to_json(&self, invocation: Option<&str>) -> String {
         let mut body = serde_json::Map::new();
-        let page = format!("https://skep.dev/errors/{}", self.code.as_str());
-        body.insert("type".into(), page.into());
+        body.insert("type".into(), format!("urn:skep:error:{}", self.code.as_str()).into());
         body.insert("title".into(), self.code.title().into());
         body.insert("status".into(), self.code.status().as_u16().into());
         body.insert("code".into(), self.code.as_str().into());
