@@ -20,7 +20,13 @@ impl Revision {
     /// The revision of a definition given in its canonical form (see the crate that reads it from Docker).
     pub fn of(definition: &[u8]) -> Self {
         let digest = Sha256::digest(definition);
-        Self(digest[..6].iter().map(|byte| format!("{byte:02x}")).collect::<String>().into())
+        Self(
+            digest[..6]
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect::<String>()
+                .into(),
+        )
     }
 
     /// The revision as text: 12 hexadecimal digits.

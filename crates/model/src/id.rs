@@ -58,6 +58,8 @@ impl InvocationId {
     /// When the invocation was made, in milliseconds since the Unix epoch (the UUID's own time stamp).
     pub fn unix_milliseconds(&self) -> u64 {
         let bytes = self.as_bytes();
-        bytes[..6].iter().fold(0, |time, byte| (time << 8) | u64::from(*byte))
+        bytes[..6]
+            .iter()
+            .fold(0, |time, byte| (time << 8) | u64::from(*byte))
     }
 }

@@ -67,7 +67,13 @@ pub enum Phase {
 
 impl Phase {
     /// Every phase, in the order in which they happen.
-    pub const ALL: [Self; 5] = [Self::Queue, Self::Sandbox, Self::Start, Self::Ready, Self::Handler];
+    pub const ALL: [Self; 5] = [
+        Self::Queue,
+        Self::Sandbox,
+        Self::Start,
+        Self::Ready,
+        Self::Handler,
+    ];
 
     /// The name used in headers, metrics and records.
     pub fn as_str(self) -> &'static str {
@@ -95,7 +101,9 @@ pub struct Phases {
 impl Phases {
     /// The phases that happened, in order.
     pub fn iter(&self) -> impl Iterator<Item = (Phase, Duration)> {
-        Phase::ALL.into_iter().filter_map(|phase| self.get(phase).map(|time| (phase, time)))
+        Phase::ALL
+            .into_iter()
+            .filter_map(|phase| self.get(phase).map(|time| (phase, time)))
     }
 
     /// How long one phase took.

@@ -82,7 +82,11 @@ pub fn effective(
 /// What `skep.function` says on this template, where the deployer said it and Skep did not make the container.
 pub fn function_name(template: &Template) -> Option<String> {
     let labels = effective(&template.labels, &template.image_labels);
-    if labels.contains_key(OWNER) { None } else { labels.get(FUNCTION).cloned() }
+    if labels.contains_key(OWNER) {
+        None
+    } else {
+        labels.get(FUNCTION).cloned()
+    }
 }
 
 /// What `skep.namespace` says on this template; `default` where it says nothing.
@@ -94,7 +98,10 @@ pub fn namespace(template: &Template) -> String {
 /// Reads every label of a template; what is wrong is added to `reasons`.
 pub(crate) fn parse(template: &Template, reasons: &mut Vec<String>) -> Option<Parsed> {
     let labels = effective(&template.labels, &template.image_labels);
-    let mut reader = Reader { labels: &labels, reasons };
+    let mut reader = Reader {
+        labels: &labels,
+        reasons,
+    };
     reader.refuse_unknown();
     let name = reader.name(FUNCTION);
     let namespace = reader.value_or(NAMESPACE, Namespace::default(), |text| {
@@ -102,7 +109,11 @@ pub(crate) fn parse(template: &Template, reasons: &mut Vec<String>) -> Option<Pa
     });
     let settings = reader.settings(template, name.as_ref());
     reader.refuse_contradictions(&settings);
-    Some(Parsed { name: name?, namespace, settings })
+    Some(Parsed {
+        name: name?,
+        namespace,
+        settings,
+    })
 }
 
 struct Reader<'a> {
@@ -114,8 +125,12 @@ impl Reader<'_> {
     fn refuse_unknown(&mut self) {
         for key in self.labels.keys() {
             if key == "skep.spawn" || key.starts_with("skep.spawn.") {
-                self.reasons.push(format!("{key}: this Skep has no Docker socket for functions; remove the label"));
-            } else if !matches!(key.as_str(), FUNCTION | NAMESPACE | SERVICE) && !SETTINGS.contains(&key.as_str()) {
+                self.reasons.push(format!(
+                    "{key}: this Skep has no Docker socket for functions; remove the label"
+                ));
+            } else if !matches!(key.as_str(), FUNCTION | NAMESPACE | SERVICE)
+                && !SETTINGS.contains(&key.as_str())
+            {
                 self.reasons.push(match nearest(key) {
                     Some(known) => format!("{key}: no such label; did you mean {known}?"),
                     None => format!("{key}: no such label"),
@@ -126,12 +141,16 @@ impl Reader<'_> {
 
     fn name(&mut self, key: &str) -> Option<FunctionName> {
         let text = self.labels.get(key)?;
-        text.parse().map_err(|error| self.reasons.push(format!("{key}={text}: {error}"))).ok()
+        text.parse()
+            .map_err(|error| self.reasons.push(format!("{key}={text}: {error}")))
+            .ok()
     }
 
     /// The label's value through `read`, or the default where there is none or it can't be read (with a reason).
     fn value_or<T>(&mut self, key: &str, default: T, read: impl Fn(&str) -> Result<T, String>) -> T {
-        let Some(text) = self.labels.get(key) else { return default };
+        let Some(text) = self.labels.get(key) else {
+            return default;
+        };
         match read(text) {
             Ok(value) => value,
             Err(error) => {
@@ -144,11 +163,20 @@ impl Reader<'_> {
     fn settings(&mut self, template: &Template, name: Option<&FunctionName>) -> Settings {
         Settings {
             handler: self.value_or("skep.handler", Handler::Http, |text| {
-                one_of(text, &[("http", Handler::Http), ("cgi", Handler::Cgi), ("exec", Handler::Exec)])
+                one_of(
+                    text,
+                    &[
+                        ("http", Handler::Http),
+                        ("cgi", Handler::Cgi),
+                        ("exec", Handler::Exec),
+                    ],
+                )
             }),
             routes: self.value_or("skep.route", default_route(name), routes),
             strip: self.value_or("skep.strip", true, boolean),
-            port: self.value_or("skep.port", default_port(template), |text| port(text).map(PortChoice::Fixed)),
+            port: self.value_or("skep.port", default_port(template), |text| {
+                port(text).map(PortChoice::Fixed)
+            }),
             protocol: self.value_or("skep.protocol", Protocol::Http1, |text| {
                 one_of(text, &[("http1", Protocol::Http1), ("h2c", Protocol::H2c)])
             }),
@@ -171,7 +199,13 @@ impl Reader<'_> {
                 one_of(text, &known)
             }),
             sandbox: self.value_or("skep.sandbox", SandboxChoice::Shared, |text| {
-                one_of(text, &[("shared", SandboxChoice::Shared), ("private", SandboxChoice::Private)])
+                one_of(
+                    text,
+                    &[
+                        ("shared", SandboxChoice::Shared),
+                        ("private", SandboxChoice::Private),
+                    ],
+                )
             }),
             sandboxes: self.value_or("skep.sandboxes", 0, |text| number(text, 0..=10_000)),
             slots: self.value_or("skep.slots", 16, |text| number(text, 1..=10_000)),
@@ -183,32 +217,55 @@ impl Reader<'_> {
         let given = |key: &str| self.labels.contains_key(key);
         let mut found = Vec::new();
         if settings.handler != Handler::Http {
-            let handler = if settings.handler == Handler::Cgi { "cgi" } else { "exec" };
-            for key in ["skep.port", "skep.protocol", "skep.ready", "skep.concurrency", "skep.idle"] {
+            let handler = if settings.handler == Handler::Cgi {
+                "cgi"
+            } else {
+                "exec"
+            };
+            for key in [
+                "skep.port",
+                "skep.protocol",
+                "skep.ready",
+                "skep.concurrency",
+                "skep.idle",
+            ] {
                 if given(key) {
                     found.push(format!("{key} is for http functions; skep.handler is {handler}"));
                 }
             }
             if settings.spares > 0 {
-                found.push(format!("skep.spares needs an instance that waits for work; skep.handler={handler} runs once"));
+                found.push(format!(
+                    "skep.spares needs an instance that waits for work; skep.handler={handler} runs once"
+                ));
             }
             if settings.recycle != Recycle::Request {
-                found.push(format!("skep.recycle needs an instance that serves again; skep.handler={handler} runs once"));
+                found.push(format!(
+                    "skep.recycle needs an instance that serves again; skep.handler={handler} runs once"
+                ));
             }
         }
         if settings.concurrency > 1 && settings.recycle == Recycle::Request {
-            found.push("skep.concurrency is for reused instances; set skep.recycle=idle or a number".to_owned());
+            found.push(
+                "skep.concurrency is for reused instances; set skep.recycle=idle or a number".to_owned(),
+            );
         }
         if settings.spares > settings.max {
             let (spares, max) = (settings.spares, settings.max);
-            found.push(format!("skep.spares={spares} is more than skep.max={max}, and spares count as instances"));
+            found.push(format!(
+                "skep.spares={spares} is more than skep.max={max}, and spares count as instances"
+            ));
         }
         self.reasons.extend(found);
     }
 }
 
 fn default_route(name: Option<&FunctionName>) -> Vec<Route> {
-    name.map(|name| Route { host: None, prefix: format!("/{name}") }).into_iter().collect()
+    name.map(|name| Route {
+        host: None,
+        prefix: format!("/{name}"),
+    })
+    .into_iter()
+    .collect()
 }
 
 fn default_port(template: &Template) -> PortChoice {
@@ -219,10 +276,14 @@ fn default_port(template: &Template) -> PortChoice {
 }
 
 fn one_of<T: Copy>(text: &str, known: &[(&str, T)]) -> Result<T, String> {
-    known.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| {
-        let words: Vec<&str> = known.iter().map(|(word, _)| *word).collect();
-        format!("must be one of {}", words.join(", "))
-    })
+    known
+        .iter()
+        .find(|(word, _)| *word == text)
+        .map(|(_, value)| *value)
+        .ok_or_else(|| {
+            let words: Vec<&str> = known.iter().map(|(word, _)| *word).collect();
+            format!("must be one of {}", words.join(", "))
+        })
 }
 
 fn boolean(text: &str) -> Result<bool, String> {
@@ -236,7 +297,11 @@ where
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     match text.parse::<T>() {
         Ok(value) if digits && allowed.contains(&value) => Ok(value),
-        _ => Err(format!("must be a whole number from {} to {}", allowed.start(), allowed.end())),
+        _ => Err(format!(
+            "must be a whole number from {} to {}",
+            allowed.start(),
+            allowed.end()
+        )),
     }
 }
 
@@ -276,7 +341,13 @@ fn recycle(text: &str) -> Result<Recycle, String> {
         "request" => Ok(Recycle::Request),
         "idle" => Ok(Recycle::Idle),
         _ => number(text, 1..=1_000_000_000)
-            .map(|count| if count == 1 { Recycle::Request } else { Recycle::After(count) })
+            .map(|count| {
+                if count == 1 {
+                    Recycle::Request
+                } else {
+                    Recycle::After(count)
+                }
+            })
             .map_err(|error| format!("must be request, idle, or a number: it {error}")),
     }
 }
@@ -286,17 +357,30 @@ fn recycle(text: &str) -> Result<Recycle, String> {
 /// # Errors
 /// A sentence that says what is allowed.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    const UNITS: [(&str, f64); 6] =
-        [("ns", 1e-9), ("us", 1e-6), ("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
+    const UNITS: [(&str, f64); 6] = [
+        ("ns", 1e-9),
+        ("us", 1e-6),
+        ("ms", 1e-3),
+        ("s", 1.0),
+        ("m", 60.0),
+        ("h", 3600.0),
+    ];
     let fail = || "must be a length of time above zero, such as 500ms, 30s or 1m30s".to_owned();
     let mut rest = text;
     let mut seconds = 0.0;
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| !(c.is_ascii_digit() || c == '.')).ok_or_else(fail)?;
+        let digits = rest
+            .find(|c: char| !(c.is_ascii_digit() || c == '.'))
+            .ok_or_else(fail)?;
         let amount: f64 = rest[..digits].parse().map_err(|_| fail())?;
         rest = &rest[digits..];
-        let end = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
-        let (_, unit) = UNITS.iter().find(|(word, _)| *word == &rest[..end]).ok_or_else(fail)?;
+        let end = rest
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(rest.len());
+        let (_, unit) = UNITS
+            .iter()
+            .find(|(word, _)| *word == &rest[..end])
+            .ok_or_else(fail)?;
         seconds += amount * unit;
         rest = &rest[end..];
     }
@@ -324,13 +408,20 @@ pub fn bytes(text: &str) -> Result<u64, String> {
         "t" | "tb" | "tib" => 40,
         _ => return Err(fail()),
     };
-    amount.checked_mul(1 << shift).filter(|total| *total > 0).ok_or_else(fail)
+    amount
+        .checked_mul(1 << shift)
+        .filter(|total| *total > 0)
+        .ok_or_else(fail)
 }
 
 /// The known label closest to a mistyped one, if one is close.
 fn nearest(key: &str) -> Option<&'static str> {
     let known = SETTINGS.into_iter().chain([FUNCTION, NAMESPACE]);
-    known.map(|label| (distance(key, label), label)).filter(|(far, _)| *far <= 2).min().map(|(_, label)| label)
+    known
+        .map(|label| (distance(key, label), label))
+        .filter(|(far, _)| *far <= 2)
+        .min()
+        .map(|(_, label)| label)
 }
 
 /// Levenshtein's distance: how many characters to insert, delete or replace.

@@ -71,6 +71,13 @@ macro_rules! dns_label {
             }
         }
 
+        // Looking a name up in a map needs no new name: both compare, order and hash as their text.
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
         impl From<$name> for String {
             fn from(name: $name) -> String {
                 name.0.as_ref().to_owned()

@@ -109,7 +109,12 @@ pub struct Problem {
 impl Problem {
     /// A problem with nothing said beyond its code.
     pub fn new(code: ProblemCode) -> Self {
-        Self { code, detail: None, retry_after: None, internal: None }
+        Self {
+            code,
+            detail: None,
+            retry_after: None,
+            internal: None,
+        }
     }
 
     /// Adds a sentence for the caller.
@@ -136,7 +141,10 @@ impl Problem {
     /// The body of the answer, as JSON text; `invocation` is the id of the invocation that it is about.
     pub fn to_json(&self, invocation: Option<&str>) -> String {
         let mut body = serde_json::Map::new();
-        body.insert("type".into(), format!("urn:skep:error:{}", self.code.as_str()).into());
+        body.insert(
+            "type".into(),
+            format!("urn:skep:error:{}", self.code.as_str()).into(),
+        );
         body.insert("title".into(), self.code.title().into());
         body.insert("status".into(), self.code.status().as_u16().into());
         body.insert("code".into(), self.code.as_str().into());
