@@ -47,9 +47,15 @@ impl App {
     /// Starts a Skep and deploys the variant on it.
     pub async fn start(variant: Variant) -> anyhow::Result<Self> {
         let name = format!("voting-{}-{:x}", variant.name(), std::process::id());
-        let clean_up = CleanUp { project: name.clone(), namespace: name.clone() };
+        let clean_up = CleanUp {
+            project: name.clone(),
+            namespace: name.clone(),
+        };
         let skep = Skep::start(&name).await?;
-        let compose = repository().join("examples/voting").join(variant.name()).join("compose.yaml");
+        let compose = repository()
+            .join("examples/voting")
+            .join(variant.name())
+            .join("compose.yaml");
         let (vote_port, result_port) = (free_port()?, free_port()?);
 
         let deploy = tokio::process::Command::new(skep_binary()?)
@@ -64,17 +70,25 @@ impl App {
             .await?;
         if !deploy.status.success() {
             let said = String::from_utf8_lossy(&deploy.stderr);
-            bail!("skep deploy failed ({}):\n{said}\nskep serve said:\n{}", deploy.status, skep.log());
+            bail!(
+                "skep deploy failed ({}):\n{said}\nskep serve said:\n{}",
+                deploy.status,
+                skep.log()
+            );
         }
         let (vote, result) = match variant {
-            Variant::Classic => {
-                (format!("http://127.0.0.1:{vote_port}/"), format!("http://127.0.0.1:{result_port}/"))
-            }
-            Variant::Serverless => {
-                (format!("{}/vote", skep.listen), format!("{}/result", skep.listen))
-            }
+            Variant::Classic => (
+                format!("http://127.0.0.1:{vote_port}/"),
+                format!("http://127.0.0.1:{result_port}/"),
+            ),
+            Variant::Serverless => (format!("{}/vote", skep.listen), format!("{}/result", skep.listen)),
         };
-        Ok(Self { vote, result, skep, _clean_up: clean_up })
+        Ok(Self {
+            vote,
+            result,
+            skep,
+            _clean_up: clean_up,
+        })
     }
 
     /// What Skep has said so far.
@@ -105,7 +119,10 @@ impl Skep {
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()?;
-        let said = process.stderr.take().context("skep serve has no standard error")?;
+        let said = process
+            .stderr
+            .take()
+            .context("skep serve has no standard error")?;
         let mut lines = BufReader::new(said).lines();
         let log = Arc::new(Mutex::new(String::new()));
         let (mut listen, mut control) = (None, None);
@@ -126,7 +143,13 @@ impl Skep {
             }
         });
         let (listen, control) = listen.zip(control).context("skep serve told no addresses")?;
-        Ok(Self { listen, control, process, log, _data: data })
+        Ok(Self {
+            listen,
+            control,
+            process,
+            log,
+            _data: data,
+        })
     }
 
     fn log(&self) -> String {
@@ -138,7 +161,9 @@ impl Drop for Skep {
     /// Asks first, so that Skep removes its own instances.
     fn drop(&mut self) {
         let Some(pid) = self.process.id() else { return };
-        let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else { return };
+        let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else {
+            return;
+        };
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         let give_up = Instant::now() + Duration::from_secs(20);
         while matches!(self.process.try_wait(), Ok(None)) && Instant::now() < give_up {
@@ -167,13 +192,21 @@ impl Drop for CleanUp {
             (&["volume", "ls", "-q"], &["volume", "rm"]),
         ] {
             for label in &labels {
-                let Ok(found) = Command::new("docker").args(list).args(["--filter", label]).output() else {
+                let Ok(found) = Command::new("docker")
+                    .args(list)
+                    .args(["--filter", label])
+                    .output()
+                else {
                     return;
                 };
                 let found = String::from_utf8_lossy(&found.stdout).into_owned();
                 let ids: Vec<&str> = found.split_whitespace().collect();
                 if !ids.is_empty() {
-                    let _ = Command::new("docker").args(remove).args(ids).stdout(Stdio::null()).status();
+                    let _ = Command::new("docker")
+                        .args(remove)
+                        .args(ids)
+                        .stdout(Stdio::null())
+                        .status();
                 }
             }
         }
@@ -212,9 +245,16 @@ fn skep_binary() -> anyhow::Result<PathBuf> {
         return Ok(path.into());
     }
     let test = std::env::current_exe()?;
-    let beside = test.ancestors().nth(2).context("the test is in no target folder")?.join("skep");
+    let beside = test
+        .ancestors()
+        .nth(2)
+        .context("the test is in no target folder")?
+        .join("skep");
     if !beside.exists() {
-        bail!("{} is missing: build it with `cargo build -p skep`", beside.display());
+        bail!(
+            "{} is missing: build it with `cargo build -p skep`",
+            beside.display()
+        );
     }
     Ok(beside)
 }

@@ -39,14 +39,21 @@ impl Driver {
         let output = process.stdout.take().context("chromedriver has no output")?;
         let mut lines = BufReader::new(output).lines();
         let port = loop {
-            let line = lines.next_line().await?.context("chromedriver ended before it listened")?;
+            let line = lines
+                .next_line()
+                .await?
+                .context("chromedriver ended before it listened")?;
             if let Some((_, port)) = line.split_once("started successfully on port ") {
                 break port.trim_end_matches('.').to_owned();
             }
         };
         let profiles = tempfile::Builder::new().prefix("skep-browser-").tempdir()?;
         let url = format!("http://127.0.0.1:{port}");
-        Ok(Self { url, profiles, _process: process })
+        Ok(Self {
+            url,
+            profiles,
+            _process: process,
+        })
     }
 
     /// A browser that shares nothing with the others, cookies included.
@@ -67,7 +74,10 @@ impl Driver {
             .connect(&self.url)
             .await
             .with_context(|| format!("no browser for {name}"))?;
-        Ok(Browser { client, name: name.to_owned() })
+        Ok(Browser {
+            client,
+            name: name.to_owned(),
+        })
     }
 }
 
@@ -76,10 +86,14 @@ impl Drop for Driver {
     /// process groups of their own, so they are known by their profiles.
     fn drop(&mut self) {
         let profiles = self.profiles.path().to_string_lossy().into_owned();
-        let Ok(processes) = std::fs::read_dir("/proc") else { return };
+        let Ok(processes) = std::fs::read_dir("/proc") else {
+            return;
+        };
         for process in processes.flatten() {
             let pid = process.file_name().to_str().and_then(|name| name.parse().ok());
-            let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) else { continue };
+            let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) else {
+                continue;
+            };
             let command = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
             if String::from_utf8_lossy(&command).contains(&profiles) {
                 let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
@@ -98,7 +112,10 @@ pub struct Browser {
 impl Browser {
     /// Opens a page and waits until it is loaded.
     pub async fn open(&self, url: &str) -> anyhow::Result<()> {
-        self.client.goto(url).await.with_context(|| format!("{} could not open {url}", self.name))
+        self.client
+            .goto(url)
+            .await
+            .with_context(|| format!("{} could not open {url}", self.name))
     }
 
     /// Loads the page again.
@@ -120,11 +137,19 @@ impl Browser {
 
     /// Waits until the page has an element that `css` finds.
     pub async fn see(&self, css: &str) -> anyhow::Result<()> {
-        let found = self.client.wait().at_most(PATIENCE).for_element(Locator::Css(css)).await;
+        let found = self
+            .client
+            .wait()
+            .at_most(PATIENCE)
+            .for_element(Locator::Css(css))
+            .await;
         if found.is_err() {
             let page = self.client.source().await.unwrap_or_default();
             let body = page.split("<body>").nth(1).unwrap_or(&page);
-            anyhow::bail!("{} does not see {css} within {PATIENCE:?}; the page is:\n{body}", self.name);
+            anyhow::bail!(
+                "{} does not see {css} within {PATIENCE:?}; the page is:\n{body}",
+                self.name
+            );
         }
         Ok(())
     }
@@ -175,7 +200,9 @@ impl Browser {
         self.client.close().await?;
         let complaints = log.as_array().into_iter().flatten();
         let complaints = complaints.filter(|entry| entry["level"] == "SEVERE");
-        Ok(complaints.map(|entry| format!("{}: {}", self.name, entry["message"])).collect())
+        Ok(complaints
+            .map(|entry| format!("{}: {}", self.name, entry["message"]))
+            .collect())
     }
 }
 

@@ -35,14 +35,20 @@ async fn vote_and_look(app: &App, variant: Variant) -> anyhow::Result<()> {
     ensure!(viewer.text("#total").await? == "No votes yet");
     viewer.run("window.mark = 'never reloaded'").await?;
     open_when_up(&first, &app.vote, "button[value=tea]").await?;
-    ensure!(first.count("[aria-pressed=true]").await? == 0, "a new browser has a choice already");
+    ensure!(
+        first.count("[aria-pressed=true]").await? == 0,
+        "a new browser has a choice already"
+    );
 
     // A first vote, and a second browser's.
     vote(&first, "tea", "You voted for tea.").await?;
     shown(&viewer, 1, 0).await?;
     let cookie = voter(&first).await?;
     second.open(&app.vote).await?;
-    ensure!(second.count("[aria-pressed=true]").await? == 0, "two browsers share a choice");
+    ensure!(
+        second.count("[aria-pressed=true]").await? == 0,
+        "two browsers share a choice"
+    );
     vote(&second, "coffee", "You voted for coffee.").await?;
     shown(&viewer, 1, 1).await?;
     ensure!(voter(&second).await? != cookie, "two browsers are one voter");
@@ -50,7 +56,10 @@ async fn vote_and_look(app: &App, variant: Variant) -> anyhow::Result<()> {
     // A change moves the vote; the voter stays the same.
     vote(&first, "coffee", "You changed your vote to coffee.").await?;
     shown(&viewer, 0, 2).await?;
-    ensure!(voter(&first).await? == cookie, "a change of vote made a new voter");
+    ensure!(
+        voter(&first).await? == cookie,
+        "a change of vote made a new voter"
+    );
 
     // The same choice again counts nothing, nor does a reload, which does not
     // vote again but still knows the choice.
@@ -101,17 +110,26 @@ async fn open_when_up(browser: &Browser, url: &str, css: &str) -> anyhow::Result
 /// Votes, and waits for the page's answer.
 async fn vote(browser: &Browser, choice: &str, answer: &str) -> anyhow::Result<()> {
     browser.click(&format!("button[value={choice}]")).await?;
-    browser.see(&format!("button[value={choice}][aria-pressed=true]")).await?;
+    browser
+        .see(&format!("button[value={choice}][aria-pressed=true]"))
+        .await?;
     ensure!(browser.count("[aria-pressed=true]").await? == 1);
     let status = browser.text("[role=status]").await?;
-    ensure!(status == answer, "voting for {choice} was answered with {status:?}");
+    ensure!(
+        status == answer,
+        "voting for {choice} was answered with {status:?}"
+    );
     Ok(())
 }
 
 /// Waits until the open result page shows these counts.
 async fn shown(viewer: &Browser, tea: u32, coffee: u32) -> anyhow::Result<()> {
-    viewer.see(&format!("[data-choice=tea][data-count='{tea}']")).await?;
-    viewer.see(&format!("[data-choice=coffee][data-count='{coffee}']")).await
+    viewer
+        .see(&format!("[data-choice=tea][data-count='{tea}']"))
+        .await?;
+    viewer
+        .see(&format!("[data-choice=coffee][data-count='{coffee}']"))
+        .await
 }
 
 /// Who the browser is to the app. The cookie is for the server alone, and is
@@ -120,8 +138,15 @@ async fn voter(browser: &Browser) -> anyhow::Result<String> {
     let cookies = browser.cookies().await?;
     ensure!(cookies.len() == 1, "not one cookie: {cookies:?}");
     let cookie = &cookies[0];
-    ensure!(cookie["httpOnly"] == true && cookie["sameSite"] == "Lax", "a loose cookie: {cookie}");
-    let (voter, _choice) = cookie["value"].as_str().unwrap_or_default().split_once('.').unwrap_or_default();
+    ensure!(
+        cookie["httpOnly"] == true && cookie["sameSite"] == "Lax",
+        "a loose cookie: {cookie}"
+    );
+    let (voter, _choice) = cookie["value"]
+        .as_str()
+        .unwrap_or_default()
+        .split_once('.')
+        .unwrap_or_default();
     ensure!(voter.len() == 32, "no voter in {cookie}");
     Ok(voter.to_owned())
 }
@@ -132,7 +157,9 @@ async fn pictures(browser: &Browser, name: &str) -> anyhow::Result<()> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("voting");
     browser.picture(&folder.join(format!("{name}.png"))).await?;
     browser.resize(390, 844).await?;
-    let wider = browser.run("return document.documentElement.scrollWidth > innerWidth").await?;
+    let wider = browser
+        .run("return document.documentElement.scrollWidth > innerWidth")
+        .await?;
     ensure!(wider == false, "{name} is wider than a phone");
     browser.picture(&folder.join(format!("{name}-phone.png"))).await
 }
