@@ -1,0 +1,134 @@
+//! The rest of a command's output, as a response's body that runs the command to its end.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::StatusCode;
+use http_body::Frame;
+use skep_dispatch::Fate;
+use skep_engine::Exit;
+use skep_model::{Problem, ProblemCode};
+
+use super::unreadable;
+use crate::body::BodyError;
+use crate::pipes::{Event, Process};
+use crate::run::{Failure, Run};
+use crate::silence::Silence;
+
+/// What a command writes, until it exits. It ends well only where the command did.
+pub(crate) struct ProcessBody {
+    /// `None` after the end.
+    state: Option<State>,
+    /// What was written before the head.
+    first: Bytes,
+    status: StatusCode,
+    tolerant: bool,
+}
+
+struct State {
+    run: Run,
+    process: Process,
+    silence: Silence,
+    exit: Option<Exit>,
+    ended: bool,
+}
+
+impl ProcessBody {
+    pub(crate) fn new(
+        run: Run,
+        process: Process,
+        mut silence: Silence,
+        status: StatusCode,
+        first: Bytes,
+        exit: Option<Exit>,
+        ended: bool,
+    ) -> Self {
+        silence.touch();
+        Self {
+            state: Some(State {
+                run,
+                process,
+                silence,
+                exit,
+                ended,
+            }),
+            first,
+            status,
+            tolerant: false,
+        }
+    }
+
+    /// An exit code of the command's own choosing does not spoil its output; only being killed does.
+    pub(crate) fn tolerant(mut self) -> Self {
+        self.tolerant = true;
+        self
+    }
+
+    fn cut(&mut self, failure: Failure) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let reason = failure.problem.code.title().to_owned();
+        if let Some(state) = self.state.take() {
+            state.run.cut(failure, self.status);
+        }
+        Poll::Ready(Some(Err(BodyError::Cut(reason))))
+    }
+
+    fn finish(&mut self, exit: Exit) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let spoiled = if self.tolerant {
+            exit.code > 128 || exit.out_of_memory
+        } else {
+            exit.code != 0
+        };
+        if spoiled {
+            return self.cut(Failure::exit(exit));
+        }
+        if let Some(state) = self.state.take() {
+            state.run.complete(self.status, Some(exit), Fate::Spent);
+        }
+        Poll::Ready(None)
+    }
+}
+
+impl http_body::Body for ProcessBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        if !this.first.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut this.first)))));
+        }
+        loop {
+            let Some(state) = &mut this.state else {
+                return Poll::Ready(None);
+            };
+            if let Some(exit) = state.exit
+                && state.ended
+            {
+                return this.finish(exit);
+            }
+            let Poll::Ready(event) = state.process.poll_next(cx) else {
+                break;
+            };
+            state.silence.touch();
+            match event {
+                Event::Output(bytes) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                Event::OutputEnd => state.ended = true,
+                Event::Exited(exit) => state.exit = Some(exit),
+                Event::UploadFailed(error) => return this.cut(Failure::new(error.problem())),
+                Event::Unreadable(error) => return this.cut(unreadable(&error)),
+            }
+        }
+        let Some(state) = &mut this.state else {
+            return Poll::Ready(None);
+        };
+        let fed = state.process.fed();
+        if state.silence.poll(fed, cx).is_ready() {
+            return this.cut(Failure::new(Problem::new(ProblemCode::Timeout)));
+        }
+        Poll::Pending
+    }
+}

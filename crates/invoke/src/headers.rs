@@ -1,0 +1,111 @@
+//! Header fields that are between two neighbours only (RFC 9110, section 7.6.1), and the one that is Skep's own.
+
+use http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE};
+
+/// On every answer, and on requests to instances: the invocation's id.
+pub const INVOCATION: HeaderName = HeaderName::from_static("skep-invocation");
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// The protocol that a request or a `101` response upgrades to, where it does.
+pub fn upgrade_of(headers: &HeaderMap) -> Option<HeaderValue> {
+    let asked = headers
+        .get_all(CONNECTION)
+        .iter()
+        .any(|value| names(value).any(|name| name == "upgrade"));
+    if asked {
+        headers.get(UPGRADE).cloned()
+    } else {
+        None
+    }
+}
+
+/// Removes what concerns only the connection it came by, including what `Connection` names. `TE: trailers` is
+/// kept, since trailers are passed on.
+pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(names)
+        .filter(|name| !matches!(name.as_str(), "close" | "keep-alive" | "upgrade" | "te"))
+        .filter_map(|name| name.parse().ok())
+        .filter(|name| *name != INVOCATION)
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+    let trailers = headers
+        .get_all(TE)
+        .iter()
+        .any(|value| names(value).any(|name| name == "trailers"));
+    for name in [
+        &CONNECTION,
+        &KEEP_ALIVE,
+        &PROXY_CONNECTION,
+        &TE,
+        &TRANSFER_ENCODING,
+        &UPGRADE,
+    ] {
+        headers.remove(name);
+    }
+    if trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+/// The members of a list of tokens, in lower case and without parameters.
+fn names(value: &HeaderValue) -> impl Iterator<Item = String> {
+    let text = value.to_str().unwrap_or_default();
+    text.split(',').map(|item| {
+        item.split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let field = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        fields.iter().map(field).collect()
+    }
+
+    #[test]
+    fn what_connection_names_goes_with_it() {
+        let mut map = headers(&[
+            ("connection", "X-Private, close"),
+            ("x-private", "1"),
+            ("x-public", "2"),
+        ]);
+        remove_hop_by_hop(&mut map);
+        assert_eq!(map, headers(&[("x-public", "2")]));
+    }
+
+    #[test]
+    fn te_keeps_trailers_and_nothing_else() {
+        let mut map = headers(&[("te", "gzip;q=0.5, trailers")]);
+        remove_hop_by_hop(&mut map);
+        assert_eq!(map, headers(&[("te", "trailers")]));
+        let mut map = headers(&[("te", "gzip")]);
+        remove_hop_by_hop(&mut map);
+        assert!(map.is_empty());
+    }
+
+    #[test]
+    fn an_upgrade_needs_both_fields() {
+        assert!(upgrade_of(&headers(&[("upgrade", "websocket")])).is_none());
+        assert!(upgrade_of(&headers(&[("connection", "upgrade")])).is_none());
+        let both = headers(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]);
+        assert_eq!(
+            upgrade_of(&both).as_ref().map(HeaderValue::as_bytes),
+            Some(&b"websocket"[..])
+        );
+    }
+}
