@@ -1,0 +1,58 @@
+//! Makes a catalogue of all that is held and hands it to whoever reads it.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use skep_catalogue::Catalogue;
+use skep_model::{Function, Invalid};
+
+use crate::watcher::{Entry, Watcher};
+
+impl Watcher {
+    /// Publishes where something changed and everything that was to be read at first has been.
+    pub(crate) fn publish_changes(&mut self) {
+        if !self.changed || !self.listed_once {
+            return;
+        }
+        self.changed = false;
+        let previous = Arc::clone(&self.catalogue.borrow());
+        let catalogue = Catalogue::resolve(&self.config.namespace, self.candidates(), Some(&previous));
+        let valid = catalogue.functions().count();
+        self.metrics.functions(valid, catalogue.invalid().len(), catalogue.superseded().len());
+        for invalid in catalogue.invalid() {
+            let known = previous.invalid().contains(invalid);
+            if !known {
+                tracing::warn!(
+                    function = invalid.name,
+                    template = invalid.template_name,
+                    reasons = invalid.reasons.join("; "),
+                    "invalid template"
+                );
+            }
+        }
+        self.catalogue.send_replace(Arc::new(catalogue));
+        self.forget_unused_images();
+    }
+
+    fn candidates(&self) -> Vec<Result<Function, Invalid>> {
+        let being_put_back = self.removed.names_being_put_back();
+        let standing = self.known.values().filter_map(|entry| match entry {
+            Entry::Template { held, .. } => Some(held.as_ref()),
+            Entry::Other { .. } => None,
+        });
+        standing
+            .filter(|held| !being_put_back.contains(held.template.name.as_str()))
+            .chain(self.removed.in_force())
+            .map(|held| held.candidate.clone())
+            .collect()
+    }
+
+    fn forget_unused_images(&self) {
+        let standing = self.known.values().filter_map(|entry| match entry {
+            Entry::Template { held, .. } => Some(held.template.image_id.as_str()),
+            Entry::Other { .. } => None,
+        });
+        let used: HashSet<&str> = standing.chain(self.removed.images()).collect();
+        self.images.keep_only(&used);
+    }
+}
