@@ -1,0 +1,113 @@
+//! Asks Skep's control listener whether a new template is in force.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::Request;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// Between two questions; the listener has no way to tell by itself.
+const INTERVAL: Duration = Duration::from_millis(50);
+/// A thousand functions take a few hundred kilobytes.
+const LARGEST_ANSWER: usize = 32 << 20;
+
+/// Where the listener is, and how to get in.
+#[derive(Clone, Debug)]
+pub(crate) struct Control {
+    authority: String,
+    token: Option<String>,
+}
+
+/// What became of a template.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Skep runs it.
+    InForce,
+    /// Skep cannot run it, for these reasons.
+    Invalid(String),
+    /// Nobody answers: there is nothing to wait for.
+    NoAnswer,
+    /// It did not come into force in time.
+    TooLate,
+}
+
+impl Control {
+    /// From `http://HOST:PORT` or `HOST:PORT`.
+    pub(crate) fn new(url: &str, token: Option<String>) -> Self {
+        let authority = url
+            .trim_start_matches("http://")
+            .split('/')
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        Self { authority, token }
+    }
+
+    /// Waits until the template is in force or refused.
+    pub(crate) async fn wait_for(&self, template: &str, patience: Duration) -> Verdict {
+        let waiting = async {
+            loop {
+                match self.functions().await {
+                    Some(functions) => {
+                        if let Some(verdict) = verdict(&functions, template) {
+                            return verdict;
+                        }
+                    }
+                    None => return Verdict::NoAnswer,
+                }
+                tokio::time::sleep(INTERVAL).await;
+            }
+        };
+        tokio::time::timeout(patience, waiting)
+            .await
+            .unwrap_or(Verdict::TooLate)
+    }
+
+    async fn functions(&self) -> Option<Value> {
+        let stream = TcpStream::connect(&self.authority).await.ok()?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
+        let mut request = Request::get("/v1/functions").header("host", &self.authority);
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let request = request.body(Empty::<Bytes>::new()).ok()?;
+        let exchange = async {
+            let response = sender.send_request(request).await.ok()?;
+            if !response.status().is_success() {
+                return None;
+            }
+            let body = Limited::new(response.into_body(), LARGEST_ANSWER);
+            let bytes = body.collect().await.ok()?.to_bytes();
+            serde_json::from_slice(&bytes).ok()
+        };
+        // The connection has to be driven; it ends with this exchange.
+        tokio::select! {
+            answer = exchange => answer,
+            _ = connection => None,
+        }
+    }
+}
+
+/// What the list says about a template, which it names by the first twelve
+/// characters of its id or more.
+fn verdict(functions: &Value, template: &str) -> Option<Verdict> {
+    let list = functions.get("functions").unwrap_or(functions).as_array()?;
+    let entry = list.iter().find(|entry| {
+        ["template", "template_id"].iter().any(|field| {
+            entry[*field]
+                .as_str()
+                .is_some_and(|id| id.len() >= 12 && template.starts_with(id))
+        })
+    })?;
+    if entry["state"] == "invalid" {
+        let reasons: Vec<&str> = entry["reasons"]
+            .as_array()
+            .map(|reasons| reasons.iter().filter_map(Value::as_str).collect())
+            .unwrap_or_default();
+        return Some(Verdict::Invalid(reasons.join("; ")));
+    }
+    Some(Verdict::InForce)
+}
