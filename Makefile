@@ -16,7 +16,7 @@ help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build skep: target/release/skep
-	@cargo build --release --locked -p skep
+	@cargo build --release -p skep
 
 demo: ## set up, build, and run the voting app on Skep; leaves it serving
 	@scripts/setup demo
@@ -28,12 +28,12 @@ demo-down: ## stop the demo and remove everything that it made
 test: ## set up and run every test, the browser's included
 	@scripts/setup test
 	@examples/voting/build
-	@cargo build --locked -p skep
-	@cargo nextest run --locked --workspace
+	@cargo build -p skep
+	@cargo nextest run --workspace
 
 bench: ## measure Skep beside its yardsticks
 	@scripts/setup bench
-	@cargo run --release --locked -p skep-bench
+	@cargo run --release -p skep-bench
 
 image: ## build the image of Skep (IMAGE=skep:latest)
 	@scripts/setup demo
