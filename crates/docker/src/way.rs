@@ -1,0 +1,105 @@
+//! The way to one instance's port.
+
+use std::fs;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use skep_sys::{NetworkNamespace, ProcessIdentity};
+use tokio::net::TcpStream;
+
+/// How one instance is connected to.
+#[derive(Debug)]
+pub(crate) enum Way {
+    /// From inside its network namespace, which is held open: whatever answers there is in that namespace.
+    Namespace {
+        namespace: NetworkNamespace,
+        address: IpAddr,
+        /// The instance shares the namespace with strangers: who holds the listening socket must be looked at.
+        foreign: bool,
+    },
+    /// Over a network that Skep's own container is attached to.
+    Network(IpAddr),
+    /// There is none; a sentence that says why.
+    Closed(String),
+}
+
+/// The first process of a container, as far as it can be seen from here.
+#[derive(Debug, Clone)]
+pub(crate) struct FirstProcess {
+    identity: ProcessIdentity,
+    container: String,
+}
+
+impl FirstProcess {
+    /// The process with this id, where it really belongs to the container: an id may have been given out again.
+    pub(crate) fn of(id: u32, container: &str) -> Option<Self> {
+        let identity = ProcessIdentity::of(id)?;
+        let found = Self {
+            identity,
+            container: container.to_owned(),
+        };
+        found.belongs(id).then_some(found)
+    }
+
+    /// Its id, while it still is that process.
+    pub(crate) fn id(&self) -> Option<u32> {
+        self.identity.runs().then_some(self.identity.id)
+    }
+
+    /// Whether a process is one of the container's: the cgroup that the engine made bears the container's id.
+    fn belongs(&self, id: u32) -> bool {
+        fs::read_to_string(format!("/proc/{id}/cgroup")).is_ok_and(|groups| groups.contains(&self.container))
+    }
+
+    /// Whether a process of the container holds the socket that listens on a port.
+    fn owns_listener(&self, port: u16) -> io::Result<bool> {
+        let Some(first) = self.id() else { return Ok(false) };
+        let listening = skep_sys::listening_sockets(first)?;
+        let inodes: Vec<u64> = listening
+            .iter()
+            .filter(|s| s.address.port() == port)
+            .map(|s| s.inode)
+            .collect();
+        if inodes.is_empty() {
+            return Ok(false);
+        }
+        let processes = fs::read_dir("/proc")?.flatten();
+        let processes = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        let mut own = processes.filter(|process| self.belongs(*process));
+        // A process that ended while we look holds nothing any more.
+        Ok(own.any(|process| {
+            skep_sys::socket_inodes(process).is_ok_and(|held| inodes.iter().any(|inode| held.contains(inode)))
+        }))
+    }
+}
+
+impl Way {
+    /// Connects to a port. `process` is needed where the namespace is shared with strangers.
+    pub(crate) async fn connect(&self, port: u16, process: Option<&FirstProcess>) -> io::Result<TcpStream> {
+        match self {
+            Self::Namespace {
+                namespace,
+                address,
+                foreign,
+            } => {
+                let stream = namespace.connect(SocketAddr::new(*address, port)).await?;
+                if *foreign && !owns(process, port).await? {
+                    let message = format!("a socket of another process answers on port {port}");
+                    return Err(io::Error::new(io::ErrorKind::ConnectionRefused, message));
+                }
+                Ok(stream)
+            }
+            Self::Network(address) => TcpStream::connect((*address, port)).await,
+            Self::Closed(reason) => Err(io::Error::new(io::ErrorKind::Unsupported, reason.clone())),
+        }
+    }
+}
+
+async fn owns(process: Option<&FirstProcess>, port: u16) -> io::Result<bool> {
+    let Some(process) = process.cloned() else {
+        return Ok(false);
+    };
+    tokio::task::spawn_blocking(move || process.owns_listener(port))
+        .await
+        .map_err(io::Error::other)?
+}
