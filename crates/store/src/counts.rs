@@ -51,6 +51,7 @@ impl Counts {
         self.lock().get(function).copied().unwrap_or_default()
     }
 
+    /// Every function with work, sorted by name.
     pub(crate) fn all(&self) -> Vec<Waiting> {
         let mut all: Vec<Waiting> = self
             .lock()

@@ -1,0 +1,89 @@
+//! One attempt at one accepted invocation, from its claim to a stored end or back into its place.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use skep_model::{Ending, EndingKind, Function, InvocationId, ProblemCode, Record};
+use skep_store::{Accepted, Store, StoreError};
+
+use crate::metrics::{Metrics, Reason};
+use crate::runner::{Ran, Runner};
+
+/// How an attempt came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It ended, and its end is stored.
+    Ended,
+    /// It could not be begun, and waits again.
+    PutBack,
+}
+
+/// How long to wait before the store is tried again: doubling from the first to the last.
+const STORE_RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+pub(crate) async fn attempt(
+    store: Store,
+    runner: Arc<dyn Runner>,
+    function: Arc<Function>,
+    accepted: Accepted,
+    metrics: Metrics,
+) -> Outcome {
+    let before = accepted.record.clone();
+    if before.attempts > 1 {
+        metrics.repeated.inc();
+    }
+    // A fault in the runner is this invocation's end, not the backlog's.
+    let ran = AssertUnwindSafe(runner.run(function, accepted))
+        .catch_unwind()
+        .await;
+    let ran = ran.unwrap_or_else(|_| Ran {
+        record: fault(before),
+        response: None,
+    });
+    let id = ran.record.id;
+    if let Some(problem) = ran.refusal() {
+        metrics
+            .put_back
+            .get_or_create(&Reason {
+                reason: problem.as_str(),
+            })
+            .inc();
+        until_stored(id, || store.release(id)).await;
+        return Outcome::PutBack;
+    }
+    until_stored(id, || store.finish(ran.record.clone(), ran.response.clone())).await;
+    Outcome::Ended
+}
+
+/// Tries until the store took it: what has happened must not be forgotten because the disk is full for a while.
+async fn until_stored<F: Future<Output = Result<(), StoreError>>>(id: InvocationId, store: impl Fn() -> F) {
+    let (mut pause, longest) = STORE_RETRY;
+    loop {
+        match store().await {
+            Ok(()) => return,
+            Err(error @ (StoreError::Unknown(_) | StoreError::Closed)) => {
+                tracing::error!(invocation = %id, %error, "what became of an invocation can't be stored");
+                return;
+            }
+            Err(error) => {
+                let error = error.with_sources();
+                tracing::error!(invocation = %id, error, "what became of an invocation can't be stored yet");
+            }
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(longest);
+    }
+}
+
+fn fault(mut record: Record) -> Record {
+    record.ending = Some(Ending {
+        kind: EndingKind::Problem,
+        problem: Some(ProblemCode::Internal),
+        exit_code: None,
+        http_status: None,
+        detail: Some("running it met a fault in Skep; its log has more".to_owned()),
+    });
+    record
+}

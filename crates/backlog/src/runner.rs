@@ -1,0 +1,37 @@
+//! What runs one accepted invocation.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use skep_model::{Function, ProblemCode, Record};
+use skep_store::{Accepted, StoredResponse};
+
+/// What came of a run.
+#[derive(Debug, Clone)]
+pub struct Ran {
+    /// The record that the run was given, with what is known now; `ending` has to be set.
+    ///
+    /// An ending with the problem `queue-full`, `queue-timeout`, `node-full`, `draining` or `engine-unavailable`
+    /// says that the run could not be begun: the invocation is put back and tried again. Every other is its end.
+    pub record: Record,
+    /// The response, where there is one and it is not too large to be stored.
+    pub response: Option<StoredResponse>,
+}
+
+/// Runs accepted invocations, under the same admission as requests (with `Work.background`).
+pub trait Runner: Send + Sync + 'static {
+    /// Runs an invocation on a function to its end. Dropping the future gives the run up; it is then repeated
+    /// after the next start.
+    fn run(&self, function: Arc<Function>, accepted: Accepted) -> BoxFuture<'_, Ran>;
+}
+
+impl Ran {
+    /// Why the run could not be begun, where it was so.
+    pub(crate) fn refusal(&self) -> Option<ProblemCode> {
+        use ProblemCode::{Draining, EngineUnavailable, NodeFull, QueueFull, QueueTimeout};
+        let problem = self.record.ending.as_ref().and_then(|ending| ending.problem)?;
+        [QueueFull, QueueTimeout, NodeFull, Draining, EngineUnavailable]
+            .contains(&problem)
+            .then_some(problem)
+    }
+}
