@@ -245,7 +245,7 @@ impl LogFollower {
             if let Some(id) = self.filter.invocation
                 && self
                     .store
-                    .record(id)
+                    .record_of(id)
                     .await?
                     .is_none_or(|record| record.status.is_end())
             {

@@ -433,12 +433,8 @@ impl Store {
     ///
     /// # Errors
     /// `Database` where it can't be read.
-    pub async fn record(&self, id: InvocationId) -> Result<Option<Record>, StoreError> {
+    pub async fn record_of(&self, id: InvocationId) -> Result<Option<Record>, StoreError> {
         self.flush().await;
-        self.record_now(id).await
-    }
-
-    async fn record_now(&self, id: InvocationId) -> Result<Option<Record>, StoreError> {
         self.inner
             .readers
             .query(move |connection, _| crate::read::record(connection, id))

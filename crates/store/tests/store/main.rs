@@ -1,0 +1,5 @@
+//! The store against a real disk: what is promised, and what happens when the disk, the process or the reader fails.
+
+mod queue;
+mod records;
+mod support;
