@@ -1,17 +1,12 @@
 //! A prune deletes parked containers, and they come back; on the real engine, with filters that match this test's
 //! own containers only.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{IMAGE, Watch};
-use serde_json::Value;
+use crate::common::{IMAGE, Watch};
+use serde_json::{Value, json};
+use skep_catalogue::Catalogue;
 use skep_testing::Docker;
-
-fn prune(docker: &Docker) {
-    docker.run(&["container", "prune", "-f", "--filter", &format!("label=skep.namespace={}", docker.namespace())]);
-}
 
 /// What the engine says of the container with this name, without what is another's with every creation.
 fn definition(docker: &Docker, name: &str) -> Value {
@@ -24,7 +19,24 @@ fn definition(docker: &Docker, name: &str) -> Value {
     }
     kept["Config"]["Hostname"] = kept["Config"]["Hostname"].as_str().unwrap().replace(&id[..12], "ID").into();
     let text = Value::Object(kept).to_string().replace(&id[..12], "ID");
-    serde_json::from_str(&text).unwrap()
+    said(serde_json::from_str(&text).unwrap())
+}
+
+/// The engine remembers whether nothing was said as null or as an empty list; both mean the same.
+fn said(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let empty = |value: &Value| matches!(value, Value::Null) || *value == json!({}) || *value == json!([]);
+            let said = fields.into_iter().map(|(key, mut value)| {
+                if key == "Aliases" && let Value::Array(names) = &mut value {
+                    names.sort_by_key(Value::to_string);
+                }
+                (key, said(value))
+            });
+            said.filter(|(_, value)| !empty(value)).collect()
+        }
+        other => other,
+    }
 }
 
 #[tokio::test]
@@ -51,7 +63,7 @@ async fn pruned_templates_are_put_back_exactly_as_they_were() {
     let mut watch = Watch::start(docker.namespace()).await;
     let revision = watch.now().function("rich").unwrap().revision.clone();
 
-    prune(&docker);
+    docker.prune();
     let begin = std::time::Instant::now();
     let (catalogue, _) = watch
         .until(|now| now.functions().count() == 3 && now.function("rich").is_some_and(|f| *f.template.id.0 != *id))
@@ -70,7 +82,7 @@ async fn a_prune_of_a_few_templates_takes_no_function_out_of_force() {
     let mut watch = Watch::start(docker.namespace()).await;
     let mut seen = watch.discovery.catalogue();
     seen.borrow_and_update();
-    prune(&docker);
+    docker.prune();
     loop {
         seen.changed().await.unwrap();
         let now = seen.borrow_and_update().clone();
@@ -91,8 +103,8 @@ async fn of_two_templates_of_one_name_the_newer_is_in_force_after_a_prune_too() 
     let before = watch.now().function("f").unwrap().clone();
     assert_eq!(&*before.template.id.0, new);
 
-    prune(&docker);
-    let back = |now: &skep_catalogue::Catalogue| {
+    docker.prune();
+    let back = |now: &Catalogue| {
         now.superseded().len() == 1
             && now.function("f").is_some_and(|f| f.template.id != before.template.id)
             && now.superseded()[0].template.id != before.template.id
@@ -111,10 +123,11 @@ async fn what_was_removed_by_name_stays_gone_after_a_prune_that_follows() {
     let older = docker.create(&["--label", "skep.function=older", IMAGE, "true"]);
     let newer = docker.create(&["--label", "skep.function=newer", IMAGE, "true"]);
     let mut watch = Watch::start(docker.namespace()).await;
+    let lock = docker.lock_prunes();
     // Removed before the newer one although older: a prune would have begun with the newer.
     docker.run(&["rm", &older]);
-    prune(&docker);
-    watch.until(|now| now.function("newer").is_some_and(|f| *f.template.id.0 != *newer)).await;
-    assert!(watch.now().function("older").is_none());
+    docker.prune_with(&lock);
+    let is_back = |now: &Catalogue| now.function("newer").is_some_and(|f| *f.template.id.0 != *newer);
+    watch.until(|now| is_back(now) && now.function("older").is_none()).await;
     assert_eq!(docker.containers("skep.function=older").len(), 0);
 }

@@ -1,11 +1,9 @@
 //! `docker create` deploys and `docker rm` undeploys, on the real engine.
 
-mod common;
-
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{IMAGE, Watch};
+use crate::common::{IMAGE, Watch};
 use skep_testing::Docker;
 
 /// DESIGN promises 200 ms; the rest is for a machine that runs all tests at once.

@@ -1,11 +1,9 @@
 //! What is no template, and what is an invalid one, on the real engine.
 
-mod common;
-
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use common::{IMAGE, Watch};
+use crate::common::{IMAGE, Watch};
 use skep_testing::Docker;
 
 /// An image with nothing but labels, removed with the value.

@@ -11,19 +11,28 @@ use tokio::sync::watch;
 /// Far more than anything here takes; a test that waits so long has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-pub struct Watch {
-    pub discovery: Discovery,
+pub(crate) struct Watch {
+    pub(crate) discovery: Discovery,
     catalogue: watch::Receiver<Arc<Catalogue>>,
 }
 
 impl Watch {
     /// Watches the namespace, and waits until it was listed once.
-    pub async fn start(namespace: &str) -> Self {
+    pub(crate) async fn start(namespace: &str) -> Self {
         Self::with(namespace, Duration::from_secs(600), Arc::new(|_| Vec::new())).await
     }
 
-    pub async fn with(namespace: &str, relist: Duration, supports: Supports) -> Self {
+    pub(crate) async fn with(namespace: &str, relist: Duration, supports: Supports) -> Self {
         let docker = Docker::connect_with_local_defaults().unwrap().negotiate_version().await.unwrap();
+        Self::through(docker, namespace, relist, supports).await
+    }
+
+    pub(crate) async fn through(
+        docker: Docker,
+        namespace: &str,
+        relist: Duration,
+        supports: Supports,
+    ) -> Self {
         let namespace = namespace.parse().unwrap();
         let discovery = Discovery::start(docker, Config { namespace, relist }, supports);
         tokio::time::timeout(PATIENCE, discovery.listed()).await.expect("never listed");
@@ -32,7 +41,7 @@ impl Watch {
     }
 
     /// Waits until the catalogue is as wanted; returns it and how long that took.
-    pub async fn until(&mut self, wanted: impl Fn(&Catalogue) -> bool) -> (Arc<Catalogue>, Duration) {
+    pub(crate) async fn until(&mut self, wanted: impl Fn(&Catalogue) -> bool) -> (Arc<Catalogue>, Duration) {
         let begin = Instant::now();
         let found = tokio::time::timeout(PATIENCE, self.catalogue.wait_for(|catalogue| wanted(catalogue))).await;
         let found = found.ok().map(|found| Arc::clone(&found.expect("the watch runs")));
@@ -43,12 +52,12 @@ impl Watch {
     }
 
     /// What is in force now.
-    pub fn now(&self) -> Arc<Catalogue> {
+    pub(crate) fn now(&self) -> Arc<Catalogue> {
         Arc::clone(&self.catalogue.borrow())
     }
 
     /// Waits until a template is invalid; returns its reasons in one text.
-    pub async fn reasons(&mut self, template: &str) -> String {
+    pub(crate) async fn reasons(&mut self, template: &str) -> String {
         let (catalogue, _) =
             self.until(|catalogue| catalogue.invalid().iter().any(|found| &*found.template.0 == template)).await;
         let invalid = catalogue.invalid().iter().find(|found| &*found.template.0 == template).unwrap();
@@ -57,4 +66,4 @@ impl Watch {
 }
 
 /// The image that every test may use.
-pub const IMAGE: &str = "debian:bookworm-slim";
+pub(crate) const IMAGE: &str = "debian:bookworm-slim";
