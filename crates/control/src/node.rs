@@ -16,8 +16,8 @@ pub struct InvocationFilter {
     pub function: Option<String>,
     /// Only those with this status.
     pub status: Option<Status>,
-    /// Only those that this one caused.
-    pub parent: Option<InvocationId>,
+    /// Only those that arrived then or later.
+    pub since: Option<Timestamp>,
     /// Only those that are older than this one: where the page before ended.
     pub before: Option<InvocationId>,
     /// At most so many.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use skep_model::settings::Settings;
 use skep_model::{
-    Ending, EngineChoice, Function, Handler, Invalid, LogEntry, PortChoice, Protocol, Ready, Record, Recycle,
+    Ending, EngineChoice, Function, Handler, Invalid, PortChoice, Protocol, Ready, Record, Recycle,
     SandboxChoice,
 };
 
@@ -78,18 +78,6 @@ fn ending(ending: &Ending) -> api::Ending {
         exit_code: ending.exit_code,
         http_status: ending.http_status,
         detail: ending.detail.clone(),
-    }
-}
-
-/// A line of a log.
-pub fn log_line(entry: &LogEntry) -> api::LogLine {
-    api::LogLine {
-        time: entry.line.time,
-        function: entry.function.to_string(),
-        instance: entry.instance.to_string(),
-        invocation: entry.invocation.map(|id| id.to_string()),
-        stream: entry.line.stream,
-        text: String::from_utf8_lossy(&entry.line.text).into_owned(),
     }
 }
 

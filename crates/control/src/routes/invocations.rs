@@ -6,7 +6,7 @@ use serde::Deserialize;
 use skep_model::{ProblemCode, Status};
 use utoipa::IntoParams;
 
-use super::{Query, Shared, invocation_id};
+use super::{Query, Shared, invocation_id, time};
 use crate::api;
 use crate::node::InvocationFilter;
 use crate::reply::Failure;
@@ -23,8 +23,8 @@ pub(crate) struct Wanted {
     function: Option<String>,
     /// Only those with this status.
     status: Option<Status>,
-    /// Only those that this invocation caused.
-    parent: Option<String>,
+    /// Only those that arrived then or later (RFC 3339).
+    since: Option<String>,
     /// What `next` said on the page before.
     cursor: Option<String>,
     /// At most so many on a page: 1 to 1000, 100 where nothing is said.
@@ -46,7 +46,7 @@ pub(crate) async fn list(
     let filter = InvocationFilter {
         function: wanted.function,
         status: wanted.status,
-        parent: wanted.parent.as_deref().map(invocation_id).transpose()?,
+        since: wanted.since.as_deref().map(time).transpose()?,
         before: wanted.cursor.as_deref().map(invocation_id).transpose()?,
         // One more than is shown tells whether there is a next page.
         limit: limit + 1,

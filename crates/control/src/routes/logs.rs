@@ -5,12 +5,11 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use futures::StreamExt;
 use http::{HeaderValue, header};
-use jiff::Timestamp;
 use serde::Deserialize;
 use skep_model::ProblemCode;
 use utoipa::IntoParams;
 
-use super::{Query, Shared, functions, invocation_id};
+use super::{Query, Shared, functions, invocation_id, time};
 use crate::api;
 use crate::node::LogFilter;
 use crate::reply::Failure;
@@ -71,15 +70,10 @@ fn newest_of(name: &str) -> crate::InvocationFilter {
 }
 
 fn filter(wanted: Wanted) -> Result<LogFilter, Failure> {
-    let since = wanted.since.map(|text| {
-        text.parse::<Timestamp>().map_err(|error| {
-            Failure::new(ProblemCode::BadRequest, format!("since must be a time such as 2026-01-31T12:00:00Z: {error}"))
-        })
-    });
     Ok(LogFilter {
         function: wanted.function,
         invocation: None,
-        since: since.transpose()?,
+        since: wanted.since.as_deref().map(time).transpose()?,
         tail: wanted.tail,
         follow: wanted.follow,
     })

@@ -86,3 +86,10 @@ pub(crate) fn invocation_id(text: &str) -> Result<skep_model::InvocationId, Fail
         Failure::new(ProblemCode::BadRequest, format!("{text:?} is not the id of an invocation, which is a UUID"))
     })
 }
+
+/// A time in a query.
+pub(crate) fn time(text: &str) -> Result<jiff::Timestamp, Failure> {
+    text.parse().map_err(|error| {
+        Failure::new(ProblemCode::BadRequest, format!("since must be a time such as 2026-01-31T12:00:00Z: {error}"))
+    })
+}
