@@ -48,13 +48,16 @@ impl Control {
     /// Waits until the template is in force or refused.
     pub(crate) async fn wait_for(&self, template: &str, patience: Duration) -> Verdict {
         let waiting = async {
+            let mut answered = false;
             loop {
                 match self.functions().await {
                     Some(functions) => {
+                        answered = true;
                         if let Some(verdict) = verdict(&functions, template) {
                             return verdict;
                         }
                     }
+                    None if answered => {}
                     None => return Verdict::NoAnswer,
                 }
                 tokio::time::sleep(INTERVAL).await;
@@ -63,6 +66,11 @@ impl Control {
         tokio::time::timeout(patience, waiting)
             .await
             .unwrap_or(Verdict::TooLate)
+    }
+
+    /// Whether anybody answers there.
+    pub(crate) async fn answers(&self) -> bool {
+        self.functions().await.is_some()
     }
 
     async fn functions(&self) -> Option<Value> {
@@ -74,7 +82,7 @@ impl Control {
             request = request.header("authorization", format!("Bearer {token}"));
         }
         let request = request.body(Empty::<Bytes>::new()).ok()?;
-        let exchange = async {
+        let exchange = async move {
             let response = sender.send_request(request).await.ok()?;
             if !response.status().is_success() {
                 return None;
@@ -83,11 +91,10 @@ impl Control {
             let bytes = body.collect().await.ok()?.to_bytes();
             serde_json::from_slice(&bytes).ok()
         };
-        // The connection has to be driven; it ends with this exchange.
-        tokio::select! {
-            answer = exchange => answer,
-            _ = connection => None,
-        }
+        // The connection has to be driven; it ends when the exchange drops
+        // the sender, and its own complaint says no more than no answer does.
+        let (answer, _) = tokio::join!(exchange, connection);
+        answer
     }
 }
 

@@ -49,11 +49,23 @@ impl Fields<'_> {
 
     pub(super) fn devices(&self) -> Vec<Device> {
         let mut devices = Vec::new();
-        for text in self.texts("devices") {
+        for (node, path) in self.items("devices") {
+            let Some(text) = self.context.text(node, &path) else {
+                continue;
+            };
             let mut parts = text.split(':');
             let source = parts.next().unwrap_or_default().to_owned();
             let target = parts.next().unwrap_or(&source).to_owned();
             let permissions = parts.next().unwrap_or("rwm").to_owned();
+            let known = permissions.chars().all(|letter| "rwm".contains(letter));
+            if !target.starts_with('/') || !known || parts.next().is_some() {
+                self.context.refuse(
+                    Problem::new(format!("\"{text}\" is not a device"))
+                        .at(&node.position, path)
+                        .hint("write /dev/name, or /dev/here:/dev/there:rw"),
+                );
+                continue;
+            }
             devices.push(Device {
                 source,
                 target,

@@ -92,6 +92,9 @@ impl Deployment<'_> {
         let Some(control) = &self.control else {
             return Verdict::NoAnswer;
         };
+        if !control.answers().await {
+            return Verdict::NoAnswer;
+        }
         self.progress.event(Event::Waiting {
             name: name.to_owned(),
             what: format!("{function} to be in force"),

@@ -22,7 +22,7 @@ pub(super) fn host_config(project: &Project, plan: &Plan, place: &Place) -> Host
             Some(network_name(project, &first.network))
         }),
         port_bindings: ports(&service.ports),
-        restart_policy: restart(service.restart),
+        restart_policy: Some(restart(service.restart)),
         nano_cpus: limits.nano_cpus,
         memory: limits.memory,
         memory_swap: limits.memory_swap,
@@ -83,17 +83,17 @@ pub(super) fn host_config(project: &Project, plan: &Plan, place: &Place) -> Host
     }
 }
 
-fn restart(restart: Restart) -> Option<RestartPolicy> {
+fn restart(restart: Restart) -> RestartPolicy {
     let (name, count) = match restart {
-        Restart::No => return None,
+        Restart::No => (RestartPolicyNameEnum::NO, None),
         Restart::Always => (RestartPolicyNameEnum::ALWAYS, None),
         Restart::UnlessStopped => (RestartPolicyNameEnum::UNLESS_STOPPED, None),
         Restart::OnFailure(count) => (RestartPolicyNameEnum::ON_FAILURE, count),
     };
-    Some(RestartPolicy {
+    RestartPolicy {
         name: Some(name),
         maximum_retry_count: count.map(i64::from),
-    })
+    }
 }
 
 fn ports(ports: &[Port]) -> Option<HashMap<String, Option<Vec<PortBinding>>>> {
