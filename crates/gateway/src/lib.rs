@@ -1,1 +1,26 @@
-//! (to be written)
+//! Takes requests in: the public listener, and the listener by which functions call each other. It owns reading
+//! HTTP safely, what a function gets to know of its caller, and the addresses of asynchronous invocations; it never
+//! runs an invocation itself, never decides what is in force, and never answers what the control listener answers.
+
+mod asynchronous;
+mod config;
+mod forwarded;
+mod gateway;
+mod listener;
+mod lookup;
+mod metrics;
+mod parent;
+mod prefer;
+mod received;
+mod runner;
+mod server;
+mod service;
+mod stream;
+mod trusted;
+mod upload;
+
+pub use config::Config;
+pub use gateway::Gateway;
+pub use listener::Serving;
+pub use metrics::Metrics;
+pub use trusted::{NetworkError, TrustedProxies};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::{Request, Response};
 use skep_dispatch::{Dispatcher, Lease, Work};
 use skep_engine::{Pipes, Stdio};
-use skep_model::{Handler, Journal, Problem, ProblemCode, Trigger};
+use skep_model::{Function, Handler, Journal, Problem, ProblemCode};
 use tokio_util::task::TaskTracker;
 
 use crate::body::Body;
@@ -70,7 +70,10 @@ impl Invoker {
         let settings = &invocation.function.settings;
         let trace = Trace::of(invocation.request.headers(), invocation.id);
         match settings.handler {
-            Handler::Http => match self.lease(&mut run, &invocation, Stdio::Log, Vec::new()).await {
+            Handler::Http => match self
+                .lease(&mut run, &invocation.function, Stdio::Log, Vec::new())
+                .await
+            {
                 Ok(lease) => {
                     run.leased(lease);
                     http_handler::respond(run, invocation.request, &trace, &self.tasks).await
@@ -112,7 +115,9 @@ impl Invoker {
         invocation: Invocation,
         environment: Vec<(String, String)>,
     ) -> Result<(Process, Request<()>), Problem> {
-        let mut lease = self.lease(run, &invocation, Stdio::Pipe, environment).await?;
+        let mut lease = self
+            .lease(run, &invocation.function, Stdio::Pipe, environment)
+            .await?;
         let pipes: Option<Pipes> = lease.take_pipes();
         let instance = lease.instance().clone();
         run.leased(lease);
@@ -130,20 +135,17 @@ impl Invoker {
     async fn lease(
         &self,
         run: &mut Run,
-        invocation: &Invocation,
+        function: &Arc<Function>,
         stdio: Stdio,
         environment: Vec<(String, String)>,
     ) -> Result<Lease, Problem> {
         let work = Work {
-            invocation: invocation.id,
+            invocation: run.id(),
             environment,
             stdio,
-            background: invocation.trigger == Trigger::Async,
+            background: run.is_background(),
         };
-        // The request's body is not shared between threads; only the function may be held while waiting.
-        let function = invocation.function.clone();
-        let acquired = self.dispatcher.acquire(&function, work);
-        acquired.await.map_err(|refusal| {
+        self.dispatcher.acquire(function, work).await.map_err(|refusal| {
             run.waited(refusal.phases);
             refusal.problem
         })

@@ -9,7 +9,7 @@ use skep_dispatch::{Fate, Lease};
 use skep_engine::Exit;
 use skep_model::{
     Ending, EndingKind, Function, InvocationId, Journal, LogEntry, LogLine, LogStream, Problem, ProblemCode,
-    Record, Status,
+    Record, Status, Trigger,
 };
 use tokio::time::Instant;
 
@@ -110,6 +110,11 @@ impl Run {
 
     pub(crate) fn id(&self) -> InvocationId {
         self.record.id
+    }
+
+    /// Whether nobody waits for the answer.
+    pub(crate) fn is_background(&self) -> bool {
+        self.record.trigger == Trigger::Async
     }
 
     /// What its labels say.

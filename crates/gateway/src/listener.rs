@@ -1,0 +1,176 @@
+//! Listeners: connections come in, bounded in number, and go out with a drain.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::gateway::{Door, Gateway};
+use crate::server;
+
+/// After an error such as too many open files there is nothing to do but wait for connections to end.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The answer to a connection beyond the bound; its request was not read.
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\
+    connection: close\r\nretry-after: 1\r\ncontent-length: 84\r\n\r\n\
+    {\"title\":\"This node has no room for more right now\",\"status\":503,\"code\":\"node-full\"}";
+
+/// A listener that is being served. Dropping it ends every connection at once.
+#[derive(Debug)]
+pub struct Serving {
+    address: Option<SocketAddr>,
+    drain: CancellationToken,
+    tasks: TaskTracker,
+    /// Ends what is left.
+    end: tokio_util::sync::DropGuard,
+}
+
+impl Serving {
+    /// Where it listens, if it does so itself.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// Accepts no more. Requests under way are answered to their end; returns when the last connection is closed.
+    /// Upgraded connections go on by themselves (see [`skep_invoke::Invoker::drained`]).
+    pub async fn drain(&self) {
+        self.drain.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Ends every connection at once.
+    pub async fn end(self) {
+        let Self {
+            drain, tasks, end, ..
+        } = self;
+        drain.cancel();
+        tasks.close();
+        drop(end);
+        tasks.wait().await;
+    }
+}
+
+/// One listener's connections.
+#[derive(Clone)]
+struct Connections {
+    gateway: Gateway,
+    door: Door,
+    room: Arc<Semaphore>,
+    open: Gauge,
+    drain: CancellationToken,
+    end: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Connections {
+    fn new(gateway: Gateway, door: Door) -> Self {
+        let room = Arc::new(Semaphore::new(gateway.config().max_connections));
+        let open = gateway.metrics().connections(door.as_str());
+        Self {
+            gateway,
+            door,
+            room,
+            open,
+            drain: CancellationToken::new(),
+            end: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    fn serving(&self, address: Option<SocketAddr>) -> Serving {
+        let (drain, tasks) = (self.drain.clone(), self.tasks.clone());
+        Serving {
+            address,
+            drain,
+            tasks,
+            end: self.end.clone().drop_guard(),
+        }
+    }
+
+    fn take(&self, stream: TcpStream, peer: SocketAddr) {
+        let Ok(permit) = self.room.clone().try_acquire_owned() else {
+            self.gateway.metrics().refused(self.door.as_str());
+            // The socket's buffer is empty: it takes this at once, or nobody is there.
+            let _ = stream.try_write(FULL);
+            return;
+        };
+        self.tasks.spawn(self.clone().run(stream, peer, permit));
+    }
+
+    async fn run(self, stream: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {
+        self.open.inc();
+        let served = server::serve(self.gateway, self.door, stream, peer, self.drain);
+        tokio::select! {
+            () = served => {}
+            () = self.end.cancelled() => {}
+        }
+        self.open.dec();
+        drop(permit);
+    }
+}
+
+/// Serves the public listener.
+pub(crate) fn serve_listener(gateway: Gateway, listener: TcpListener) -> Serving {
+    let connections = Connections::new(gateway, Door::Public);
+    let serving = connections.serving(listener.local_addr().ok());
+    let tasks = connections.tasks.clone();
+    tasks.spawn(async move {
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = connections.drain.cancelled() => return,
+                () = connections.end.cancelled() => return,
+            };
+            match accepted {
+                Ok((stream, peer)) => connections.take(stream, peer),
+                Err(error) => {
+                    tracing::warn!(%error, "a connection can't be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    });
+    serving
+}
+
+/// Serves connections that others accepted.
+pub(crate) fn serve_streams(
+    gateway: Gateway,
+    mut streams: mpsc::Receiver<(TcpStream, SocketAddr)>,
+) -> Serving {
+    let connections = Connections::new(gateway, Door::Call);
+    let serving = connections.serving(None);
+    let tasks = connections.tasks.clone();
+    tasks.spawn(async move {
+        loop {
+            tokio::select! {
+                accepted = streams.recv() => match accepted {
+                    Some((stream, peer)) => connections.take(stream, peer),
+                    None => return,
+                },
+                () = connections.drain.cancelled() => return,
+                () = connections.end.cancelled() => return,
+            }
+        }
+    });
+    serving
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_of_a_full_listener_is_as_long_as_it_says() {
+        let text = std::str::from_utf8(FULL).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.ends_with(&format!("content-length: {}", body.len())));
+    }
+}

@@ -1,0 +1,146 @@
+//! A request as it was received: refused where it says two things at once, so that no one behind reads it
+//! otherwise than Skep did.
+
+use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
+use http::request::Parts;
+use http::uri::{Authority, Scheme};
+use http::{Method, Version};
+use skep_model::{Problem, ProblemCode};
+
+/// Checks the target and the header. Afterwards `Host` is the host that was asked for, where there is one.
+pub(crate) fn check(parts: &mut Parts) -> Result<(), Problem> {
+    if parts.method == Method::CONNECT {
+        let detail = "Skep is no forward proxy: CONNECT isn't allowed.";
+        return Err(Problem::new(ProblemCode::MethodNotAllowed).detail(detail));
+    }
+    if parts.headers.contains_key(TRANSFER_ENCODING) && parts.headers.contains_key(CONTENT_LENGTH) {
+        return Err(refuse("Content-Length and Transfer-Encoding exclude each other."));
+    }
+    if parts
+        .uri
+        .scheme()
+        .is_some_and(|scheme| *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS)
+    {
+        return Err(refuse("The target's scheme is not http."));
+    }
+    let path = parts.uri.path();
+    if !path.starts_with('/') && !(path == "*" && parts.method == Method::OPTIONS) {
+        return Err(refuse("The target is not a path."));
+    }
+    host(parts)
+}
+
+/// RFC 9112, section 3.2, and RFC 9113, section 8.3.1.
+fn host(parts: &mut Parts) -> Result<(), Problem> {
+    let named = single_host(&parts.headers)?;
+    let target = parts.uri.authority().map(Authority::as_str);
+    match (named, target) {
+        (Some(named), Some(target)) if !named.eq_ignore_ascii_case(target) => {
+            Err(refuse("The target names one host and the Host field another."))
+        }
+        (None, Some(target)) => {
+            valid_host(target)?;
+            let value =
+                HeaderValue::from_str(target).map_err(|_| refuse("The target's host is not valid."))?;
+            parts.headers.insert(HOST, value);
+            Ok(())
+        }
+        (None, None) if parts.version == Version::HTTP_11 => Err(refuse("The Host field is missing.")),
+        (Some(named), _) => valid_host(named),
+        (None, None) => Ok(()),
+    }
+}
+
+fn single_host(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let mut values = headers.get_all(HOST).iter();
+    let first = values.next();
+    if values.next().is_some() {
+        return Err(refuse("There is more than one Host field."));
+    }
+    first
+        .map(|value| value.to_str().map_err(|_| refuse("The Host field is not text.")))
+        .transpose()
+}
+
+/// Empty is allowed: a target without an authority has nothing to say here.
+fn valid_host(host: &str) -> Result<(), Problem> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~%!$&'()+;=:[]".contains(&b);
+    if host.is_empty() || (host.bytes().all(plain) && host.parse::<Authority>().is_ok()) {
+        Ok(())
+    } else {
+        Err(refuse("The Host field is not a host."))
+    }
+}
+
+fn refuse(detail: &str) -> Problem {
+    Problem::new(ProblemCode::BadRequest).detail(detail)
+}
+
+/// Refuses a body that is announced larger than allowed before any of it is sent.
+pub(crate) fn check_length(headers: &HeaderMap, limit: u64) -> Result<(), Problem> {
+    let announced = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > limit) {
+        let detail = format!("The body may have at most {limit} bytes.");
+        return Err(Problem::new(ProblemCode::BodyTooLarge).detail(detail));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn checked(request: http::request::Builder) -> Result<String, Problem> {
+        let mut parts = request.body(()).unwrap().into_parts().0;
+        check(&mut parts)?;
+        Ok(parts
+            .headers
+            .get(HOST)
+            .map(|host| host.to_str().unwrap().to_owned())
+            .unwrap_or_default())
+    }
+
+    #[test]
+    fn one_host_is_taken_from_where_it_stands() {
+        assert_eq!(
+            checked(Request::get("/").header(HOST, "example.com")),
+            Ok("example.com".to_owned())
+        );
+        assert_eq!(
+            checked(Request::get("http://example.com/")),
+            Ok("example.com".to_owned())
+        );
+        assert_eq!(
+            checked(Request::get("/").header(HOST, "[::1]:80")),
+            Ok("[::1]:80".to_owned())
+        );
+        assert_eq!(checked(Request::get("/").header(HOST, "")), Ok(String::new()));
+        assert_eq!(
+            checked(Request::get("/").version(Version::HTTP_10)),
+            Ok(String::new())
+        );
+    }
+
+    #[test]
+    fn what_says_two_things_is_refused() {
+        let two = Request::get("/").header(HOST, "a").header(HOST, "a");
+        let other = Request::get("http://a/").header(HOST, "b");
+        let missing = Request::get("/");
+        let lengths = Request::post("/")
+            .header(HOST, "a")
+            .header(CONTENT_LENGTH, "1")
+            .header(TRANSFER_ENCODING, "chunked");
+        let connect = Request::connect("a:80").header(HOST, "a:80");
+        for bad in [two, other, missing, lengths, connect] {
+            assert!(checked(bad).is_err());
+        }
+        for host in ["a b", "user@a", "a/b", "a:b", "a,b", "é"] {
+            let value = HeaderValue::from_bytes(host.as_bytes()).unwrap();
+            assert!(checked(Request::get("/").header(HOST, value)).is_err(), "{host}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! HTTP on one connection: HTTP/1.1, or HTTP/2 by prior knowledge.
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+use crate::forwarded::Origin;
+use crate::gateway::{Door, Gateway};
+use crate::service::Connection;
+use crate::stream::GuardedStream;
+
+/// Requests at once on one HTTP/2 connection.
+const MAX_STREAMS: u32 = 250;
+/// How much may be on its way to Skep on one stream, and on a whole connection, in bytes.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 1 << 20;
+/// How often the other end of an HTTP/2 connection is asked whether it is still there.
+const PING: Duration = Duration::from_secs(30);
+
+/// Serves a connection to its end, or, once draining, to the end of what is under way.
+pub(crate) async fn serve(
+    gateway: Gateway,
+    door: Door,
+    stream: TcpStream,
+    peer: SocketAddr,
+    drain: CancellationToken,
+) {
+    let Ok(local) = stream.local_addr() else { return };
+    if stream.set_nodelay(true).is_err() {
+        return;
+    }
+    let builder = builder(&gateway);
+    let config = gateway.config();
+    let guarded = GuardedStream::new(stream, config.header_timeout, config.send_timeout);
+    let origin = Origin::new(peer, local, &config.trusted_proxies);
+    let connection = Arc::new(Connection {
+        gateway: gateway.clone(),
+        origin,
+        door,
+    });
+    let service = service_fn(move |request| {
+        let connection = connection.clone();
+        async move { Ok::<_, std::convert::Infallible>(connection.answer(request).await) }
+    });
+    let mut served = pin!(builder.serve_connection_with_upgrades(TokioIo::new(guarded), service));
+    let ended = tokio::select! {
+        ended = served.as_mut() => ended,
+        () = drain.cancelled() => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    if let Err(error) = ended {
+        // A caller that goes away, or sends what is not HTTP: nothing an operator can change.
+        tracing::debug!(error, %peer, "a connection broke");
+    }
+}
+
+fn builder(gateway: &Gateway) -> Builder<TokioExecutor> {
+    let config = gateway.config();
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(config.header_timeout)
+        .max_buf_size(config.max_header.max(8192));
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(u32::try_from(config.max_header).unwrap_or(u32::MAX))
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(config.send_timeout);
+    builder
+}

@@ -1,0 +1,125 @@
+//! One connection's requests: each becomes an invocation, a look at one's own invocation, or a problem.
+
+use http::header::{ALLOW, CONTENT_LENGTH, HOST, HeaderValue};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{Method, Request, Response, StatusCode};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use jiff::Timestamp;
+use skep_invoke::{Body, Invocation, Report, empty, problem_response};
+use skep_model::{InvocationId, Problem, Trigger};
+
+use crate::forwarded::Origin;
+use crate::gateway::{Door, Gateway, assemble, split};
+use crate::lookup::Address;
+use crate::{asynchronous, lookup, parent, prefer, received, upload};
+
+/// A connection and what all its requests share.
+pub(crate) struct Connection {
+    pub(crate) gateway: Gateway,
+    pub(crate) origin: Origin,
+    pub(crate) door: Door,
+}
+
+impl Connection {
+    /// Answers a request, whatever it is.
+    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let id = InvocationId::generate();
+        let head = request.method() == Method::HEAD;
+        let response = self.respond(id, request).await.unwrap_or_else(|problem| {
+            self.gateway.invoker().metrics().problem(problem.code);
+            if let Some(internal) = &problem.internal {
+                tracing::warn!(invocation = %id, code = problem.code.as_str(), internal, "a request was refused");
+            }
+            problem_response(&problem, Some(id))
+        });
+        if head { without_body(response) } else { response }
+    }
+
+    async fn respond(&self, id: InvocationId, request: Request<Incoming>) -> Result<Response<Body>, Problem> {
+        let received = Timestamp::now();
+        let (mut parts, incoming) = request.into_parts();
+        received::check(&mut parts)?;
+        if parts.uri.path() == "*" {
+            return Ok(options());
+        }
+        let target = parts
+            .uri
+            .path_and_query()
+            .cloned()
+            .unwrap_or(PathAndQuery::from_static("/"));
+        if let Some(rest) = target.path().strip_prefix("/_skep/") {
+            return lookup::respond(&self.gateway, &parts.method, Address::parse(rest)?).await;
+        }
+        let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
+        let destination = self.gateway.find(self.door, host, target.as_str())?;
+        let config = self.gateway.config();
+        received::check_length(&parts.headers, config.max_body)?;
+        let body = upload::bounded(incoming, config.max_body, config.body_timeout);
+        let (prefix, target) = split(&target, destination.prefix)?;
+        let client = self
+            .origin
+            .apply(&mut parts.headers, &prefix, &config.trusted_proxies);
+        let parent = self.parent(&parts);
+        let asynchronous = self.is_asynchronous(&parts, destination.function.settings.asynchronous);
+        let mut invocation = Invocation {
+            id,
+            function: destination.function,
+            parent,
+            trigger: Trigger::Request,
+            received,
+            attempts: 1,
+            client,
+            request: assemble(parts, target, body),
+            report: Report::Journal,
+        };
+        if asynchronous {
+            invocation.trigger = Trigger::Async;
+            return asynchronous::accept(&self.gateway, invocation, self.door).await;
+        }
+        Ok(self.gateway.run(invocation, self.door).await)
+    }
+
+    /// The public may ask where the function allows it; other functions always.
+    fn is_asynchronous(&self, parts: &Parts, allowed: bool) -> bool {
+        (allowed || self.door == Door::Call) && prefer::respond_async(&parts.headers)
+    }
+
+    fn parent(&self, parts: &Parts) -> Option<InvocationId> {
+        if self.door == Door::Public {
+            return None;
+        }
+        let running = self
+            .gateway
+            .invoker()
+            .dispatcher()
+            .invocations_at(self.origin.peer());
+        parent::of(&parts.headers, &running)
+    }
+}
+
+/// `OPTIONS *` asks about the server, not about a function.
+fn options() -> Response<Body> {
+    let mut response = Response::new(empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let methods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+    response
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_static(methods));
+    response
+}
+
+/// What a HEAD gets: the header alone. HTTP/1 would leave the body out by itself, HTTP/2 does not.
+fn without_body(mut response: Response<Body>) -> Response<Body> {
+    if response.body().is_end_stream() {
+        return response;
+    }
+    if let Some(length) = response.body().size_hint().exact() {
+        response
+            .headers_mut()
+            .entry(CONTENT_LENGTH)
+            .or_insert(length.into());
+    }
+    response.map(|_| empty())
+}
