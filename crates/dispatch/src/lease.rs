@@ -2,49 +2,63 @@
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use skep_engine::{Instance, Pipes};
-use skep_model::{Function, Phases};
+use skep_model::{Function, InvocationId, Phases};
 use tokio::net::TcpStream;
 
+use crate::live::Live;
+use crate::shared::Shared;
 use crate::work::Fate;
 
 /// Things that users of an instance keep beside it, one of each type, dropped with it.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Attachments(Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>);
 
 impl Attachments {
-    pub(crate) fn get<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
+    fn get<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = all.entry(TypeId::of::<T>()).or_insert_with(|| Arc::new(T::default()));
+        let entry = all
+            .entry(TypeId::of::<T>())
+            .or_insert_with(|| Arc::new(T::default()));
         Arc::clone(entry).downcast().unwrap_or_default()
+    }
+
+    /// Drops them all; whoever still has one keeps it.
+    pub(crate) fn clear(&self) {
+        let all = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(all);
     }
 }
 
 /// One invocation's hold on an instance. While it is held the instance is not ended, whatever else happens.
 ///
 /// Dropping it without [`Lease::finish`] means that nobody knows how the work ended: the instance is spent.
-#[derive(Debug)]
 pub struct Lease {
-    pub(crate) instance: Arc<dyn Instance>,
-    pub(crate) function: Arc<Function>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) live: Arc<Live>,
+    pub(crate) invocation: InvocationId,
+    pub(crate) background: bool,
     pub(crate) pipes: Option<Pipes>,
     pub(crate) connection: Option<TcpStream>,
     pub(crate) phases: Phases,
     pub(crate) reused: bool,
-    pub(crate) attachments: Arc<Attachments>,
+    /// Whether its caller has it: until then the instance has not been touched.
+    pub(crate) begun: bool,
+    pub(crate) finished: bool,
 }
 
 impl Lease {
     /// The instance.
     pub fn instance(&self) -> &Arc<dyn Instance> {
-        &self.instance
+        &self.live.instance
     }
 
     /// The function as it was when the instance was launched: the newest revision, not always the caller's.
     pub fn function(&self) -> &Arc<Function> {
-        &self.function
+        &self.live.function
     }
 
     /// Standard input and output, once, where the work asked for [`skep_engine::Stdio::Pipe`].
@@ -70,11 +84,55 @@ impl Lease {
 
     /// What its users keep beside the instance: one `T` per instance, dropped with it.
     pub fn attachment<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
-        self.attachments.get()
+        self.live.attachments.get()
     }
 
     /// Gives the instance back.
-    pub fn finish(self, fate: Fate) {
-        let _ = fate;
+    pub fn finish(mut self, fate: Fate) {
+        self.give_back(fate);
+    }
+
+    /// The caller has it: from here on what the instance does is this invocation's.
+    pub(crate) fn begin(&mut self) {
+        self.begun = true;
+        let mut invocations = self.live.invocations();
+        if !invocations.contains(&self.invocation) {
+            invocations.push(self.invocation);
+        }
+        drop(invocations);
+        self.live.logs.begin(self.invocation);
+    }
+
+    fn give_back(&mut self, fate: Fate) {
+        if std::mem::replace(&mut self.finished, true) {
+            return;
+        }
+        if self.begun {
+            self.live.logs.end(self.invocation);
+            let mut invocations = self.live.invocations();
+            if let Some(at) = invocations.iter().position(|other| *other == self.invocation) {
+                invocations.swap_remove(at);
+            }
+        }
+        let (key, background, unused) = (self.live.key, self.background, !self.begun);
+        let fate = if unused { Fate::Reusable } else { fate };
+        self.shared
+            .apply(|state, now| state.pool.finished(key, background, fate, unused, now));
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.give_back(Fate::Spent);
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease")
+            .field("instance", &self.live.instance.id())
+            .field("function", &self.live.function.name)
+            .field("invocation", &self.invocation)
+            .finish_non_exhaustive()
     }
 }

@@ -23,8 +23,14 @@ pub enum State {
 
 impl State {
     /// Every state, in the order of an instance's life.
-    pub const ALL: [Self; 6] =
-        [Self::Starting, Self::Spare, Self::Busy, Self::Idle, Self::Frozen, Self::Ending];
+    pub const ALL: [Self; 6] = [
+        Self::Starting,
+        Self::Spare,
+        Self::Busy,
+        Self::Idle,
+        Self::Frozen,
+        Self::Ending,
+    ];
 
     /// The word for it, on the screen and in metrics.
     pub fn as_str(self) -> &'static str {

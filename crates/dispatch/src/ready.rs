@@ -1,0 +1,208 @@
+//! Waiting until an `http` instance accepts work, and saying why when it never does.
+
+use std::net::IpAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Empty;
+use hyper::Request;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use skep_engine::{Exit, Instance, Listener};
+use skep_model::{Function, Problem, ProblemCode, Protocol, Ready};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use crate::logs::Attribution;
+
+/// Between the first attempts to connect; it doubles up to [`LAST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LAST_PAUSE: Duration = Duration::from_millis(50);
+/// One attempt that gets no answer is given up after this long.
+const ATTEMPT: Duration = Duration::from_secs(5);
+/// How often one looks where an instance listens that can't be connected to.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long the last words of an instance that ended are waited for.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+/// Docker's own name server listens on this address in every container on a network of one's own.
+const DOCKER_DNS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 11));
+
+/// Waits until the instance accepts work. The connection that proved it is handed over where it was not used.
+pub(crate) async fn wait(
+    instance: &Arc<dyn Instance>,
+    function: &Function,
+    logs: &Attribution,
+    elsewhere_after: Duration,
+) -> Result<Option<TcpStream>, Problem> {
+    let settings = &function.settings;
+    let deadline = Instant::now() + settings.timeout;
+    tokio::select! {
+        biased;
+        connection = accept(instance, function) => Ok(connection),
+        exit = instance.exited() => Err(ended(exit, logs).await),
+        problem = watch_listeners(instance, elsewhere_after, settings.timeout / 2) => Err(problem),
+        () = sleep_until(deadline) => Err(late(instance, function, logs).await),
+    }
+}
+
+async fn accept(instance: &Arc<dyn Instance>, function: &Function) -> Option<TcpStream> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        if let Ok(Ok(stream)) = timeout(ATTEMPT, instance.connect()).await {
+            let Ready::Path(path) = &function.settings.ready else {
+                return Some(stream);
+            };
+            let protocol = function.settings.protocol;
+            let answer = timeout(ATTEMPT, answers(stream, protocol, path, instance.port())).await;
+            if matches!(answer, Ok(Ok(true))) {
+                return None;
+            }
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LAST_PAUSE);
+    }
+}
+
+/// Whether a GET of the path is answered with 2xx.
+async fn answers(stream: TcpStream, protocol: Protocol, path: &str, port: u16) -> Result<bool, hyper::Error> {
+    let io = TokioIo::new(stream);
+    let host = format!("localhost:{port}");
+    let (target, executor) = (format!("http://{host}{path}"), TokioExecutor::new());
+    let request = |target: &str| {
+        let builder = Request::get(target).header(http::header::USER_AGENT, "skep-ready");
+        match protocol {
+            Protocol::Http1 => builder.header(http::header::HOST, &host),
+            Protocol::H2c => builder,
+        }
+        .body(Empty::<Bytes>::new())
+    };
+    match protocol {
+        Protocol::Http1 => {
+            let (mut sender, connection) = http1::handshake(io).await?;
+            let Ok(request) = request(path) else {
+                return Ok(false);
+            };
+            let (mut connection, mut answer) = (pin!(connection), pin!(sender.send_request(request)));
+            tokio::select! {
+                answer = &mut answer => answer.map(|answer| answer.status().is_success()),
+                closed = &mut connection => closed.map(|()| false),
+            }
+        }
+        Protocol::H2c => {
+            let (mut sender, connection) = http2::handshake(executor, io).await?;
+            let Ok(request) = request(&target) else {
+                return Ok(false);
+            };
+            let (mut connection, mut answer) = (pin!(connection), pin!(sender.send_request(request)));
+            tokio::select! {
+                answer = &mut answer => answer.map(|answer| answer.status().is_success()),
+                closed = &mut connection => closed.map(|()| false),
+            }
+        }
+    }
+}
+
+/// Ends when the instance has listened in the wrong place, and only there, for long. One that listens on the
+/// right port of the loopback alone will not change that; one that listens on another port may open its own
+/// later (a debugger's port comes first), so that takes longer.
+async fn watch_listeners(instance: &Arc<dyn Instance>, loopback: Duration, other: Duration) -> Problem {
+    let mut since: Option<(Vec<Listener>, Instant)> = None;
+    loop {
+        sleep(LOOK).await;
+        let listeners = outside_docker(instance.listeners().await);
+        let unchanged = since
+            .as_ref()
+            .filter(|(before, _)| *before == listeners)
+            .map(|(_, since)| *since);
+        let first = unchanged.unwrap_or_else(Instant::now);
+        let patience = if own_port(&listeners, instance.port()) {
+            loopback
+        } else {
+            other.max(loopback)
+        };
+        if first.elapsed() >= patience
+            && let Some(problem) = elsewhere(&listeners, instance.port())
+        {
+            return problem;
+        }
+        since = Some((listeners, first));
+    }
+}
+
+fn outside_docker(mut listeners: Vec<Listener>) -> Vec<Listener> {
+    listeners.retain(|listener| listener.address.ip() != DOCKER_DNS);
+    listeners.sort_by_key(|listener| listener.address);
+    listeners
+}
+
+fn own_port(listeners: &[Listener], port: u16) -> bool {
+    listeners.iter().any(|listener| listener.address.port() == port)
+}
+
+/// What to tell somebody whose instance listens, and not where it should.
+fn elsewhere(listeners: &[Listener], port: u16) -> Option<Problem> {
+    let problem = Problem::new(ProblemCode::ListensElsewhere);
+    if own_port(listeners, port) {
+        let own = listeners
+            .iter()
+            .filter(|listener| listener.address.port() == port);
+        let loopback = own.clone().all(|listener| listener.address.ip().is_loopback());
+        let address = own.clone().next()?.address;
+        return loopback.then(|| {
+            problem.detail(format!(
+                "The instance listens on {address} only, where nothing outside its container reaches it: \
+                 have it listen on 0.0.0.0:{port}."
+            ))
+        });
+    }
+    let mut ports: Vec<u16> = listeners.iter().map(|listener| listener.address.port()).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    let first = *ports.first()?;
+    let all = ports.iter().map(u16::to_string).collect::<Vec<_>>().join(" and ");
+    Some(problem.detail(format!(
+        "The instance listens on port {all}, not on {port}: \
+         set the label skep.port={first}, or have it listen on the port in the variable PORT."
+    )))
+}
+
+/// The instance ended first.
+async fn ended(exit: Exit, logs: &Attribution) -> Problem {
+    // Its last words come by another way than its exit.
+    let _ = timeout(LAST_WORDS, logs.closed()).await;
+    let problem = Problem::new(ProblemCode::InstanceExited);
+    let (problem, why) = if exit.out_of_memory {
+        (
+            problem.detail("The instance was ended for want of memory before it was ready."),
+            ", out of memory",
+        )
+    } else {
+        (problem.detail("The instance ended before it was ready."), "")
+    };
+    let words = logs.tail();
+    problem.internal(format!(
+        "ended with exit code {}{why} before it was ready; last lines: {words}",
+        exit.code
+    ))
+}
+
+/// The time is over.
+async fn late(instance: &Arc<dyn Instance>, function: &Function, logs: &Attribution) -> Problem {
+    let listeners = outside_docker(timeout(LOOK, instance.listeners()).await.unwrap_or_default());
+    if let Some(problem) = elsewhere(&listeners, instance.port()) {
+        return problem;
+    }
+    let waited = function.settings.timeout;
+    let missing = match (&function.settings.ready, own_port(&listeners, instance.port())) {
+        (Ready::Path(path), true) => format!("GET {path} did not answer 2xx"),
+        _ => format!("nothing accepted a connection on port {}", instance.port()),
+    };
+    Problem::new(ProblemCode::NotReady)
+        .detail("The instance did not accept work within the function's skep.timeout.")
+        .internal(format!(
+            "{missing} within {waited:?}; last lines: {}",
+            logs.tail()
+        ))
+}
