@@ -1,6 +1,7 @@
 //! A test's own corner of the engine, cleared when the test ends in any way.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::process::Command;
 use std::sync::Arc;
 
@@ -76,10 +77,25 @@ impl Docker {
     /// # Panics
     /// When it fails.
     pub fn prune(&self) {
-        // The engine refuses a prune while another one runs, and tests run beside each other.
-        let lock = std::env::temp_dir().join("skep-test-prune.lock");
-        let lock = std::fs::File::create(lock).expect("a lock file");
+        self.prune_with(&self.lock_prunes());
+    }
+
+    /// Keeps other tests from pruning until the value is dropped: the engine runs one prune at a time, and a
+    /// removal just before another test's prune would look like a part of it.
+    ///
+    /// # Panics
+    /// When there can be no lock.
+    pub fn lock_prunes(&self) -> File {
+        let lock = File::create(std::env::temp_dir().join("skep-test-prune.lock")).expect("a lock file");
         lock.lock().expect("the lock of prunes");
+        lock
+    }
+
+    /// [`Docker::prune`] for a test that holds the lock.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn prune_with(&self, _lock: &File) {
         let filter = format!("label=skep.namespace={}", self.namespace);
         self.run(&["container", "prune", "-f", "--filter", &filter]);
     }
