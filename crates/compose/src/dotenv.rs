@@ -29,9 +29,7 @@ pub(crate) fn parse(text: &str, lookup: &Variables) -> Result<Variables, LinePro
         if content.is_empty() || content.starts_with('#') {
             continue;
         }
-        let content = content
-            .strip_prefix("export ")
-            .map_or(content, str::trim_start);
+        let content = content.strip_prefix("export ").map_or(content, str::trim_start);
         let Some((name, value)) = content.split_once('=') else {
             let name = content.trim_end();
             check_name(name).map_err(problem)?;

@@ -196,9 +196,8 @@ pub(crate) fn interpolate_tree(
                 Err(error) => {
                     let problem = Problem::new(error.to_string()).at(&node.position, path);
                     problems.push(match error {
-                        InterpolationError::Malformed(_) => problem.hint(
-                            "write $$ for a dollar sign; variables are $NAME and ${NAME:-default}",
-                        ),
+                        InterpolationError::Malformed(_) => problem
+                            .hint("write $$ for a dollar sign; variables are $NAME and ${NAME:-default}"),
                         InterpolationError::Required { name, .. } => problem.hint(format!(
                             "set {name} in the environment or in the .env file beside the Compose file"
                         )),
@@ -236,13 +235,7 @@ pub(crate) fn interpolate_tree(
             let entries = entries
                 .iter()
                 .map(|entry| Entry {
-                    node: interpolate_tree(
-                        &entry.node,
-                        &join(path, &entry.key),
-                        variables,
-                        problems,
-                        notes,
-                    ),
+                    node: interpolate_tree(&entry.node, &join(path, &entry.key), variables, problems, notes),
                     ..entry.clone()
                 })
                 .collect();

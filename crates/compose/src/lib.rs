@@ -19,7 +19,6 @@ pub use interpolate::{InterpolationError, Variables, interpolate};
 pub use load::{LoadOptions, Loaded, load};
 pub use problem::{ComposeErrors, Note, Position, Problem};
 pub use project::{
-    Build, Condition, Dependency, Device, FileMount, FileObject, Healthcheck, Ipam, Limits,
-    Logging, Mount, Network, Port, Probe, Project, PullPolicy, Restart, Service, ServiceNetwork,
-    Subnet, Ulimit, Volume,
+    Build, Condition, Dependency, Device, FileMount, FileObject, Healthcheck, Ipam, Limits, Logging, Mount,
+    Network, Port, Probe, Project, PullPolicy, Restart, Service, ServiceNetwork, Subnet, Ulimit, Volume,
 };

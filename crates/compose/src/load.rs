@@ -58,9 +58,7 @@ pub fn load(options: LoadOptions) -> Result<Loaded, ComposeErrors> {
     let mut notes = Vec::new();
     let mut root: Option<Node> = None;
     for file in &files {
-        let shown = file
-            .strip_prefix(&options.working_directory)
-            .unwrap_or(file);
+        let shown = file.strip_prefix(&options.working_directory).unwrap_or(file);
         let text = read_text(file).map_err(|error| {
             ComposeErrors::one(
                 Problem::new(format!("cannot be read: {error}"))
@@ -113,13 +111,10 @@ fn find_files(options: &LoadOptions) -> Result<Vec<PathBuf>, ComposeErrors> {
             .map(|file| options.working_directory.join(file))
             .collect());
     }
-    let start = options
-        .project_directory
-        .as_ref()
-        .map_or_else(
-            || options.working_directory.clone(),
-            |directory| options.working_directory.join(directory),
-        );
+    let start = options.project_directory.as_ref().map_or_else(
+        || options.working_directory.clone(),
+        |directory| options.working_directory.join(directory),
+    );
     for directory in start.ancestors() {
         let found = FILE_NAMES
             .iter()

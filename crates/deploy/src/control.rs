@@ -75,8 +75,9 @@ impl Control {
 
     async fn functions(&self) -> Option<Value> {
         let stream = TcpStream::connect(&self.authority).await.ok()?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .ok()?;
         let mut request = Request::get("/v1/functions").header("host", &self.authority);
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));

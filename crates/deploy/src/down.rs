@@ -92,10 +92,7 @@ fn levels(containers: Vec<Existing>) -> Vec<Vec<Existing>> {
     let mut left = containers;
     let mut levels = Vec::new();
     while !left.is_empty() {
-        let still: BTreeSet<String> = left
-            .iter()
-            .map(|container| container.service.clone())
-            .collect();
+        let still: BTreeSet<String> = left.iter().map(|container| container.service.clone()).collect();
         let needed: BTreeSet<&String> = needs
             .iter()
             .filter(|(service, _)| still.contains(*service))
@@ -146,9 +143,7 @@ async fn networks(
                 text: format!("the network {name} is left: {}", message(&error)),
             }),
             Err(error) => {
-                return Err(DeployError::engine(format!("remove the network {name}"))(
-                    error,
-                ));
+                return Err(DeployError::engine(format!("remove the network {name}"))(error));
             }
         }
     }
@@ -179,9 +174,7 @@ async fn leave(
             Ok(network) => network,
             Err(error) if is_missing(&error) => break None,
             Err(error) => {
-                return Err(DeployError::engine(format!("inspect the network {name}"))(
-                    error,
-                ));
+                return Err(DeployError::engine(format!("inspect the network {name}"))(error));
             }
         };
         let (instances, others) = users(docker, network).await;
@@ -231,11 +224,7 @@ async fn users(docker: &Docker, network: NetworkInspect) -> (Vec<String>, Vec<St
     (instances, others)
 }
 
-async fn volumes(
-    docker: &Docker,
-    options: &DownOptions,
-    progress: &dyn Progress,
-) -> Result<(), DeployError> {
+async fn volumes(docker: &Docker, options: &DownOptions, progress: &dyn Progress) -> Result<(), DeployError> {
     let found = docker
         .list_volumes(Some(ListVolumesOptions {
             filters: Some(label_filter(labels::PROJECT, &options.project)),
@@ -244,22 +233,14 @@ async fn volumes(
         .map_err(DeployError::engine("list the project's volumes"))?;
     for volume in found.volumes.unwrap_or_default() {
         let name = volume.name;
-        match docker
-            .remove_volume(&name, None::<RemoveVolumeOptions>)
-            .await
-        {
-            Ok(()) => progress.event(Event::Removed {
-                kind: "volume",
-                name,
-            }),
+        match docker.remove_volume(&name, None::<RemoveVolumeOptions>).await {
+            Ok(()) => progress.event(Event::Removed { kind: "volume", name }),
             Err(error) if is_missing(&error) => {}
             Err(error) if is_conflict(&error) => progress.event(Event::Note {
                 text: format!("the volume {name} is left: {}", message(&error)),
             }),
             Err(error) => {
-                return Err(DeployError::engine(format!("remove the volume {name}"))(
-                    error,
-                ));
+                return Err(DeployError::engine(format!("remove the volume {name}"))(error));
             }
         }
     }

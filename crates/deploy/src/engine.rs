@@ -7,13 +7,7 @@ use std::collections::HashMap;
 
 /// Whether the engine says that something does not exist.
 pub(crate) fn is_missing(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::DockerResponseServerError {
-            status_code: 404,
-            ..
-        }
-    )
+    matches!(error, Error::DockerResponseServerError { status_code: 404, .. })
 }
 
 /// Whether the engine says that something exists already or is in use.
@@ -30,8 +24,9 @@ pub(crate) fn is_conflict(error: &Error) -> bool {
 /// The engine's own words.
 pub(crate) fn message(error: &Error) -> String {
     match error {
-        Error::DockerResponseServerError { message, .. }
-        | Error::DockerStreamError { error: message } => message.clone(),
+        Error::DockerResponseServerError { message, .. } | Error::DockerStreamError { error: message } => {
+            message.clone()
+        }
         other => other.to_string(),
     }
 }
@@ -54,9 +49,7 @@ pub(crate) async fn image_id(docker: &Docker, image: &str) -> Result<Option<Stri
     match docker.inspect_image(image).await {
         Ok(found) => Ok(found.id),
         Err(error) if is_missing(&error) => Ok(None),
-        Err(error) => Err(DeployError::engine(format!("look for the image {image}"))(
-            error,
-        )),
+        Err(error) => Err(DeployError::engine(format!("look for the image {image}"))(error)),
     }
 }
 

@@ -52,7 +52,9 @@ pub enum DeployError {
         source: std::io::Error,
     },
     /// Something external is missing.
-    #[error("the external {kind} {name} does not exist: create it with docker {kind} create {name}, or remove external")]
+    #[error(
+        "the external {kind} {name} does not exist: create it with docker {kind} create {name}, or remove external"
+    )]
     NoExternal {
         /// `network` or `volume`.
         kind: &'static str,
@@ -109,11 +111,7 @@ impl DeployError {
     /// The message with every cause, for a person.
     pub fn report(&self) -> String {
         if let Self::Several(errors) = self {
-            return errors
-                .iter()
-                .map(Self::report)
-                .collect::<Vec<_>>()
-                .join("\n");
+            return errors.iter().map(Self::report).collect::<Vec<_>>().join("\n");
         }
         let mut text = self.to_string();
         let mut cause = std::error::Error::source(self);

@@ -68,9 +68,7 @@ async fn inspect(docker: &Docker, name: &str) -> Result<Option<NetworkInspect>, 
         Ok(network) if network.name.as_deref() == Some(name) => Ok(Some(network)),
         Ok(_) => Ok(None),
         Err(error) if is_missing(&error) => Ok(None),
-        Err(error) => Err(DeployError::engine(format!("look for the network {name}"))(
-            error,
-        )),
+        Err(error) => Err(DeployError::engine(format!("look for the network {name}"))(error)),
     }
 }
 
@@ -143,9 +141,7 @@ pub(crate) async fn volumes(
             Ok(_) => continue,
             Err(error) if is_missing(&error) => {}
             Err(error) => {
-                return Err(DeployError::engine(format!("look for the volume {name}"))(
-                    error,
-                ));
+                return Err(DeployError::engine(format!("look for the volume {name}"))(error));
             }
         }
         if volume.external {

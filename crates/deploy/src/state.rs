@@ -84,10 +84,7 @@ impl Existing {
 }
 
 /// Every container with the project's label, the lowest numbers first.
-pub(crate) async fn containers(
-    docker: &Docker,
-    project: &str,
-) -> Result<Vec<Existing>, DeployError> {
+pub(crate) async fn containers(docker: &Docker, project: &str) -> Result<Vec<Existing>, DeployError> {
     let options = ListContainersOptions {
         all: true,
         filters: Some(label_filter(labels::PROJECT, project)),
@@ -99,11 +96,7 @@ pub(crate) async fn containers(
         .map_err(DeployError::engine("list the project's containers"))?;
     let mut containers: Vec<Existing> = found.into_iter().filter_map(Existing::from).collect();
     containers.sort_by(|left, right| {
-        (&left.service, left.number, left.created).cmp(&(
-            &right.service,
-            right.number,
-            right.created,
-        ))
+        (&left.service, left.number, left.created).cmp(&(&right.service, right.number, right.created))
     });
     Ok(containers)
 }

@@ -239,8 +239,7 @@ async fn orphans(
         }
         for container in containers {
             if deployment.options.remove_orphans {
-                crate::apply::stop(deployment.docker, &container, None, deployment.progress)
-                    .await?;
+                crate::apply::stop(deployment.docker, &container, None, deployment.progress).await?;
                 crate::apply::remove(deployment.docker, &container.id, true, false).await?;
                 deployment.progress.event(Event::Removed {
                     kind: "container",

@@ -64,10 +64,7 @@ pub(crate) fn word(condition: Condition) -> &'static str {
     }
 }
 
-fn judge(
-    container: &ContainerInspectResponse,
-    condition: Condition,
-) -> Option<Result<(), String>> {
+fn judge(container: &ContainerInspectResponse, condition: Condition) -> Option<Result<(), String>> {
     let state = container.state.as_ref()?;
     let running = state.running.unwrap_or(false) || state.restarting.unwrap_or(false);
     let code = state.exit_code.unwrap_or(0);

@@ -56,7 +56,13 @@ impl Fields<'_> {
             platform: platforms.into_iter().next(),
         };
         fields.refused(
-            &["additional_contexts", "secrets", "ssh", "entitlements", "privileged"],
+            &[
+                "additional_contexts",
+                "secrets",
+                "ssh",
+                "entitlements",
+                "privileged",
+            ],
             CLASSIC,
             "build the image with docker buildx build, and name it under image",
         );

@@ -73,7 +73,7 @@ fn check_names(
         context.refuse(
             Problem::new(message)
                 .at(
-                    &service.position,
+                    service.position_of(key),
                     format!("services.{}.{key}", service.name),
                 )
                 .hint(hint),
@@ -94,9 +94,7 @@ fn check_names(
             refuse(
                 "volumes",
                 format!("the volume {volume} is not among the file's volumes"),
-                format!(
-                    "add {volume}: under volumes at the top level, or write ./{volume} for a directory"
-                ),
+                format!("add {volume}: under volumes at the top level, or write ./{volume} for a directory"),
             );
         }
     }
@@ -143,12 +141,9 @@ fn check_dependencies(context: &Context<'_>, project: &mut Project) {
                 restart: true,
                 required: true,
             };
-            service
-                .depends_on
-                .entry(other.to_owned())
-                .or_insert(implied);
+            service.depends_on.entry(other.to_owned()).or_insert(implied);
         }
-        let position = service.position.clone();
+        let position = service.position_of("depends_on").clone();
         service.depends_on.retain(|name, dependency| {
             if project.disabled.contains(name) && dependency.required {
                 context.refuse(
@@ -179,7 +174,7 @@ fn check_dependencies(context: &Context<'_>, project: &mut Project) {
     for name in names {
         let mut trail = Vec::new();
         if let Some(circle) = circle(&project.services, &name, &mut trail, &mut settled) {
-            let position = &project.services[&name].position;
+            let position = project.services[&name].position_of("depends_on");
             context.refuse(
                 Problem::new(format!(
                     "the services wait for each other: {}",
@@ -225,15 +220,12 @@ fn check_functions(context: &Context<'_>, services: &BTreeMap<String, Service>) 
         let Some(function) = &service.function else {
             continue;
         };
-        let namespace = service
-            .labels
-            .get("skep.namespace")
-            .map_or("", String::as_str);
+        let namespace = service.labels.get("skep.namespace").map_or("", String::as_str);
         if let Some(first) = seen.insert((namespace, function), service) {
             context.refuse(
                 Problem::new(format!("{} is the function {function} already", first.name))
                     .at(
-                        &service.position,
+                        service.position_of("labels"),
                         format!("services.{}.labels", service.name),
                     )
                     .hint("give each function a name of its own"),

@@ -5,6 +5,7 @@ use crate::interpolate::{Variables, join};
 use crate::problem::{Note, Position, Problem};
 use crate::yaml::{Entry, Node, Value};
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// What every decoder needs: where relative paths start, the variables, and
@@ -120,6 +121,14 @@ impl<'a> Fields<'a> {
             .map(|entry| (&entry.node, join(&self.path, key)))
     }
 
+    /// Where each key stands.
+    pub(crate) fn positions(&self) -> BTreeMap<String, Position> {
+        self.entries
+            .iter()
+            .map(|entry| (entry.key.clone(), entry.position.clone()))
+            .collect()
+    }
+
     /// Accepts keys that have no meaning here, saying so.
     pub(crate) fn noted(&self, keys: &[&'static str], meaning: &str) {
         for &key in keys {
@@ -152,8 +161,8 @@ impl<'a> Fields<'a> {
             if asked.contains(&entry.key.as_str()) || entry.key.starts_with("x-") {
                 continue;
             }
-            let problem = Problem::new("this key is not supported")
-                .at(&entry.position, join(&self.path, &entry.key));
+            let problem =
+                Problem::new("this key is not supported").at(&entry.position, join(&self.path, &entry.key));
             self.context.refuse(
                 problem.hint(hints::for_key(&entry.key, &asked).unwrap_or_else(|| {
                     String::from("remove it, or rename it to x-… if it is only for other tools")
@@ -164,11 +173,7 @@ impl<'a> Fields<'a> {
 }
 
 /// The entries of a mapping whose keys are the user's own names; `x-*` left out.
-pub(crate) fn named<'a>(
-    context: &Context<'_>,
-    node: &'a Node,
-    path: &str,
-) -> Vec<(&'a Entry, String)> {
+pub(crate) fn named<'a>(context: &Context<'_>, node: &'a Node, path: &str) -> Vec<(&'a Entry, String)> {
     match &node.value {
         Value::Mapping(entries) => entries
             .iter()

@@ -90,8 +90,7 @@ impl Fields<'_> {
                 }
             };
             let Some(source) = source else {
-                self.context
-                    .refuse_at(&node.position, &path, "source is missing");
+                self.context.refuse_at(&node.position, &path, "source is missing");
                 continue;
             };
             let object = match known.get(&source) {

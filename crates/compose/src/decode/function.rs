@@ -28,13 +28,15 @@ pub(super) fn apply(
         if let Some(stray) = stray {
             context.refuse(
                 Problem::new(format!("{stray} without {LABEL}"))
-                    .at(&service.position, key("labels"))
-                    .hint(format!("add {LABEL}: NAME to make it a function, or remove the label")),
+                    .at(service.position_of("labels"), key("labels"))
+                    .hint(format!(
+                        "add {LABEL}: NAME to make it a function, or remove the label"
+                    )),
             );
         }
         if !deploy_labels.is_empty() {
             context.note(
-                &service.position,
+                service.position_of("deploy.labels"),
                 &key("deploy.labels"),
                 "Swarm only: labels of the service, not of its containers",
             );
@@ -49,18 +51,14 @@ pub(super) fn apply(
                 Problem::new(format!(
                     "{label} is \"{other}\" in labels and \"{value}\" in deploy.labels"
                 ))
-                .at(&service.position, key("deploy.labels"))
+                .at(service.position_of("deploy.labels"), key("deploy.labels"))
                 .hint("keep it in one of the two"),
             );
         }
     }
     service.function = service.labels.get(LABEL).cloned();
     fields.refused(
-        if service.ports.is_empty() {
-            &[]
-        } else {
-            &["ports"]
-        },
+        if service.ports.is_empty() { &[] } else { &["ports"] },
         "a function publishes no ports: Skep's listener passes its requests on",
         "remove ports; the function answers at its route, /NAME unless skep.route says otherwise",
     );
@@ -77,10 +75,7 @@ pub(super) fn apply(
         "a function's template changes its name with every deploy",
         "remove container_name; the function is called by its label skep.function",
     );
-    let handler = service
-        .labels
-        .get("skep.handler")
-        .map_or("http", String::as_str);
+    let handler = service.labels.get("skep.handler").map_or("http", String::as_str);
     if service.tty && matches!(handler, "exec" | "cgi") {
         fields.refused(
             &["tty"],
@@ -100,7 +95,7 @@ pub(super) fn apply(
     }
     if service.healthcheck.is_some() {
         context.note(
-            &service.position,
+            service.position_of("healthcheck"),
             &key("healthcheck"),
             "an instance is ready when it accepts connections, or as skep.ready says; \
              the health check has no part in it",
@@ -108,7 +103,7 @@ pub(super) fn apply(
     }
     if service.replicas != 1 {
         context.note(
-            &service.position,
+            service.position_of("deploy.replicas"),
             &key("deploy.replicas"),
             "one template is parked; Skep starts as many instances as are needed, up to skep.max",
         );

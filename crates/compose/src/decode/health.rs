@@ -154,9 +154,7 @@ impl Fields<'_> {
         self.context
             .parsed(node, &path, "a number of CPUs such as 0.5", |text| {
                 let cpus: f64 = text.trim().parse().ok()?;
-                (cpus.is_finite() && (0.0..1e6).contains(&cpus))
-                    .then_some((cpus * 1e9).round() as i64)
+                (cpus.is_finite() && (0.0..1e6).contains(&cpus)).then_some((cpus * 1e9).round() as i64)
             })
     }
 }
-

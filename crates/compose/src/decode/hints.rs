@@ -18,30 +18,57 @@ pub(super) fn for_key(key: &str, known: &[&'static str]) -> Option<String> {
 }
 
 const WELL_KNOWN: [(&str, &str); 25] = [
-    ("extends", "copy the keys with a YAML anchor and <<: *anchor, or lay a second file over with -f"),
+    (
+        "extends",
+        "copy the keys with a YAML anchor and <<: *anchor, or lay a second file over with -f",
+    ),
     ("include", "pass the other file with a second -f"),
-    ("links", "services on one network find each other by name: remove it"),
+    (
+        "links",
+        "services on one network find each other by name: remove it",
+    ),
     ("external_links", "put both on one network marked external: true"),
     ("volumes_from", "name the volume in both services"),
-    ("develop", "skep does not watch files: run skep deploy again after a change"),
+    (
+        "develop",
+        "skep does not watch files: run skep deploy again after a change",
+    ),
     ("models", "start the model as a service of its own"),
-    ("provider", "start what the provider would start as a service of its own"),
+    (
+        "provider",
+        "start what the provider would start as a service of its own",
+    ),
     ("post_start", "let the image's entrypoint do it"),
     ("pre_stop", "handle the stop signal in the process"),
-    ("gpus", "not supported yet: start this service with docker run --gpus"),
+    (
+        "gpus",
+        "not supported yet: start this service with docker run --gpus",
+    ),
     ("blkio_config", "not supported yet: limit block I/O from outside"),
     ("cgroup", "remove it: containers get the engine's own choice"),
-    ("cgroup_parent", "remove it: containers get the engine's own choice"),
+    (
+        "cgroup_parent",
+        "remove it: containers get the engine's own choice",
+    ),
     ("credential_spec", "Windows only: remove it"),
     ("isolation", "Windows only: remove it"),
     ("device_cgroup_rules", "name the devices under devices instead"),
     ("cpu_rt_period", "remove it: realtime scheduling is not supported"),
-    ("cpu_rt_runtime", "remove it: realtime scheduling is not supported"),
+    (
+        "cpu_rt_runtime",
+        "remove it: realtime scheduling is not supported",
+    ),
     ("mem_swappiness", "remove it: engines on cgroup v2 ignore it"),
     ("storage_opt", "remove it: it works with few storage drivers only"),
     ("label_file", "write the labels under labels"),
-    ("use_api_socket", "a function gets a socket of its own with the label skep.spawn"),
-    ("mac_address", "remove it, or set it under networks with another tool"),
+    (
+        "use_api_socket",
+        "a function gets a socket of its own with the label skep.spawn",
+    ),
+    (
+        "mac_address",
+        "remove it, or set it under networks with another tool",
+    ),
     ("uts", "remove it: containers get their own host name"),
 ];
 

@@ -89,7 +89,15 @@ pub(super) fn network(context: &Context<'_>, entry: &Entry, path: &str, project:
     if is_external {
         only_name(
             &fields,
-            &["driver", "driver_opts", "ipam", "internal", "attachable", "enable_ipv6", "labels"],
+            &[
+                "driver",
+                "driver_opts",
+                "ipam",
+                "internal",
+                "attachable",
+                "enable_ipv6",
+                "labels",
+            ],
         );
     } else {
         network.driver = fields.text("driver");

@@ -71,13 +71,10 @@ fn long(context: &Context<'_>, node: &Node, path: &str) -> Option<Port> {
     let target = fields.number("target");
     let published = fields.text("published");
     let protocol = fields.word("protocol", &["tcp", "udp", "sctp"]);
-    let host_ip = fields.take("host_ip").and_then(|(node, path)| {
-        context.parsed(node, &path, "an IP address", |text| text.parse().ok())
-    });
-    fields.noted(
-        &["name", "app_protocol"],
-        "only described, nothing acts on it",
-    );
+    let host_ip = fields
+        .take("host_ip")
+        .and_then(|(node, path)| context.parsed(node, &path, "an IP address", |text| text.parse().ok()));
+    fields.noted(&["name", "app_protocol"], "only described, nothing acts on it");
     fields.noted(
         &["mode"],
         "Swarm only: on one engine every port is published on the host",
@@ -135,9 +132,7 @@ fn short(text: &str) -> Result<Vec<Port>, String> {
         range(container).ok_or_else(|| format!("{container} is neither a port nor a range"))?;
     let published = match host {
         None | Some("") => None,
-        Some(host) => {
-            Some(range(host).ok_or_else(|| format!("{host} is neither a port nor a range"))?)
-        }
+        Some(host) => Some(range(host).ok_or_else(|| format!("{host} is neither a port nor a range"))?),
     };
     let count = u32::from(last - first);
     if let Some((low, high)) = published {

@@ -33,9 +33,7 @@ impl Context<'_> {
         let text = self.text(node, path)?;
         let value = parse(&text);
         if value.is_none() {
-            self.refuse(
-                Problem::new(format!("\"{text}\" is not {expected}")).at(&node.position, path),
-            );
+            self.refuse(Problem::new(format!("\"{text}\" is not {expected}")).at(&node.position, path));
         }
         value
     }
@@ -61,12 +59,9 @@ impl Context<'_> {
 
     /// One of a few words.
     pub(crate) fn word(&self, node: &Node, path: &str, words: &[&str]) -> Option<String> {
-        self.parsed(
-            node,
-            path,
-            &format!("one of {}", words.join(", ")),
-            |text| words.contains(&text).then(|| text.to_owned()),
-        )
+        self.parsed(node, path, &format!("one of {}", words.join(", ")), |text| {
+            words.contains(&text).then(|| text.to_owned())
+        })
     }
 }
 

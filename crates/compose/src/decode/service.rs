@@ -35,6 +35,7 @@ pub(super) fn service(
     let mut service = Service {
         name: entry.key.clone(),
         position: entry.position.clone(),
+        positions: fields.positions(),
         function: None,
         image: fields.text("image"),
         build: fields.build(),
@@ -147,9 +148,11 @@ fn contradictions(fields: &Fields<'_>, service: &Service) {
     let refuse = |key: &str, message: &str, hint: &str| {
         let path = format!("{}.{key}", fields.path);
         let path = path.trim_end_matches('.').to_owned();
-        fields
-            .context
-            .refuse(Problem::new(message).at(&service.position, path).hint(hint));
+        fields.context.refuse(
+            Problem::new(message)
+                .at(service.position_of(key), path)
+                .hint(hint),
+        );
     };
     if service.image.is_none() && service.build.is_none() {
         refuse(
@@ -159,11 +162,7 @@ fn contradictions(fields: &Fields<'_>, service: &Service) {
         );
     }
     if service.network_mode.is_some() && !service.networks.is_empty() {
-        refuse(
-            "network_mode",
-            "contradicts networks",
-            "keep one of the two",
-        );
+        refuse("network_mode", "contradicts networks", "keep one of the two");
     }
     if let Some(mode @ ("host" | "none")) = service.network_mode.as_deref()
         && !service.ports.is_empty()

@@ -69,11 +69,7 @@ impl Fields<'_> {
     }
 }
 
-pub(super) fn pairs(
-    context: &Context<'_>,
-    node: &Node,
-    path: &str,
-) -> BTreeMap<String, Option<String>> {
+pub(super) fn pairs(context: &Context<'_>, node: &Node, path: &str) -> BTreeMap<String, Option<String>> {
     let mut pairs = BTreeMap::new();
     let mut keep = |name: &str, value: Option<String>, position: &Position, path: &str| {
         if name.is_empty() || name.contains(['=', '\0']) {
@@ -119,12 +115,7 @@ pub(super) fn pairs(
 }
 
 /// One `env_file`: a path, or `path`, `required` and `format`.
-fn env_file(
-    context: &Context<'_>,
-    node: &Node,
-    path: &str,
-    environment: &mut BTreeMap<String, String>,
-) {
+fn env_file(context: &Context<'_>, node: &Node, path: &str, environment: &mut BTreeMap<String, String>) {
     let (file, required, raw) = match &node.value {
         Value::Scalar(file) => (file.clone(), true, false),
         _ => {

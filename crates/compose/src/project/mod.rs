@@ -6,8 +6,8 @@ mod service;
 
 pub use resources::{FileObject, Ipam, Network, Subnet, Volume};
 pub use service::{
-    Build, Condition, Dependency, Device, FileMount, Healthcheck, Limits, Logging, Mount, Port,
-    Probe, PullPolicy, Restart, Service, ServiceNetwork, Ulimit,
+    Build, Condition, Dependency, Device, FileMount, Healthcheck, Limits, Logging, Mount, Port, Probe,
+    PullPolicy, Restart, Service, ServiceNetwork, Ulimit,
 };
 
 use serde::Serialize;

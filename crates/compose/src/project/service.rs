@@ -15,6 +15,9 @@ pub struct Service {
     /// Where it stands in the file; no part of what it is.
     #[serde(skip)]
     pub position: Position,
+    /// Where each of its keys stands.
+    #[serde(skip)]
+    pub positions: BTreeMap<String, Position>,
     /// The function's name (`skep.function`), if it is one.
     pub function: Option<String>,
     /// The image to run, or the name for what `build` makes.
@@ -121,6 +124,15 @@ pub struct Service {
     pub tty: bool,
     /// Standard input stays open.
     pub stdin_open: bool,
+}
+
+impl Service {
+    /// Where a key stands (`deploy.labels` where `deploy` does), or the
+    /// service itself if it has no such key.
+    pub fn position_of(&self, key: &str) -> &Position {
+        let first = key.split('.').next().unwrap_or(key);
+        self.positions.get(first).unwrap_or(&self.position)
+    }
 }
 
 /// How an image is built.
@@ -266,9 +278,7 @@ impl Mount {
     /// The path in the container.
     pub fn target(&self) -> &str {
         match self {
-            Self::Bind { target, .. } | Self::Volume { target, .. } | Self::Tmpfs { target, .. } => {
-                target
-            }
+            Self::Bind { target, .. } | Self::Volume { target, .. } | Self::Tmpfs { target, .. } => target,
         }
     }
 }

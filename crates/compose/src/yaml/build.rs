@@ -83,11 +83,11 @@ impl Builder {
     fn event(&mut self, event: Event<'_>, position: Position) -> Result<(), Problem> {
         match event {
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => Ok(()),
-            Event::DocumentStart(_) if self.root.is_some() => Err(Problem::new(
-                "a second YAML document starts here",
-            )
-            .at(&position, "")
-            .hint("keep one document a file, and pass several files with several -f")),
+            Event::DocumentStart(_) if self.root.is_some() => {
+                Err(Problem::new("a second YAML document starts here")
+                    .at(&position, "")
+                    .hint("keep one document a file, and pass several files with several -f"))
+            }
             Event::DocumentStart(_) => Ok(()),
             Event::Alias(anchor) => match self.anchors.get(&anchor).cloned() {
                 Some(mut node) => {
@@ -95,8 +95,9 @@ impl Builder {
                     node.position = position;
                     self.place(node)
                 }
-                None => Err(Problem::new("an alias stands inside the anchor that it names")
-                    .at(&position, "")),
+                None => {
+                    Err(Problem::new("an alias stands inside the anchor that it names").at(&position, ""))
+                }
             },
             Event::Scalar(text, style, anchor, tag) => {
                 let value = scalar(&text, style, tag.as_ref(), &position)?;
@@ -135,9 +136,7 @@ impl Builder {
 
     fn enter(&mut self, open: Open, position: &Position) -> Result<(), Problem> {
         if self.open.len() >= DEEPEST {
-            return Err(
-                Problem::new(format!("nested deeper than {DEEPEST} levels")).at(position, "")
-            );
+            return Err(Problem::new(format!("nested deeper than {DEEPEST} levels")).at(position, ""));
         }
         self.open.push(open);
         Ok(())
@@ -166,8 +165,7 @@ impl Builder {
                         Value::Scalar(text) => text.clone(),
                         Value::Null => String::from("null"),
                         _ => {
-                            return Err(Problem::new("a key must be a single word")
-                                .at(&node.position, ""));
+                            return Err(Problem::new("a key must be a single word").at(&node.position, ""));
                         }
                     };
                     *pending = Some((text, node.position));
@@ -184,11 +182,7 @@ impl Builder {
                             .hint("keep one of the two"),
                         );
                     } else {
-                        entries.push(Entry {
-                            key,
-                            position,
-                            node,
-                        });
+                        entries.push(Entry { key, position, node });
                     }
                 }
             },
@@ -238,9 +232,8 @@ fn scalar(
 ) -> Result<Value, Problem> {
     let is_string = tag.is_some_and(|tag| tag.is_yaml_core_schema() && tag.suffix == "str");
     refuse_tag(tag, position)?;
-    let null = style == ScalarStyle::Plain
-        && !is_string
-        && matches!(text, "" | "~" | "null" | "Null" | "NULL");
+    let null =
+        style == ScalarStyle::Plain && !is_string && matches!(text, "" | "~" | "null" | "Null" | "NULL");
     Ok(if null {
         Value::Null
     } else {

@@ -8,9 +8,7 @@ use crate::spec::{Place, Plan, endpoints};
 use crate::state::Existing;
 use bollard::Docker;
 use bollard::models::NetworkConnectRequest;
-use bollard::query_parameters::{
-    CreateContainerOptions, RemoveContainerOptions, StopContainerOptions,
-};
+use bollard::query_parameters::{CreateContainerOptions, RemoveContainerOptions, StopContainerOptions};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -44,9 +42,7 @@ impl Deployment<'_> {
                 if let Err(error) = connected {
                     // Half a container is none.
                     let _ = remove(self.docker, &created.id, true, false).await;
-                    return Err(DeployError::engine(format!("connect {name} to {network}"))(
-                        error,
-                    ));
+                    return Err(DeployError::engine(format!("connect {name} to {network}"))(error));
                 }
             }
         }
@@ -146,36 +142,23 @@ pub(crate) async fn stop(
         signal: None,
         t: patience.map(|time| i32::try_from(time.as_secs()).unwrap_or(i32::MAX)),
     };
-    match patient(docker)
-        .stop_container(&container.id, Some(options))
-        .await
-    {
+    match patient(docker).stop_container(&container.id, Some(options)).await {
         Ok(()) => Ok(()),
         // Stopped or gone already.
         Err(error) if is_missing(&error) || is_not_modified(&error) => Ok(()),
-        Err(error) => Err(DeployError::engine(format!("stop {}", container.name))(
-            error,
-        )),
+        Err(error) => Err(DeployError::engine(format!("stop {}", container.name))(error)),
     }
 }
 
 fn is_not_modified(error: &bollard::errors::Error) -> bool {
     matches!(
         error,
-        bollard::errors::Error::DockerResponseServerError {
-            status_code: 304,
-            ..
-        }
+        bollard::errors::Error::DockerResponseServerError { status_code: 304, .. }
     )
 }
 
 /// Removes a container; one that is gone or going already is fine.
-pub(crate) async fn remove(
-    docker: &Docker,
-    id: &str,
-    force: bool,
-    volumes: bool,
-) -> Result<(), DeployError> {
+pub(crate) async fn remove(docker: &Docker, id: &str, force: bool, volumes: bool) -> Result<(), DeployError> {
     let options = RemoveContainerOptions {
         v: volumes,
         force,

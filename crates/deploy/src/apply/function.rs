@@ -49,9 +49,7 @@ impl Deployment<'_> {
         });
         applied.containers.push(id.clone());
         applied.changed = true;
-        let old_templates = existing
-            .iter()
-            .rfind(|old| old.is_parked() && old.is_function());
+        let old_templates = existing.iter().rfind(|old| old.is_parked() && old.is_function());
         match self.wait_in_force(&id, &place.name, &function).await {
             Verdict::InForce => self.progress.event(Event::InForce {
                 name: place.name,

@@ -85,8 +85,7 @@ impl Deployment<'_> {
                 self.progress.event(Event::Started { name: name.clone() });
             }
             ContainerSummaryStateEnum::RUNNING | ContainerSummaryStateEnum::RESTARTING => {
-                self.progress
-                    .event(Event::Unchanged { name: name.clone() });
+                self.progress.event(Event::Unchanged { name: name.clone() });
             }
             ContainerSummaryStateEnum::PAUSED => {
                 self.docker

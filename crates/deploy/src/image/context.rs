@@ -52,10 +52,11 @@ impl Context {
     /// Reads the Dockerfile's place and the `.dockerignore`.
     pub(super) fn prepare(build: &Build) -> Result<Self, ContextError> {
         let directory = PathBuf::from(&build.context);
-        let real = directory
-            .canonicalize()
-            .map_err(ContextError::at(&directory))?;
-        let mut outside = build.dockerfile_inline.as_ref().map(|text| text.clone().into_bytes());
+        let real = directory.canonicalize().map_err(ContextError::at(&directory))?;
+        let mut outside = build
+            .dockerfile_inline
+            .as_ref()
+            .map(|text| text.clone().into_bytes());
         let mut dockerfile = build
             .dockerfile
             .clone()
@@ -206,11 +207,7 @@ fn ignore_text(directory: &Path, dockerfile: &str) -> Result<String, ContextErro
     Ok(String::new())
 }
 
-fn append_text<W: Write>(
-    archive: &mut tar::Builder<W>,
-    name: &str,
-    text: &[u8],
-) -> Result<(), ContextError> {
+fn append_text<W: Write>(archive: &mut tar::Builder<W>, name: &str, text: &[u8]) -> Result<(), ContextError> {
     let mut header = tar::Header::new_gnu();
     header.set_size(text.len() as u64);
     header.set_mode(0o644);

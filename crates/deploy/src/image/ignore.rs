@@ -39,10 +39,7 @@ impl Ignore {
                         other => segments.push(other.to_owned()),
                     }
                 }
-                (!segments.is_empty()).then_some(Rule {
-                    exception,
-                    segments,
-                })
+                (!segments.is_empty()).then_some(Rule { exception, segments })
             })
             .collect();
         Self { rules }

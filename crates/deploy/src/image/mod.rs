@@ -42,7 +42,10 @@ pub(crate) async fn ensure_all(
     for service in project.services.values() {
         let name = name_of(project, service);
         // Two services of one name and build need one build.
-        let same = (name.clone(), service.build.as_ref().map(|build| format!("{build:?}")));
+        let same = (
+            name.clone(),
+            service.build.as_ref().map(|build| format!("{build:?}")),
+        );
         let image = match done.get(&same) {
             Some(image) => image.clone(),
             None => ensure(docker, service, name, options, progress).await?,

@@ -65,9 +65,9 @@ impl Progress for Terminal {
             Event::Building { image } | Event::Pulling { image } | Event::Step { image, .. } => {
                 self.begin(image, text.unwrap_or_default());
             }
-            Event::Waiting { name, .. }
-            | Event::Recreating { name }
-            | Event::Stopping { name } => self.begin(name, text.unwrap_or_default()),
+            Event::Waiting { name, .. } | Event::Recreating { name } | Event::Stopping { name } => {
+                self.begin(name, text.unwrap_or_default())
+            }
             Event::Built { image } => self.end(image, Some(format!("✔ {image}: built"))),
             Event::Pulled { image } => self.end(image, Some(format!("✔ {image}: pulled"))),
             Event::Waited { name } => self.end(name, None),

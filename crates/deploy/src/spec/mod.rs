@@ -165,11 +165,7 @@ impl Plan {
     }
 
     fn labels(&self, project: &Project, place: &Place) -> HashMap<String, String> {
-        let files: Vec<_> = project
-            .files
-            .iter()
-            .map(|file| file.to_string_lossy())
-            .collect();
+        let files: Vec<_> = project.files.iter().map(|file| file.to_string_lossy()).collect();
         let dependencies: Vec<String> = self
             .service
             .depends_on
@@ -222,9 +218,8 @@ fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
 }
 
 fn health(health: &Healthcheck) -> HealthConfig {
-    let nanoseconds = |time: Option<Duration>| {
-        time.map(|time| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX))
-    };
+    let nanoseconds =
+        |time: Option<Duration>| time.map(|time| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX));
     HealthConfig {
         test: health.test.as_ref().map(|test| match test {
             Probe::Disabled => vec![String::from("NONE")],

@@ -24,11 +24,28 @@ services:
 ";
     sandbox.up(file).await;
     let container = format!("{}-app-1", sandbox.name);
-    let inside = docker(&["exec", &container, "sh", "-c", "cd /app; ls -A; readlink link; cat /colour"]);
-    assert_eq!(inside, ".dockerignore\nDockerfile\nkeep.log\nlink\nmain.txt\n/etc/shadow\nred");
+    let inside = docker(&[
+        "exec",
+        &container,
+        "sh",
+        "-c",
+        "cd /app; ls -A; readlink link; cat /colour",
+    ]);
+    assert_eq!(
+        inside,
+        ".dockerignore\nDockerfile\nkeep.log\nlink\nmain.txt\n/etc/shadow\nred"
+    );
     assert!(sandbox.progress.has(|event| matches!(event, Event::Step { .. })));
     let image = format!("{}-app", sandbox.name);
-    assert_eq!(docker(&["inspect", "--format", "{{index .Config.Labels \"made.by\"}}", &image]), "test");
+    assert_eq!(
+        docker(&[
+            "inspect",
+            "--format",
+            "{{index .Config.Labels \"made.by\"}}",
+            &image
+        ]),
+        "test"
+    );
     // An image that is there is not built again; with --build and a changed
     // file it is, and its container replaced.
     let mut sandbox = sandbox;
@@ -70,7 +87,10 @@ services:
 #[tokio::test]
 async fn a_failed_build_shows_the_builders_last_words() {
     let sandbox = Sandbox::new("failing").await;
-    sandbox.write("Dockerfile", "FROM debian:bookworm-slim\nRUN echo reason; exit 7\n");
+    sandbox.write(
+        "Dockerfile",
+        "FROM debian:bookworm-slim\nRUN echo reason; exit 7\n",
+    );
     let error = sandbox
         .try_up("services: {app: {build: .}}\n")
         .await
@@ -87,7 +107,11 @@ async fn a_missing_dockerfile_or_image_is_named() {
         .try_up("services: {app: {build: .}}\n")
         .await
         .expect_err("no Dockerfile");
-    assert!(error.report().contains("Dockerfile cannot be read"), "{}", error.report());
+    assert!(
+        error.report().contains("Dockerfile cannot be read"),
+        "{}",
+        error.report()
+    );
     let error = sandbox
         .try_up("services: {app: {image: 'nobody/has-this', pull_policy: never}}\n")
         .await

@@ -35,10 +35,7 @@ async fn listener(sandbox: &Sandbox, state: &'static str, mut silent: u32) -> (S
                      \"state\":\"{state}\",\"reasons\":[\"the label skep.max is no number\"]}}]}}"
                 )
             };
-            let answer = format!(
-                "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}",
-                body.len()
-            );
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
             let _ = stream.write_all(answer.as_bytes()).await;
         }
     });

@@ -37,14 +37,23 @@ async fn everything_goes_dependents_first_and_volumes_only_on_request() {
         .collect();
     let place = |service: &str| {
         let name = format!("{}-{service}-1", sandbox.name);
-        removed.iter().position(|removed| *removed == name).expect("removed")
+        removed
+            .iter()
+            .position(|removed| *removed == name)
+            .expect("removed")
     };
     assert!(place("app") < place("database"), "{removed:?}");
     assert_eq!(removed.last(), Some(&format!("{}_default", sandbox.name)));
     let volume = format!("{}_data", sandbox.name);
-    assert_eq!(docker(&["volume", "inspect", "--format", "{{.Name}}", &volume]), volume);
+    assert_eq!(
+        docker(&["volume", "inspect", "--format", "{{.Name}}", &volume]),
+        volume
+    );
     sandbox.down(true).await;
-    assert_eq!(docker(&["volume", "ls", "-q", "--filter", &format!("name={volume}")]), "");
+    assert_eq!(
+        docker(&["volume", "ls", "-q", "--filter", &format!("name={volume}")]),
+        ""
+    );
 }
 
 #[tokio::test]
@@ -54,8 +63,17 @@ async fn a_network_that_strangers_use_is_left_with_a_note() {
     let network = format!("{}_default", sandbox.name);
     let project = format!("com.docker.compose.project={}", sandbox.name);
     let stranger = docker(&[
-        "run", "-d", "--rm", "--init", "--network", &network, "--label", "test=stranger",
-        "debian:bookworm-slim", "sleep", "infinity",
+        "run",
+        "-d",
+        "--rm",
+        "--init",
+        "--network",
+        &network,
+        "--label",
+        "test=stranger",
+        "debian:bookworm-slim",
+        "sleep",
+        "infinity",
     ]);
     sandbox.down(true).await;
     let noted = sandbox

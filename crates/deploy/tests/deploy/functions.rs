@@ -24,7 +24,10 @@ async fn a_function_is_parked_and_never_started() {
         "0001-01-01T00:00:00Z"
     );
     assert_eq!(
-        sandbox.inspect(&container, "{{json .Config.Cmd}} {{.HostConfig.RestartPolicy.Name}}"),
+        sandbox.inspect(
+            &container,
+            "{{json .Config.Cmd}} {{.HostConfig.RestartPolicy.Name}}"
+        ),
         "[\"echo\",\"hello\"] no"
     );
 }
@@ -36,10 +39,7 @@ async fn a_redeploy_creates_the_new_template_before_the_old_one_goes() {
     sandbox.progress.events();
     sandbox.up(HELLO).await;
     let name = |number: u32| format!("{}-hello-{number}", sandbox.name);
-    assert_eq!(
-        sandbox.progress.events(),
-        [Event::Unchanged { name: name(1) }]
-    );
+    assert_eq!(sandbox.progress.events(), [Event::Unchanged { name: name(1) }]);
     sandbox.up(&HELLO.replace("echo hello", "echo bye")).await;
     assert_eq!(
         sandbox.progress.events(),
@@ -81,7 +81,10 @@ networks: {one: , two: }
         "hello"
     );
     let networks = sandbox.inspect(&container, "{{json .NetworkSettings.Networks}}");
-    assert!(networks.contains("_one") && networks.contains("_two"), "{networks}");
+    assert!(
+        networks.contains("_one") && networks.contains("_two"),
+        "{networks}"
+    );
 }
 
 #[tokio::test]

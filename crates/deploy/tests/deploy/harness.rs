@@ -24,11 +24,7 @@ impl Recorder {
     }
 
     pub(crate) fn has(&self, wanted: impl Fn(&Event) -> bool) -> bool {
-        self.0
-            .lock()
-            .expect("no test panics in here")
-            .iter()
-            .any(wanted)
+        self.0.lock().expect("no test panics in here").iter().any(wanted)
     }
 }
 
@@ -126,7 +122,14 @@ impl Sandbox {
     /// Names and states of the project's containers.
     pub(crate) fn containers(&self) -> Vec<(String, String)> {
         let filter = format!("label=com.docker.compose.project={}", self.name);
-        let listed = docker(&["ps", "-a", "--filter", &filter, "--format", "{{.Names}} {{.State}}"]);
+        let listed = docker(&[
+            "ps",
+            "-a",
+            "--filter",
+            &filter,
+            "--format",
+            "{{.Names}} {{.State}}",
+        ]);
         let mut containers: Vec<(String, String)> = listed
             .lines()
             .filter_map(|line| line.split_once(' '))

@@ -16,9 +16,7 @@ async fn a_service_runs_under_composes_names_and_labels() {
     sandbox.up(SLEEPER).await;
     let container = format!("{}-web-1", sandbox.name);
     assert_eq!(sandbox.containers(), states(&[("web-1", "running")]));
-    let label = |name: &str| {
-        sandbox.inspect(&container, &format!("{{{{index .Config.Labels \"{name}\"}}}}"))
-    };
+    let label = |name: &str| sandbox.inspect(&container, &format!("{{{{index .Config.Labels \"{name}\"}}}}"));
     assert_eq!(label("com.docker.compose.service"), "web");
     assert_eq!(label("com.docker.compose.container-number"), "1");
     assert_eq!(label("com.docker.compose.oneoff"), "False");
@@ -36,7 +34,10 @@ async fn a_service_runs_under_composes_names_and_labels() {
     assert_eq!(label("skep.service"), "web");
     let network = format!("{}_default", sandbox.name);
     let labels = docker(&["network", "inspect", "--format", "{{json .Labels}}", &network]);
-    assert!(labels.contains("\"com.docker.compose.network\":\"default\""), "{labels}");
+    assert!(
+        labels.contains("\"com.docker.compose.network\":\"default\""),
+        "{labels}"
+    );
 }
 
 #[tokio::test]
@@ -222,35 +223,75 @@ configs: {conf: {file: ./nginx.conf}}
         .await;
     let container = format!("{}-web-1", sandbox.name);
     for (format, expected) in [
-        ("{{.Config.User}} {{.Config.WorkingDir}} {{.Config.Hostname}}", "1000:1000 /tmp bee"),
-        ("{{.HostConfig.CapAdd}} {{.HostConfig.CapDrop}}", "[NET_BIND_SERVICE] [ALL]"),
-        ("{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.SecurityOpt}}", "true [no-new-privileges:true]"),
-        ("{{.HostConfig.NanoCpus}} {{.HostConfig.Memory}} {{.HostConfig.PidsLimit}}", "500000000 67108864 99"),
-        ("{{.HostConfig.ShmSize}} {{.HostConfig.Dns}} {{.HostConfig.ExtraHosts}}", "33554432 [10.0.0.1] [db.example:10.1.2.3]"),
-        ("{{.HostConfig.RestartPolicy.Name}} {{.HostConfig.RestartPolicy.MaximumRetryCount}}", "on-failure 3"),
+        (
+            "{{.Config.User}} {{.Config.WorkingDir}} {{.Config.Hostname}}",
+            "1000:1000 /tmp bee",
+        ),
+        (
+            "{{.HostConfig.CapAdd}} {{.HostConfig.CapDrop}}",
+            "[NET_BIND_SERVICE] [ALL]",
+        ),
+        (
+            "{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.SecurityOpt}}",
+            "true [no-new-privileges:true]",
+        ),
+        (
+            "{{.HostConfig.NanoCpus}} {{.HostConfig.Memory}} {{.HostConfig.PidsLimit}}",
+            "500000000 67108864 99",
+        ),
+        (
+            "{{.HostConfig.ShmSize}} {{.HostConfig.Dns}} {{.HostConfig.ExtraHosts}}",
+            "33554432 [10.0.0.1] [db.example:10.1.2.3]",
+        ),
+        (
+            "{{.HostConfig.RestartPolicy.Name}} {{.HostConfig.RestartPolicy.MaximumRetryCount}}",
+            "on-failure 3",
+        ),
         ("{{.Config.StopSignal}} {{.Config.StopTimeout}}", "SIGINT 2"),
-        ("{{.HostConfig.LogConfig.Type}} {{.HostConfig.LogConfig.Config}}", "json-file map[max-size:1m]"),
-        ("{{.HostConfig.Init}} {{json .Config.ExposedPorts}}", "true {\"9000/tcp\":{}}"),
+        (
+            "{{.HostConfig.LogConfig.Type}} {{.HostConfig.LogConfig.Config}}",
+            "json-file map[max-size:1m]",
+        ),
+        (
+            "{{.HostConfig.Init}} {{json .Config.ExposedPorts}}",
+            "true {\"9000/tcp\":{}}",
+        ),
     ] {
         assert_eq!(sandbox.inspect(&container, format), expected, "{format}");
     }
     let networks = sandbox.inspect(&container, "{{json .NetworkSettings.Networks}}");
-    assert!(networks.contains(&format!("{}_front", sandbox.name)), "{networks}");
+    assert!(
+        networks.contains(&format!("{}_front", sandbox.name)),
+        "{networks}"
+    );
     assert!(networks.contains("\"hive\""), "{networks}");
-    let inside = docker(&["exec", &container, "sh", "-c", "cat /run/secrets/token /etc/x.conf; ls -d /data /here"]);
+    let inside = docker(&[
+        "exec",
+        &container,
+        "sh",
+        "-c",
+        "cat /run/secrets/token /etc/x.conf; ls -d /data /here",
+    ]);
     assert_eq!(inside, "s3cretconf/data\n/here");
-    assert!(sandbox.path().join("here").is_dir(), "a missing directory is made");
+    assert!(
+        sandbox.path().join("here").is_dir(),
+        "a missing directory is made"
+    );
 }
 
 #[tokio::test]
 async fn an_orphan_is_named_and_removed_only_on_request() {
     let mut sandbox = Sandbox::new("orphan").await;
-    let two = format!("{SLEEPER}  gone:\n    image: debian:bookworm-slim\n    command: sleep infinity\n    init: true\n");
+    let two = format!(
+        "{SLEEPER}  gone:\n    image: debian:bookworm-slim\n    command: sleep infinity\n    init: true\n"
+    );
     sandbox.up(&two).await;
     sandbox.up(SLEEPER).await;
-    assert!(sandbox.progress.has(
-        |event| matches!(event, Event::Note { text } if text.contains("gone is not in the file"))
-    ));
+    assert!(
+        sandbox
+            .progress
+            .has(|event| matches!(event, Event::Note { text } if text.contains("gone is not in the file")))
+    );
     assert_eq!(sandbox.containers().len(), 2);
     sandbox.options.remove_orphans = true;
     sandbox.up(SLEEPER).await;

@@ -1,0 +1,9 @@
+//! Whole files, loaded.
+
+mod files;
+mod forms;
+mod functions;
+mod harness;
+mod interpolation;
+mod refusals;
+mod robustness;
