@@ -96,6 +96,11 @@ impl Gateway {
         Arc::new(StoredRunner::new(self.clone()))
     }
 
+    /// The function in force with this name.
+    pub(crate) fn function(&self, name: &str) -> Option<Arc<Function>> {
+        self.0.catalogue.borrow().function(name).cloned()
+    }
+
     pub(crate) fn config(&self) -> &Config {
         &self.0.config
     }

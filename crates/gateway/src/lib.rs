@@ -9,6 +9,7 @@ mod gateway;
 mod listener;
 mod lookup;
 mod metrics;
+mod operator;
 mod parent;
 mod prefer;
 mod received;
