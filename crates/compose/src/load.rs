@@ -6,7 +6,7 @@ use crate::interpolate::{Variables, interpolate_tree};
 use crate::problem::{ComposeErrors, Note, Position, Problem};
 use crate::project::Project;
 use crate::yaml::{self, Node, Value};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 /// Where Compose looks, in this order.
@@ -21,8 +21,8 @@ const FILE_NAMES: [&str; 4] = [
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
     /// The files of `-f`, the later laid over the earlier; without any,
-    /// Compose's own file names are looked for, upwards from
-    /// `working_directory`.
+    /// those of `COMPOSE_FILE`, else Compose's own file names are looked for,
+    /// upwards from `working_directory`.
     pub files: Vec<PathBuf>,
     /// The name of `-p`.
     pub project_name: Option<String>,
@@ -94,6 +94,8 @@ pub fn load(options: LoadOptions) -> Result<Loaded, ComposeErrors> {
     let (more_problems, more_notes) = context.finish();
     problems.extend(more_problems);
     notes.extend(more_notes);
+    let mut said = HashSet::new();
+    notes.retain(|note| said.insert(note.to_string()));
     if problems.is_empty() {
         return Ok(Loaded { project, notes });
     }
@@ -104,11 +106,22 @@ pub fn load(options: LoadOptions) -> Result<Loaded, ComposeErrors> {
 }
 
 fn find_files(options: &LoadOptions) -> Result<Vec<PathBuf>, ComposeErrors> {
+    let absolute = |file: &Path| options.working_directory.join(file);
     if !options.files.is_empty() {
-        return Ok(options
-            .files
-            .iter()
-            .map(|file| options.working_directory.join(file))
+        return Ok(options.files.iter().map(|file| absolute(file)).collect());
+    }
+    if let Some(listed) = options
+        .environment
+        .get("COMPOSE_FILE")
+        .filter(|listed| !listed.is_empty())
+    {
+        let separator = options
+            .environment
+            .get("COMPOSE_PATH_SEPARATOR")
+            .map_or(":", String::as_str);
+        return Ok(listed
+            .split(separator)
+            .map(|file| absolute(Path::new(file)))
             .collect());
     }
     let start = options.project_directory.as_ref().map_or_else(

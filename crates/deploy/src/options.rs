@@ -1,5 +1,6 @@
 //! What a deploy may be asked for.
 
+use skep_compose::Project;
 use std::time::Duration;
 
 /// How a project is brought up.
@@ -64,6 +65,16 @@ pub struct DownOptions {
 }
 
 impl DownOptions {
+    /// The services of a loaded project, those that profiles leave out
+    /// included; volumes kept.
+    pub fn for_project(project: &Project) -> Self {
+        let services = project.services.keys().chain(&project.disabled);
+        Self {
+            services: Some(services.cloned().collect()),
+            ..Self::of(&project.name)
+        }
+    }
+
     /// Everything of a project, volumes kept.
     pub fn of(project: impl Into<String>) -> Self {
         Self {

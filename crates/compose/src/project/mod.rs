@@ -1,14 +1,16 @@
 //! What a Compose file says, typed: defaults filled in, paths absolute,
 //! names as the file has them.
 
+mod parts;
 mod resources;
 mod service;
 
-pub use resources::{FileObject, Ipam, Network, Subnet, Volume};
-pub use service::{
+pub use parts::{
     Build, Condition, Dependency, Device, FileMount, Healthcheck, Limits, Logging, Mount, Port, Probe,
-    PullPolicy, Restart, Service, ServiceNetwork, Ulimit,
+    PullPolicy, Restart, ServiceNetwork, Ulimit,
 };
+pub use resources::{FileObject, Ipam, Network, Subnet, Volume};
+pub use service::Service;
 
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};

@@ -72,6 +72,21 @@ fn an_override_file_is_laid_over_a_file_found_by_itself() {
 }
 
 #[test]
+fn the_variable_compose_file_names_the_files() {
+    let directory = directory(&[
+        ("a.yaml", "services: {web: {image: one}}"),
+        ("b.yaml", "services: {web: {user: bee}}"),
+    ]);
+    let mut options = options(directory.path());
+    options
+        .environment
+        .insert("COMPOSE_FILE".into(), "a.yaml:b.yaml".into());
+    let project = load(options).expect("both").project;
+    assert_eq!(project.services["web"].image.as_deref(), Some("one"));
+    assert_eq!(project.services["web"].user.as_deref(), Some("bee"));
+}
+
+#[test]
 fn the_projects_name_comes_from_flag_environment_file_or_directory() {
     let directory = directory(&[
         ("My_App.d/compose.yaml", "services: {web: {image: x}}"),

@@ -32,10 +32,13 @@ pub(super) async fn build(
     let mut options = options(service, build, image);
     let local = Path::new(&build.context).is_absolute();
     let sent = if local {
-        let context = Context::prepare(build).map_err(|error| DeployError::File {
-            path: error.path,
-            source: error.source,
-        })?;
+        let build = build.clone();
+        let prepared = tokio::task::spawn_blocking(move || Context::prepare(&build)).await;
+        let context = match prepared {
+            Ok(Ok(context)) => context,
+            Ok(Err(error)) => return Err(error.into()),
+            Err(stopped) => return Err(failed(stopped.to_string())),
+        };
         options.dockerfile = context.dockerfile_name().to_owned();
         Some(context::send(context))
     } else {
@@ -82,10 +85,7 @@ pub(super) async fn build(
         && outcome.is_err()
         && !error.is_hang_up()
     {
-        return Err(DeployError::File {
-            path: error.path,
-            source: error.source,
-        });
+        return Err(error.into());
     }
     outcome.map_err(failed)?;
     for tag in &build.tags {

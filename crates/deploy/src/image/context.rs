@@ -1,6 +1,7 @@
 //! The build context: a directory as a tar stream, made while it is sent.
 
 use super::ignore::Ignore;
+use crate::error::DeployError;
 use bytes::Bytes;
 use futures::Stream;
 use skep_compose::Build;
@@ -33,6 +34,15 @@ impl ContextError {
     /// Whether the engine stopped reading, rather than a file being unreadable.
     pub(super) fn is_hang_up(&self) -> bool {
         self.source.kind() == io::ErrorKind::BrokenPipe
+    }
+}
+
+impl From<ContextError> for DeployError {
+    fn from(error: ContextError) -> Self {
+        Self::File {
+            path: error.path,
+            source: error.source,
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 use crate::harness::{Sandbox, docker, states};
-use skep_deploy::Event;
+use skep_deploy::{DownOptions, Event, down};
 
 const PROJECT: &str = "
 services:
@@ -83,6 +83,51 @@ async fn a_network_that_strangers_use_is_left_with_a_note() {
     assert!(noted);
     let left = docker(&["ps", "-aq", "--filter", &format!("label={project}")]);
     assert_eq!(left, "");
+}
+
+#[tokio::test]
+async fn instances_may_finish_before_their_network_goes() {
+    let sandbox = Sandbox::new("instance").await;
+    sandbox.up(PROJECT).await;
+    let network = format!("{}_default", sandbox.name);
+    let owner = format!("skep.owner={}", sandbox.name);
+    docker(&[
+        "run",
+        "-d",
+        "--rm",
+        "--init",
+        "--network",
+        &network,
+        "--label",
+        &owner,
+        "debian:bookworm-slim",
+        "sleep",
+        "2",
+    ]);
+    sandbox.down(true).await;
+    assert!(
+        sandbox
+            .progress
+            .has(|event| matches!(event, Event::Waiting { name, .. } if *name == network))
+    );
+    assert!(
+        sandbox
+            .progress
+            .has(|event| matches!(event, Event::Removed { name, .. } if *name == network))
+    );
+}
+
+#[tokio::test]
+async fn containers_of_other_services_are_left_as_orphans() {
+    let sandbox = Sandbox::new("others").await;
+    sandbox.up(PROJECT).await;
+    let mut project = sandbox.load(PROJECT);
+    project.services.remove("hello");
+    let options = DownOptions::for_project(&project);
+    down(&sandbox.docker, &options, &sandbox.progress)
+        .await
+        .expect("the rest goes down");
+    assert_eq!(sandbox.containers(), states(&[("hello-1", "created")]));
 }
 
 #[tokio::test]
