@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::columns::{Time, lowest_id};
+use crate::columns::{Id, Time, lowest_id};
 use crate::config::Config;
 use crate::error::StoreError;
 use crate::metrics::{Database, Kind, Metrics};
@@ -73,9 +73,12 @@ impl Upkeep {
         while self.size()? > self.keep_bytes
             && let Some(oldest) = self.oldest()?
         {
-            let step = now.duration_since(oldest) / 8;
-            let step = step.max(SignedDuration::from_millis(1));
+            let step = (now.duration_since(oldest) / 8).max(SignedDuration::from_millis(1));
+            let before = tidied;
             self.remove_before(oldest.saturating_add(step).unwrap_or(now), &mut tidied)?;
+            if tidied == before {
+                break;
+            }
         }
         self.give_back()?;
         self.count(&tidied);
@@ -136,21 +139,20 @@ impl Upkeep {
                 connection.query_row(sql, [], |row| row.get::<_, Option<Time>>(0))
             })?;
         let (record, line) = self.kept.run_blocking("find the oldest record", |connection| {
-            let record =
-                "SELECT received FROM record WHERE status IN ('succeeded', 'failed') ORDER BY id LIMIT 1";
+            let record = "SELECT id FROM record WHERE status IN ('succeeded', 'failed') ORDER BY id LIMIT 1";
             let line = "SELECT time FROM log ORDER BY sequence LIMIT 1";
-            let first = |sql| {
-                connection
-                    .query_row(sql, [], |row| row.get::<_, Time>(0))
-                    .optional()
-            };
-            Ok((first(record)?, first(line)?))
+            let record = connection
+                .query_row(record, [], |row| row.get::<_, Id>(0))
+                .optional()?;
+            let line = connection
+                .query_row(line, [], |row| row.get::<_, Time>(0))
+                .optional()?;
+            Ok((record.map(Id::invocation), line))
         })?;
-        Ok([ended, record, line]
-            .into_iter()
-            .flatten()
-            .map(|time| time.0)
-            .min())
+        // Records are removed by their ids, hence a record is as old as its id says.
+        let record = record.and_then(|id| Timestamp::from_millisecond(id.unix_milliseconds() as i64).ok());
+        let times = [ended.map(|time| time.0), record, line.map(|time| time.0)];
+        Ok(times.into_iter().flatten().min())
     }
 
     /// Gives free pages back to the disk.
