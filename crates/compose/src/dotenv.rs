@@ -48,8 +48,14 @@ pub(crate) fn parse(text: &str, lookup: &Variables) -> Result<Variables, LinePro
                 let close = closing_quote(quoted, quote)
                     .ok_or_else(|| problem(format!("the {quote} of {name} is never closed")))?;
                 let inside = &quoted[..close];
-                let rest = &quoted[close..];
-                cursor = text.len() - rest.len() + rest.find('\n').unwrap_or(rest.len()) + 1;
+                let rest = &quoted[close + 1..];
+                let after = &rest[..rest.find('\n').unwrap_or(rest.len())];
+                if !after.trim_start().starts_with('#') && !after.trim().is_empty() {
+                    return Err(problem(format!(
+                        "there is something after the closing {quote} of {name}"
+                    )));
+                }
+                cursor = text.len() - rest.len() + after.len() + 1;
                 let value = if quote == '\'' {
                     Ok(inside.to_owned())
                 } else {
@@ -114,11 +120,9 @@ fn unescape(text: &str) -> String {
     plain
 }
 
-/// An unquoted value ends before ` #`.
+/// An unquoted value ends before ` #`; one that begins with `#` is a value, as
+/// in Compose.
 fn without_comment(value: &str) -> &str {
-    if value.starts_with('#') {
-        return "";
-    }
     let end = value
         .find(" #")
         .into_iter()

@@ -58,6 +58,7 @@ pub(super) fn bytes(text: &str) -> Option<i64> {
 }
 
 /// Splits a command line as a POSIX shell splits words, without expanding.
+/// Compose cuts the line at an operator; here it is refused.
 pub(super) fn shell_words(line: &str) -> Result<Vec<String>, String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
@@ -95,6 +96,11 @@ pub(super) fn shell_words(line: &str) -> Result<Vec<String>, String> {
                 Some(escaped) => word.get_or_insert_default().push(escaped),
                 None => return Err(String::from("ends with a lone \\")),
             },
+            ';' | '&' | '|' | '<' | '>' => {
+                return Err(format!(
+                    "{character} would need a shell: write [sh, -c, '…'], or put it in quotes"
+                ));
+            }
             blank if blank.is_whitespace() => words.extend(word.take()),
             other => word.get_or_insert_default().push(other),
         }
