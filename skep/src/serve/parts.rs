@@ -1,0 +1,220 @@
+//! The parts of a running Skep, and how they are put together: from the engine upwards, each handed what it needs.
+
+use std::sync::Arc;
+
+use prometheus_client::registry::Registry;
+use skep_backlog::Backlog;
+use skep_catalogue::Catalogue;
+use skep_control::Control;
+use skep_discovery::{Connection, Discovery};
+use skep_dispatch::Dispatcher;
+use skep_docker::{CallReceiver, DockerEngine, EngineError, NamespaceLock};
+use skep_engine::Engine;
+use skep_gateway::{Gateway, Serving};
+use skep_invoke::Invoker;
+use skep_store::Store;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::metrics::{self, NodeMetrics};
+use super::node::LocalNode;
+use super::settings::Settings;
+use super::supervisor::Supervisor;
+use crate::exit::{Exit, Failed};
+
+/// The name by which the drain finds the backlog among what is supervised.
+pub(super) const BACKLOG: &str = "backlog of asynchronous invocations";
+
+/// Everything that runs, as far as its end has to be brought about.
+pub(super) struct Parts {
+    pub(super) public: Serving,
+    pub(super) calls: Serving,
+    pub(super) invoker: Invoker,
+    pub(super) dispatcher: Dispatcher,
+    pub(super) store: Store,
+    pub(super) lock: NamespaceLock,
+    pub(super) supervisor: Supervisor,
+    /// Gives up what the backlog runs; the next start repeats it.
+    pub(super) backlog: AbortHandle,
+    /// The backlog claims nothing more.
+    pub(super) backlog_drain: CancellationToken,
+    /// Everything that only serves the work ends as well.
+    pub(super) stop: CancellationToken,
+    connection: watch::Receiver<Connection>,
+}
+
+impl Parts {
+    /// Finds the engine, makes sure that this Skep is the only one of its namespace, and starts every part.
+    pub(super) async fn start(settings: &Settings, public: TcpListener, control: TcpListener) -> Result<Self, Failed> {
+        let (engine, calls) = connect(settings).await?;
+        let store = open_store(settings).await?;
+        let lock = engine.lock().await.map_err(|error| Failed::from_error(Exit::Failure, &error))?;
+        engine.sweep().await;
+
+        let mut registry = Registry::default();
+        let discovery = discover(settings, &engine);
+        let catalogue = discovery.catalogue();
+        let connection = discovery.connection();
+        let dispatcher = dispatcher(settings, &engine, &store).await;
+        let invoke_metrics = skep_invoke::Metrics::default();
+        let invoker = Invoker::new(
+            skep_invoke::Config { spill: store.directory() },
+            dispatcher.clone(),
+            Arc::new(store.clone()),
+            invoke_metrics.clone(),
+        );
+        let gateway_metrics = skep_gateway::Metrics::default();
+        let gateway = Gateway::new(
+            settings.gateway.clone(),
+            catalogue.clone(),
+            invoker.clone(),
+            store.clone(),
+            gateway_metrics.clone(),
+        );
+        let backlog = Backlog::new(
+            skep_backlog::Config::default(),
+            store.clone(),
+            catalogue.clone(),
+            gateway.runner(),
+        );
+
+        engine.register_metrics(&mut registry);
+        discovery.register(&mut registry);
+        store.register(&mut registry);
+        invoke_metrics.register(&mut registry);
+        gateway_metrics.register(&mut registry);
+        backlog.register(&mut registry);
+        let node = NodeMetrics { dispatcher: dispatcher.clone(), catalogue: catalogue.clone() };
+        metrics::register(&mut registry, node);
+
+        let stop = CancellationToken::new();
+        let node = LocalNode {
+            engine: engine.kind(),
+            catalogue: catalogue.clone(),
+            connection: connection.clone(),
+            dispatcher: dispatcher.clone(),
+            store: store.clone(),
+            gateway: gateway.clone(),
+        };
+        let router =
+            skep_control::router(Arc::new(node), Arc::new(registry), settings.access.clone(), stop.clone());
+        let backlog_drain = CancellationToken::new();
+        let mut supervisor = Supervisor::default();
+        supervisor.watch("control listener", Control::new(control, router, stop.clone()).run());
+        supervisor.watch("docker engine's background", background(engine, stop.clone()));
+        supervisor.watch("discovery", watch_templates(discovery, stop.clone()));
+        supervisor.watch("hand-over of functions", hand_over(catalogue, dispatcher.clone(), stop.clone()));
+        let backlog = supervisor.watch(BACKLOG, backlog.run(backlog_drain.clone()));
+        Ok(Self {
+            public: gateway.serve(public),
+            calls: gateway.serve_calls(calls),
+            invoker,
+            dispatcher,
+            store,
+            lock,
+            supervisor,
+            backlog,
+            backlog_drain,
+            stop,
+            connection,
+        })
+    }
+
+    /// Returns when the engine's templates were read once.
+    pub(super) fn listed(&self) -> impl Future<Output = ()> + use<> {
+        let mut connection = self.connection.clone();
+        async move {
+            // Discovery that ended is noticed by the supervisor.
+            if connection.wait_for(|state| state.listed).await.is_err() {
+                std::future::pending().await
+            }
+        }
+    }
+
+    /// Returns, with a reason, when a part ended that never should.
+    pub(super) async fn failed(&mut self) -> String {
+        self.supervisor.failed().await
+    }
+}
+
+async fn connect(settings: &Settings) -> Result<(DockerEngine, CallReceiver), Failed> {
+    let config = skep_docker::Config {
+        docker_host: settings.docker_host.clone(),
+        namespace: settings.namespace.clone(),
+        call_port: settings.call_port,
+    };
+    DockerEngine::connect(config).await.map_err(|error| match error {
+        EngineError::Connect(_) => {
+            Failed::from_error(Exit::Unreachable, &error).hint("`skep doctor` looks at everything that Skep needs")
+        }
+        EngineError::Lock(_) => Failed::from_error(Exit::Failure, &error),
+    })
+}
+
+async fn open_store(settings: &Settings) -> Result<Store, Failed> {
+    let config = skep_store::Config {
+        keep_for: settings.keep_for,
+        keep_bytes: settings.keep_bytes,
+        ..skep_store::Config::in_directory(&settings.data_directory)
+    };
+    let opened = tokio::task::spawn_blocking(move || Store::open(config)).await;
+    match opened {
+        Ok(Ok(store)) => Ok(store),
+        Ok(Err(error)) => Err(Failed::new(Exit::Failure, error.with_sources())),
+        Err(error) => Err(Failed::from_error(Exit::Failure, &error)),
+    }
+}
+
+fn discover(settings: &Settings, engine: &DockerEngine) -> Discovery {
+    let config = skep_discovery::Config { namespace: settings.namespace.clone(), relist: settings.relist };
+    let judge = engine.clone();
+    Discovery::start(engine.docker(), config, Arc::new(move |function| judge.unsupported(function)))
+}
+
+async fn dispatcher(settings: &Settings, engine: &DockerEngine, store: &Store) -> Dispatcher {
+    let budget = match settings.memory_budget {
+        Some(bytes) => bytes,
+        None => memory_of(engine).await / 5 * 4,
+    };
+    tracing::debug!(bytes = budget, "the memory budget of all instances");
+    Dispatcher::new(skep_dispatch::Config::new(budget), Arc::new(engine.clone()), Arc::new(store.clone()))
+}
+
+/// The memory of the engine's host, which is not ours where it runs in a virtual machine.
+async fn memory_of(engine: &DockerEngine) -> u64 {
+    let info = engine.docker().info().await.ok();
+    let total = info.and_then(|info| info.mem_total).and_then(|bytes| u64::try_from(bytes).ok());
+    total.filter(|bytes| *bytes > 0).unwrap_or_else(|| {
+        tracing::warn!("the engine does not tell how much memory it has; --memory-budget says what instances may use");
+        u64::MAX
+    })
+}
+
+async fn background(engine: DockerEngine, stop: CancellationToken) {
+    engine.run_background(stop).await;
+}
+
+async fn watch_templates(mut discovery: Discovery, stop: CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        Some(error) = discovery.ended() => tracing::error!(%error, "watching for templates failed"),
+    }
+}
+
+/// Tells dispatching what is in force, whenever that changes.
+async fn hand_over(
+    mut catalogue: watch::Receiver<Arc<Catalogue>>,
+    dispatcher: Dispatcher,
+    stop: CancellationToken,
+) {
+    loop {
+        let functions = catalogue.borrow_and_update().functions().cloned().collect();
+        dispatcher.set_functions(functions);
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = catalogue.changed() => if changed.is_err() { return },
+        }
+    }
+}
