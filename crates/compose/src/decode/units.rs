@@ -57,8 +57,8 @@ pub(super) fn bytes(text: &str) -> Option<i64> {
     (value.is_finite() && value < i64::MAX as f64).then_some(value as i64)
 }
 
-/// Splits a command line as a POSIX shell splits words, without expanding.
-/// Compose cuts the line at an operator; here it is refused.
+/// Splits a command line into words as Compose does, that is as a shell
+/// without expansions, except that a `\` in double quotes always goes. Compose cuts the line at an operator; here it is refused.
 pub(super) fn shell_words(line: &str) -> Result<Vec<String>, String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
@@ -81,9 +81,7 @@ pub(super) fn shell_words(line: &str) -> Result<Vec<String>, String> {
                     match characters.next() {
                         Some('"') => break,
                         Some('\\') => match characters.next() {
-                            Some(escaped @ ('"' | '\\' | '$' | '`')) => word.push(escaped),
-                            Some('\n') => {}
-                            Some(other) => word.extend(['\\', other]),
+                            Some(escaped) => word.push(escaped),
                             None => return Err(String::from("a \" is never closed")),
                         },
                         Some(inside) => word.push(inside),
@@ -92,7 +90,6 @@ pub(super) fn shell_words(line: &str) -> Result<Vec<String>, String> {
                 }
             }
             '\\' => match characters.next() {
-                Some('\n') => {}
                 Some(escaped) => word.get_or_insert_default().push(escaped),
                 None => return Err(String::from("ends with a lone \\")),
             },
