@@ -1,7 +1,8 @@
 //! How many asynchronous invocations are accepted per second, each on the disk first, from many callers; and how
-//! long one caller waits. `cargo run --release -p skep-store --example accept_rate [CALLERS [SECONDS [DIRECTORY]]]`
+//! long one caller waits; also while logs are written behind. `cargo run --release -p skep-store --example accept_rate [CALLERS [SECONDS [DIRECTORY]]]`
 
 use std::error::Error;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -9,7 +10,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method};
 use jiff::Timestamp;
-use skep_model::{InvocationId, Phases, Record, Status, Trigger};
+use skep_model::{
+    FunctionName, InstanceId, InvocationId, Journal, LogEntry, LogLine, LogStream, Phases, Record, Status,
+    Trigger,
+};
 use skep_store::{Body, Config, Key, NewInvocation, Request, Store};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -32,8 +36,58 @@ fn main() -> Result<(), Box<dyn Error>> {
         "{callers} callers: {rate:.0} accepted/s, {:.2} ms each in the middle",
         latency.as_secs_f64() * 1e3
     );
+    let flood = Flood::start(&store);
+    let (rate, latency) = runtime.block_on(measure(&store, callers, Duration::from_secs(seconds)));
+    println!(
+        "{callers} callers beside 20,000 log lines/s: {rate:.0} accepted/s, {:.2} ms each in the middle",
+        latency.as_secs_f64() * 1e3
+    );
+    drop(flood);
     runtime.block_on(store.close());
     Ok(())
+}
+
+/// Writes log lines until it is dropped.
+struct Flood(Arc<AtomicBool>, Option<std::thread::JoinHandle<()>>);
+
+impl Flood {
+    fn start(store: &Store) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (store, stopped) = (store.clone(), stop.clone());
+        let thread = std::thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                for _ in 0..200 {
+                    store.log(log_line());
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        });
+        Self(stop, Some(thread))
+    }
+}
+
+impl Drop for Flood {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.1.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn log_line() -> LogEntry {
+    let line = LogLine {
+        time: Timestamp::now(),
+        stream: LogStream::Stderr,
+        text: vec![b'x'; 120],
+    };
+    let function = FunctionName::from_str("bench").unwrap_or_else(|error| panic!("{error}"));
+    LogEntry {
+        function,
+        instance: InstanceId::generate(),
+        invocation: Some(InvocationId::generate()),
+        line,
+    }
 }
 
 /// Accepts from so many callers for so long. Gives back the rate and the median wait.

@@ -84,8 +84,10 @@ impl WriteBehind {
             drop(ticket);
             match outcome {
                 // Followers wake once per group at most: the channel keeps only that there was something.
-                Ok(()) => drop(news.send_replace(())),
-                Err(_) => drop(metrics.dropped.get_or_create(&Kind { kind }).inc()),
+                Ok(()) => news.send_replace(()),
+                Err(_) => {
+                    metrics.dropped.get_or_create(&Kind { kind }).inc();
+                }
             }
         };
         let queued = !full && self.writer.try_run("keep what was written behind", put, conclude);

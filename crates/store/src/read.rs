@@ -110,15 +110,19 @@ fn blob(id: &[u8; 16]) -> Value {
 /// The rows of both databases, the newest first. The conditions' `?` stand twice, so that the values do as well.
 fn merged(connection: &Connection, conditions: Conditions, limit: usize) -> rusqlite::Result<Vec<Record>> {
     let condition = conditions.to_sql();
-    let sql = format!(
-        "SELECT {COLUMNS} FROM main.invocation WHERE {condition} \
-         UNION ALL SELECT {COLUMNS} FROM kept.record WHERE {condition} ORDER BY id DESC LIMIT {limit}"
-    );
+    let sql = merged_sql(&condition, limit);
     let values = conditions.values.iter().chain(&conditions.values);
     connection
         .prepare(&sql)?
         .query_map(params_from_iter(values), columns::read)?
         .collect()
+}
+
+fn merged_sql(condition: &str, limit: usize) -> String {
+    format!(
+        "SELECT {COLUMNS} FROM main.invocation WHERE {condition} \
+         UNION ALL SELECT {COLUMNS} FROM kept.record WHERE {condition} ORDER BY id DESC LIMIT {limit}"
+    )
 }
 
 pub(crate) fn records(connection: &Connection, filter: &RecordFilter) -> rusqlite::Result<RecordPage> {
@@ -254,6 +258,33 @@ impl LogFollower {
                 continue;
             }
             self.news.changed().await.map_err(|_| StoreError::Closed)?;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_read_in_order_from_the_indexes_and_nothing_is_sorted() {
+        let directory = tempfile::tempdir().unwrap();
+        schema::open_queue(directory.path()).unwrap();
+        schema::open_kept(directory.path()).unwrap();
+        let connection = schema::open_reader(directory.path()).unwrap();
+        for condition in [
+            "1",
+            "id < 1",
+            "function = 'a'",
+            "function = 'a' AND id > 1",
+            "status = 'failed'",
+        ] {
+            let sql = format!("EXPLAIN QUERY PLAN {}", merged_sql(condition, 10));
+            let mut statement = connection.prepare(&sql).unwrap();
+            let plan: rusqlite::Result<Vec<String>> =
+                statement.query_map([], |row| row.get(3)).unwrap().collect();
+            let plan = plan.unwrap().join("\n");
+            assert!(!plan.contains("TEMP B-TREE"), "{condition}:\n{plan}");
         }
     }
 }

@@ -159,7 +159,11 @@ impl Upkeep {
     fn give_back(&self) -> Result<(), StoreError> {
         for writer in [&self.queue, &self.kept] {
             writer.run_blocking("give space back", |connection| {
-                connection.execute_batch("PRAGMA incremental_vacuum(1000)")
+                // Each step of this statement frees one page.
+                let mut statement = connection.prepare("PRAGMA incremental_vacuum(5000)")?;
+                let mut pages = statement.query([])?;
+                while pages.next()?.is_some() {}
+                Ok(())
             })?;
         }
         Ok(())

@@ -96,7 +96,7 @@ fn open(path: &Path, synchronous: &str, migrations: &[&str]) -> Result<Connectio
     // auto_vacuum has to come before the first table; it lets retention give space back to the disk.
     let pragmas = format!(
         "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous};
-         PRAGMA cache_size = -1024; PRAGMA journal_size_limit = 8388608; PRAGMA foreign_keys = ON;"
+         PRAGMA cache_size = -1024; PRAGMA journal_size_limit = 8388608; PRAGMA temp_store = MEMORY;"
     );
     connection.execute_batch(&pragmas).map_err(&failed)?;
     migrate(&mut connection, path, migrations)?;

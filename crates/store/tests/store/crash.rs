@@ -30,7 +30,7 @@ async fn accepts_until_it_is_killed() {
                 let id = new.record.id;
                 store.accept(new).await.unwrap();
                 println!("accepted {id} {key} {number}");
-                if number % 3 == 0 {
+                if number.is_multiple_of(3) {
                     for claimed in store.claim("hello", 1).await.unwrap() {
                         let id = claimed.record.id;
                         let mut body = store.response_body();
@@ -51,7 +51,7 @@ async fn accepts_until_it_is_killed() {
 
 /// Every tenth body is large enough to be a file.
 fn body_of(number: usize) -> Vec<u8> {
-    vec![number as u8; if number % 10 == 0 { 70_000 } else { 100 }]
+    vec![number as u8; if number.is_multiple_of(10) { 70_000 } else { 100 }]
 }
 
 #[derive(Default)]
