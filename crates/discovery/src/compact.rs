@@ -25,7 +25,10 @@ const MEANINGFUL: [&str; 4] = ["MemorySwappiness", "StopTimeout", "Init", "OomKi
 
 /// The parts of an inspection from which the container can be made again.
 pub(crate) fn definition(inspect: &ContainerInspectResponse) -> Value {
-    let networks = inspect.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
+    let networks = inspect
+        .network_settings
+        .as_ref()
+        .and_then(|settings| settings.networks.as_ref());
     let full = json!({
         "Id": inspect.id,
         "Name": inspect.name,
@@ -43,27 +46,34 @@ pub(crate) fn definition(inspect: &ContainerInspectResponse) -> Value {
         .map(|(name, endpoint)| (name.clone(), compact(json!(endpoint))))
         .collect();
     if let Value::Object(fields) = &mut compacted {
-        fields.insert("NetworkSettings".to_owned(), sorted(json!({ "Networks": networks })));
+        fields.insert(
+            "NetworkSettings".to_owned(),
+            sorted(json!({ "Networks": networks })),
+        );
     }
     compacted
 }
 
 /// Leaves out what says nothing, and sorts every object's keys.
 pub(crate) fn compact(value: Value) -> Value {
-    let Value::Object(fields) = value else { return value };
+    let Value::Object(fields) = value else {
+        return value;
+    };
     let mut kept: Vec<(String, Value)> = fields
         .into_iter()
         .filter_map(|(key, value)| {
-            let value = if VERBATIM.contains(&key.as_str()) { sorted(value) } else { compact(value) };
+            let value = if VERBATIM.contains(&key.as_str()) {
+                sorted(value)
+            } else {
+                compact(value)
+            };
             let says_nothing = match &value {
                 Value::Null => true,
                 Value::String(text) => text.is_empty(),
                 Value::Array(items) => items.is_empty(),
                 Value::Object(fields) => fields.is_empty(),
                 Value::Bool(set) => !set && !MEANINGFUL.contains(&key.as_str()),
-                Value::Number(number) => {
-                    number.as_f64() == Some(0.0) && !MEANINGFUL.contains(&key.as_str())
-                }
+                Value::Number(number) => number.as_f64() == Some(0.0) && !MEANINGFUL.contains(&key.as_str()),
             };
             (!says_nothing).then_some((key, value))
         })
@@ -76,8 +86,10 @@ pub(crate) fn compact(value: Value) -> Value {
 pub(crate) fn sorted(value: Value) -> Value {
     match value {
         Value::Object(fields) => {
-            let mut fields: Vec<(String, Value)> =
-                fields.into_iter().map(|(key, value)| (key, sorted(value))).collect();
+            let mut fields: Vec<(String, Value)> = fields
+                .into_iter()
+                .map(|(key, value)| (key, sorted(value)))
+                .collect();
             fields.sort_by(|(a, _), (b, _)| a.cmp(b));
             Value::Object(fields.into_iter().collect())
         }
@@ -92,7 +104,8 @@ mod tests {
 
     #[test]
     fn what_says_nothing_is_left_out() {
-        let value = json!({"A": null, "B": "", "C": [], "D": {}, "E": 0, "F": false, "G": {"H": null}, "I": 1});
+        let value =
+            json!({"A": null, "B": "", "C": [], "D": {}, "E": 0, "F": false, "G": {"H": null}, "I": 1});
         assert_eq!(compact(value), json!({"I": 1}));
     }
 

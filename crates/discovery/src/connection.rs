@@ -17,7 +17,12 @@ pub struct Connection {
 
 impl Connection {
     pub(crate) fn never() -> Self {
-        Self { connected: false, since: Timestamp::now(), listed: false, problem: None }
+        Self {
+            connected: false,
+            since: Timestamp::now(),
+            listed: false,
+            problem: None,
+        }
     }
 
     pub(crate) fn gained(&mut self) {

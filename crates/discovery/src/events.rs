@@ -17,6 +17,12 @@ pub(crate) enum Event {
     Destroyed { id: String, owned: bool },
     /// A prune of containers is complete.
     ContainersPruned,
+    /// The network with this name was removed.
+    NetworkLost(String),
+    /// A network with this name was made.
+    NetworkGained(String),
+    /// A prune of networks is complete.
+    NetworksPruned,
     /// An image lost a tag or was deleted; its id where the engine says it.
     ImageLost(String),
     /// An image appeared or got a tag.
@@ -25,18 +31,38 @@ pub(crate) enum Event {
 
 /// What to ask the engine for: the kinds of event that [`read`] knows, from `since` (`seconds.nanoseconds`).
 pub(crate) fn options(since: &str) -> EventsOptions {
-    let words = |list: &[&str]| list.iter().map(|word| (*word).to_owned()).collect::<Vec<String>>();
+    let words = |list: &[&str]| {
+        list.iter()
+            .map(|word| (*word).to_owned())
+            .collect::<Vec<String>>()
+    };
     let filters = HashMap::from([
         ("type".to_owned(), words(&["container", "image", "network"])),
         (
             "event".to_owned(),
             words(&[
-                "create", "destroy", "rename", "update", "start", "prune", "connect", "disconnect", "delete",
-                "untag", "tag", "pull", "load", "import",
+                "create",
+                "destroy",
+                "rename",
+                "update",
+                "start",
+                "prune",
+                "connect",
+                "disconnect",
+                "delete",
+                "untag",
+                "tag",
+                "pull",
+                "load",
+                "import",
             ]),
         ),
     ]);
-    EventsOptions { since: Some(since.to_owned()), until: None, filters: Some(filters) }
+    EventsOptions {
+        since: Some(since.to_owned()),
+        until: None,
+        filters: Some(filters),
+    }
 }
 
 /// Reads one event; `None` where it can't concern a template.
@@ -52,17 +78,25 @@ pub(crate) fn read(message: EventMessage) -> Option<Event> {
             template.then_some(Event::Created(id))
         }
         (EventMessageTypeEnum::CONTAINER, "rename" | "update" | "start") => Some(Event::Changed(id)),
-        (EventMessageTypeEnum::CONTAINER, "destroy") => {
-            Some(Event::Destroyed { id, owned: attributes.contains_key(label::OWNER) })
-        }
+        (EventMessageTypeEnum::CONTAINER, "destroy") => Some(Event::Destroyed {
+            id,
+            owned: attributes.contains_key(label::OWNER),
+        }),
         (EventMessageTypeEnum::CONTAINER, "prune") => Some(Event::ContainersPruned),
-        (EventMessageTypeEnum::NETWORK, "connect" | "disconnect") => {
-            attributes.get("container").map(|container| Event::Changed(container.clone()))
-        }
+        (EventMessageTypeEnum::NETWORK, "connect" | "disconnect") => attributes
+            .get("container")
+            .map(|container| Event::Changed(container.clone())),
+        (EventMessageTypeEnum::NETWORK, "create") => name(&attributes).map(Event::NetworkGained),
+        (EventMessageTypeEnum::NETWORK, "destroy") => name(&attributes).map(Event::NetworkLost),
+        (EventMessageTypeEnum::NETWORK, "prune") => Some(Event::NetworksPruned),
         (EventMessageTypeEnum::IMAGE, "delete" | "untag") => Some(Event::ImageLost(id)),
         (EventMessageTypeEnum::IMAGE, "tag" | "pull" | "load" | "import") => Some(Event::ImageGained),
         _ => None,
     }
+}
+
+fn name(attributes: &HashMap<String, String>) -> Option<String> {
+    attributes.get("name").cloned()
 }
 
 #[cfg(test)]
@@ -71,19 +105,29 @@ mod tests {
     use bollard::models::EventActor;
 
     fn message(typ: EventMessageTypeEnum, action: &str, attributes: &[(&str, &str)]) -> EventMessage {
-        let attributes = attributes.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let attributes = attributes
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
         EventMessage {
             typ: Some(typ),
             action: Some(action.to_owned()),
-            actor: Some(EventActor { id: Some("id".to_owned()), attributes: Some(attributes) }),
+            actor: Some(EventActor {
+                id: Some("id".to_owned()),
+                attributes: Some(attributes),
+            }),
             ..Default::default()
         }
     }
 
     #[test]
     fn only_a_template_counts_as_created() {
-        let create = |labels: &[(&str, &str)]| read(message(EventMessageTypeEnum::CONTAINER, "create", labels));
-        assert_eq!(create(&[("skep.function", "a")]), Some(Event::Created("id".to_owned())));
+        let create =
+            |labels: &[(&str, &str)]| read(message(EventMessageTypeEnum::CONTAINER, "create", labels));
+        assert_eq!(
+            create(&[("skep.function", "a")]),
+            Some(Event::Created("id".to_owned()))
+        );
         assert_eq!(create(&[("image", "debian")]), None);
         assert_eq!(create(&[("skep.function", "a"), ("skep.owner", "o")]), None);
     }
@@ -97,7 +141,13 @@ mod tests {
     #[test]
     fn a_prune_is_told_from_the_removals_it_consists_of() {
         let destroy = message(EventMessageTypeEnum::CONTAINER, "destroy", &[]);
-        assert_eq!(read(destroy), Some(Event::Destroyed { id: "id".to_owned(), owned: false }));
+        assert_eq!(
+            read(destroy),
+            Some(Event::Destroyed {
+                id: "id".to_owned(),
+                owned: false
+            })
+        );
         let prune = message(EventMessageTypeEnum::CONTAINER, "prune", &[("reclaimed", "0")]);
         assert_eq!(read(prune), Some(Event::ContainersPruned));
     }

@@ -41,11 +41,15 @@ impl Images {
         let image = match docker.inspect_image(id).await {
             Ok(found) => {
                 let labels = found.config.and_then(|config| config.labels).unwrap_or_default();
-                Image { present: true, labels: Arc::new(labels.into_iter().collect()) }
+                Image {
+                    present: true,
+                    labels: Arc::new(labels.into_iter().collect()),
+                }
             }
-            Err(Error::DockerResponseServerError { status_code: 404, .. }) => {
-                Image { present: false, labels: self.peek(id).map(|image| image.labels).unwrap_or_default() }
-            }
+            Err(Error::DockerResponseServerError { status_code: 404, .. }) => Image {
+                present: false,
+                labels: self.peek(id).map(|image| image.labels).unwrap_or_default(),
+            },
             Err(error) => return Err(error),
         };
         self.lock().insert(id.to_owned(), image.clone());

@@ -8,13 +8,16 @@ mod compact;
 mod connection;
 mod events;
 mod images;
+mod learning;
 mod listing;
 mod metrics;
+mod networks;
 mod prune;
 mod publish;
 mod putback;
 mod reading;
 mod removed;
+mod restoring;
 mod revision;
 mod session;
 mod template;
@@ -47,7 +50,10 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { namespace: Namespace::default(), relist: Duration::from_secs(30) }
+        Self {
+            namespace: Namespace::default(),
+            relist: Duration::from_secs(30),
+        }
     }
 }
 
@@ -76,7 +82,12 @@ impl Discovery {
             connection_sender,
         );
         let task = tokio::spawn(watcher.run());
-        Self { catalogue, connection, metrics, task }
+        Self {
+            catalogue,
+            connection,
+            metrics,
+            task,
+        }
     }
 
     /// What is deployed; empty until [`Discovery::listed`] returns.

@@ -34,14 +34,21 @@ pub(crate) struct Listing {
 pub(crate) async fn list(docker: Docker, namespace: Namespace) -> Result<Listing, Error> {
     let asked = Instant::now();
     let filters = HashMap::from([("label".to_owned(), vec![label::FUNCTION.to_owned()])]);
-    let options = ListContainersOptions { all: true, filters: Some(filters), ..Default::default() };
+    let options = ListContainersOptions {
+        all: true,
+        filters: Some(filters),
+        ..Default::default()
+    };
     let found = docker.list_containers(Some(options)).await?;
     let containers = found
         .into_iter()
         .filter(|container| may_be_ours(container, &namespace))
         .filter_map(|container| {
             let fingerprint = fingerprint(&container);
-            Some(Listed { id: container.id?.into(), fingerprint })
+            Some(Listed {
+                id: container.id?.into(),
+                fingerprint,
+            })
         })
         .collect();
     Ok(Listing { asked, containers })
@@ -68,12 +75,18 @@ fn fingerprint(container: &ContainerSummary) -> u64 {
     let mut labels: Vec<_> = container.labels.iter().flatten().collect();
     labels.sort_unstable();
     labels.hash(&mut hasher);
-    let networks = container.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
+    let networks = container
+        .network_settings
+        .as_ref()
+        .and_then(|settings| settings.networks.as_ref());
     let mut networks: Vec<_> = networks
         .into_iter()
         .flatten()
         .map(|(name, endpoint)| {
-            let address = endpoint.ipam_config.as_ref().and_then(|ipam| ipam.ipv4_address.clone());
+            let address = endpoint
+                .ipam_config
+                .as_ref()
+                .and_then(|ipam| ipam.ipv4_address.clone());
             (name, endpoint.aliases.clone(), address)
         })
         .collect();
@@ -87,8 +100,14 @@ mod tests {
     use super::*;
 
     fn container(labels: &[(&str, &str)]) -> ContainerSummary {
-        let labels = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        ContainerSummary { labels: Some(labels), ..Default::default() }
+        let labels = labels
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
+        ContainerSummary {
+            labels: Some(labels),
+            ..Default::default()
+        }
     }
 
     #[test]
@@ -110,7 +129,10 @@ mod tests {
     #[test]
     fn a_container_that_was_started_has_another_fingerprint() {
         use bollard::models::ContainerSummaryStateEnum::{CREATED, EXITED};
-        let with = |state| ContainerSummary { state: Some(state), ..container(&[]) };
+        let with = |state| ContainerSummary {
+            state: Some(state),
+            ..container(&[])
+        };
         assert_eq!(fingerprint(&with(CREATED)), fingerprint(&with(CREATED)));
         assert_ne!(fingerprint(&with(CREATED)), fingerprint(&with(EXITED)));
     }

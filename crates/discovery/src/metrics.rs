@@ -49,12 +49,18 @@ impl Default for Metrics {
 impl Metrics {
     pub(crate) fn functions(&self, valid: usize, invalid: usize, superseded: usize) {
         for (state, count) in [("valid", valid), ("invalid", invalid), ("superseded", superseded)] {
-            self.functions.get_or_create(&State { state }).set(i64::try_from(count).unwrap_or(i64::MAX));
+            self.functions
+                .get_or_create(&State { state })
+                .set(i64::try_from(count).unwrap_or(i64::MAX));
         }
     }
 
     pub(crate) fn register(&self, registry: &mut Registry) {
-        registry.register("skep_functions", "Templates found, by what became of them", self.functions.clone());
+        registry.register(
+            "skep_functions",
+            "Templates found, by what became of them",
+            self.functions.clone(),
+        );
         registry.register(
             "skep_discovery_connected",
             "1 while the engine's events arrive and it answers, else 0",

@@ -22,7 +22,9 @@ pub(crate) struct Removal {
 /// The positions in `removals` of those that a prune at `time` made. `others` are the times at which containers
 /// that are no templates were removed, in any order: they may be part of the prune, and bridge a pause.
 pub(crate) fn pruned(removals: &[Removal], others: &[i64], time: i64) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..removals.len()).filter(|at| removals[*at].time <= time).collect();
+    let mut order: Vec<usize> = (0..removals.len())
+        .filter(|at| removals[*at].time <= time)
+        .collect();
     order.sort_by_key(|at| std::cmp::Reverse((removals[*at].time, removals[*at].created)));
     let mut others: Vec<i64> = others.iter().copied().filter(|other| *other <= time).collect();
     others.sort_unstable_by(|a, b| b.cmp(a));
@@ -61,7 +63,10 @@ mod tests {
 
     /// Removed after so many milliseconds; created in the second given.
     fn removal(milliseconds: i64, created: i64) -> Removal {
-        Removal { time: milliseconds * MS, created: Timestamp::from_second(created).unwrap() }
+        Removal {
+            time: milliseconds * MS,
+            created: Timestamp::from_second(created).unwrap(),
+        }
     }
 
     #[test]
@@ -92,7 +97,10 @@ mod tests {
     #[test]
     fn a_prune_that_removed_nothing_claims_nothing() {
         assert!(pruned(&[removal(0, 1)], &[], 5_000 * MS).is_empty());
-        assert!(pruned(&[removal(10, 1)], &[], 5 * MS).is_empty(), "removed after the prune");
+        assert!(
+            pruned(&[removal(10, 1)], &[], 5 * MS).is_empty(),
+            "removed after the prune"
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use skep_catalogue::Catalogue;
 use skep_model::{Function, Invalid};
 
-use crate::watcher::{Entry, Watcher};
+use crate::watcher::Watcher;
 
 impl Watcher {
     /// Publishes where something changed and everything that was to be read at first has been.
@@ -18,7 +18,8 @@ impl Watcher {
         let previous = Arc::clone(&self.catalogue.borrow());
         let catalogue = Catalogue::resolve(&self.config.namespace, self.candidates(), Some(&previous));
         let valid = catalogue.functions().count();
-        self.metrics.functions(valid, catalogue.invalid().len(), catalogue.superseded().len());
+        self.metrics
+            .functions(valid, catalogue.invalid().len(), catalogue.superseded().len());
         for invalid in catalogue.invalid() {
             let known = previous.invalid().contains(invalid);
             if !known {
@@ -31,28 +32,32 @@ impl Watcher {
             }
         }
         self.catalogue.send_replace(Arc::new(catalogue));
-        self.forget_unused_images();
+        self.forget_unused();
     }
 
     fn candidates(&self) -> Vec<Result<Function, Invalid>> {
         let being_put_back = self.removed.names_being_put_back();
-        let standing = self.known.values().filter_map(|entry| match entry {
-            Entry::Template { held, .. } => Some(held.as_ref()),
-            Entry::Other { .. } => None,
-        });
-        standing
+        self.standing()
+            .map(|(_, held)| held)
             .filter(|held| !being_put_back.contains(held.template.name.as_str()))
             .chain(self.removed.in_force())
             .map(|held| held.candidate.clone())
             .collect()
     }
 
-    fn forget_unused_images(&self) {
-        let standing = self.known.values().filter_map(|entry| match entry {
-            Entry::Template { held, .. } => Some(held.template.image_id.as_str()),
-            Entry::Other { .. } => None,
-        });
-        let used: HashSet<&str> = standing.chain(self.removed.images()).collect();
-        self.images.keep_only(&used);
+    fn forget_unused(&self) {
+        let all = || {
+            self.standing()
+                .map(|(_, held)| held)
+                .chain(self.removed.all())
+                .map(|held| &held.template)
+        };
+        let images: HashSet<&str> = all().map(|template| template.image_id.as_str()).collect();
+        self.images.keep_only(&images);
+        let networks: HashSet<&str> = all()
+            .flat_map(|template| &template.networks)
+            .map(String::as_str)
+            .collect();
+        self.networks.keep_only(&networks);
     }
 }

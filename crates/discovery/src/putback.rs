@@ -1,4 +1,4 @@
-//! Creates a container again as it was, from what was remembered of it.
+//! Creates a container or a network again as it was, from what was remembered of it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,14 +6,24 @@ use std::time::Duration;
 
 use bollard::Docker;
 use bollard::errors::Error;
-use bollard::models::{ContainerCreateBody, EndpointSettings, NetworkConnectRequest, NetworkingConfig};
+use bollard::models::{
+    ContainerCreateBody, EndpointSettings, NetworkConnectRequest, NetworkCreateRequest, NetworkingConfig,
+};
 use bollard::query_parameters::{CreateContainerOptions, RemoveContainerOptions};
 use serde_json::Value;
 use skep_model::Template;
+use tokio::time::sleep;
 
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The pauses before each further attempt.
+const PAUSES: [Duration; 4] = [
+    Duration::from_millis(200),
+    Duration::from_millis(500),
+    Duration::from_millis(1_000),
+    Duration::from_millis(2_000),
+];
 
-/// Why a template could not be put back.
+/// Why something could not be put back.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PutBackError {
     #[error("what was remembered of it can't be read")]
@@ -28,8 +38,27 @@ pub(crate) enum PutBackError {
 ///
 /// # Errors
 /// The engine refused or did not answer; nothing half made stays.
-pub(crate) async fn put_back(docker: &Docker, template: &Template) -> Result<Arc<str>, PutBackError> {
-    tokio::time::timeout(PATIENCE, create(docker, template)).await?
+pub(crate) async fn template(docker: &Docker, template: &Template) -> Result<Arc<str>, PutBackError> {
+    let mut pauses = PAUSES.into_iter();
+    loop {
+        let result = tokio::time::timeout(PATIENCE, create(docker, template))
+            .await
+            .map_err(PutBackError::from);
+        match (result.flatten(), pauses.next()) {
+            // Most likely a network that is itself being put back.
+            (Err(PutBackError::Engine(_) | PutBackError::NoAnswer(_)), Some(pause)) => sleep(pause).await,
+            (result, _) => return result,
+        }
+    }
+}
+
+/// Puts a network back.
+///
+/// # Errors
+/// The engine refused or did not answer.
+pub(crate) async fn network(docker: &Docker, network: NetworkCreateRequest) -> Result<(), PutBackError> {
+    tokio::time::timeout(PATIENCE, docker.create_network(network)).await??;
+    Ok(())
 }
 
 async fn create(docker: &Docker, template: &Template) -> Result<Arc<str>, PutBackError> {
@@ -40,15 +69,23 @@ async fn create(docker: &Docker, template: &Template) -> Result<Arc<str>, PutBac
     // Engines before API 1.44 take one network at creation; the others are connected after it.
     if let Some(first) = networks.remove(&template.network_mode) {
         let endpoints = HashMap::from([(template.network_mode.clone(), first)]);
-        body.networking_config = Some(NetworkingConfig { endpoints_config: Some(endpoints) });
+        body.networking_config = Some(NetworkingConfig {
+            endpoints_config: Some(endpoints),
+        });
     } else {
         // `default`, `host`, `none` and `container:` need no entry, and their own names appear as networks.
         networks.retain(|name, _| !matches!(name.as_str(), "bridge" | "host" | "none"));
     }
-    let options = CreateContainerOptions { name: Some(template.name.clone()), ..Default::default() };
+    let options = CreateContainerOptions {
+        name: Some(template.name.clone()),
+        ..Default::default()
+    };
     let id = docker.create_container(Some(options), body).await?.id;
     for (network, endpoint) in networks {
-        let request = NetworkConnectRequest { container: id.clone(), endpoint_config: Some(endpoint) };
+        let request = NetworkConnectRequest {
+            container: id.clone(),
+            endpoint_config: Some(endpoint),
+        };
         if let Err(error) = docker.connect_network(&network, request).await {
             let _ = docker.remove_container(&id, None::<RemoveContainerOptions>).await;
             return Err(error.into());

@@ -8,46 +8,79 @@ use bollard::Docker;
 use bollard::errors::Error;
 use bollard::query_parameters::InspectContainerOptions;
 use skep_model::{Function, Invalid, Namespace, Revision, Template, label};
+use tokio::time::timeout;
 
 use crate::Supports;
 use crate::images::{Image, Images};
+use crate::networks::Networks;
 use crate::template::template;
 
 /// Longer than any healthy engine takes to answer for one container.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// A template as it was read.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) template: Template,
+    pub(crate) revision: Revision,
+    /// Networks that it names and that the engine doesn't have.
+    pub(crate) missing_networks: Vec<String>,
+}
+
 /// A template that is known, with what it makes.
 #[derive(Debug, Clone)]
 pub(crate) struct Held {
     pub(crate) template: Arc<Template>,
-    pub(crate) revision: Revision,
+    revision: Revision,
+    missing_networks: Vec<String>,
     pub(crate) candidate: Result<Function, Invalid>,
 }
 
 impl Held {
-    pub(crate) fn new(template: Template, revision: Revision, supports: &Supports) -> Self {
+    pub(crate) fn new(found: Found, supports: &Supports) -> Self {
+        let Found {
+            template,
+            revision,
+            missing_networks,
+        } = found;
         let template = Arc::new(template);
-        let candidate = candidate(&template, &revision, supports);
-        Self { template, revision, candidate }
+        let candidate = candidate(&template, &revision, &missing_networks, supports);
+        Self {
+            template,
+            revision,
+            missing_networks,
+            candidate,
+        }
     }
 
     /// The same with an image that appeared or vanished.
     pub(crate) fn with_image(&self, image: &Image, supports: &Supports) -> Self {
         let mut template = Template::clone(&self.template);
         fill_in(&mut template, image);
-        Self::new(template, self.revision.clone(), supports)
+        let (revision, missing_networks) = (self.revision.clone(), self.missing_networks.clone());
+        Self::new(
+            Found {
+                template,
+                revision,
+                missing_networks,
+            },
+            supports,
+        )
     }
 
     /// What `skep.function` says.
     pub(crate) fn function(&self) -> &str {
-        self.template.labels.get(label::FUNCTION).map_or("", String::as_str)
+        self.template
+            .labels
+            .get(label::FUNCTION)
+            .map_or("", String::as_str)
     }
 }
 
 /// What a container turned out to be.
 #[derive(Debug)]
 pub(crate) enum Read {
-    Template { template: Box<Template>, revision: Revision },
+    Template(Box<Found>),
     /// No template of this namespace.
     Other,
     /// It was removed before it could be read.
@@ -56,9 +89,15 @@ pub(crate) enum Read {
     Failed(String),
 }
 
-/// Inspects a container and its image.
-pub(crate) async fn read(docker: Docker, images: Images, namespace: Namespace, id: Arc<str>) -> Read {
-    match tokio::time::timeout(PATIENCE, inspect(&docker, &images, &namespace, &id)).await {
+/// Inspects a container, its image and its networks.
+pub(crate) async fn read(
+    docker: Docker,
+    images: Images,
+    networks: Networks,
+    namespace: Namespace,
+    id: Arc<str>,
+) -> Read {
+    match timeout(PATIENCE, inspect(&docker, &images, &networks, &namespace, &id)).await {
         Ok(Ok(read)) => read,
         Ok(Err(Error::DockerResponseServerError { status_code: 404, .. })) => Read::Gone,
         Ok(Err(error)) => Read::Failed(error.to_string()),
@@ -66,16 +105,31 @@ pub(crate) async fn read(docker: Docker, images: Images, namespace: Namespace, i
     }
 }
 
-async fn inspect(docker: &Docker, images: &Images, namespace: &Namespace, id: &str) -> Result<Read, Error> {
-    let found = docker.inspect_container(id, None::<InspectContainerOptions>).await?;
+async fn inspect(
+    docker: &Docker,
+    images: &Images,
+    networks: &Networks,
+    namespace: &Namespace,
+    id: &str,
+) -> Result<Read, Error> {
+    let found = docker
+        .inspect_container(id, None::<InspectContainerOptions>)
+        .await?;
     let (mut template, revision) = template(found);
     if template.labels.contains_key(label::OWNER) {
         return Ok(Read::Other);
     }
     let image = images.get(docker, &template.image_id).await?;
     fill_in(&mut template, &image);
-    let ours = label::function_name(&template).is_some() && label::namespace(&template) == namespace.as_str();
-    Ok(if ours { Read::Template { template: Box::new(template), revision } } else { Read::Other })
+    if label::function_name(&template).is_none() || label::namespace(&template) != namespace.as_str() {
+        return Ok(Read::Other);
+    }
+    let missing_networks = networks.missing(docker, &template.networks).await?;
+    Ok(Read::Template(Box::new(Found {
+        template,
+        revision,
+        missing_networks,
+    })))
 }
 
 fn fill_in(template: &mut Template, image: &Image) {
@@ -83,10 +137,11 @@ fn fill_in(template: &mut Template, image: &Image) {
     template.image_present = image.present;
 }
 
-/// The function that a template makes here and now, or why it makes none.
-pub(crate) fn candidate(
+/// The function that a template makes here and now, or every reason why it makes none.
+fn candidate(
     template: &Arc<Template>,
     revision: &Revision,
+    missing_networks: &[String],
     supports: &Supports,
 ) -> Result<Function, Invalid> {
     let invalid = |reasons: Vec<String>| Invalid {
@@ -95,7 +150,21 @@ pub(crate) fn candidate(
         template_name: template.name.clone(),
         reasons,
     };
-    let function = Function::from_template(Arc::clone(template), revision.clone()).map_err(invalid)?;
-    let reasons = supports(&function);
-    if reasons.is_empty() { Ok(function) } else { Err(invalid(reasons)) }
+    let missing = missing_networks.iter().map(|network| {
+        format!(
+            "its network {network} is not on the engine; create it with `docker network create {network}`"
+        )
+    });
+    let missing: Vec<String> = missing.collect();
+    match Function::from_template(Arc::clone(template), revision.clone()) {
+        Err(reasons) => Err(invalid(reasons.into_iter().chain(missing).collect())),
+        Ok(function) => {
+            let reasons: Vec<String> = supports(&function).into_iter().chain(missing).collect();
+            if reasons.is_empty() {
+                Ok(function)
+            } else {
+                Err(invalid(reasons))
+            }
+        }
+    }
 }

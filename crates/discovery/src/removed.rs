@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::prune::{LONGEST_PAUSE, Removal, pruned};
@@ -85,7 +86,10 @@ impl Removed {
         let removals: Vec<Removal> = open
             .iter()
             .filter_map(|id| self.gone.get(id))
-            .map(|gone| Removal { time: gone.time, created: gone.held.template.created })
+            .map(|gone| Removal {
+                time: gone.time,
+                created: gone.held.template.created,
+            })
             .collect();
         let others: Vec<i64> = self.others.drain(..).collect();
         let mut found: Vec<(Arc<str>, Held)> = Vec::new();
@@ -101,11 +105,11 @@ impl Removed {
         found
     }
 
-    /// The template stands again, as another container.
-    pub(crate) fn put_back(&mut self, id: &str, new: Arc<str>) {
-        if let Some(gone) = self.gone.get_mut(id) {
-            gone.stage = Stage::PutBack(new);
-        }
+    /// The template stands again, as another container. Returns when it had been created first.
+    pub(crate) fn put_back(&mut self, id: &str, new: Arc<str>) -> Option<Timestamp> {
+        let gone = self.gone.get_mut(id)?;
+        gone.stage = Stage::PutBack(new);
+        Some(gone.held.template.created)
     }
 
     /// The template can't be put back.
@@ -115,12 +119,16 @@ impl Removed {
 
     /// The container was read: what it replaces is done with.
     pub(crate) fn was_read(&mut self, id: &str) {
-        self.gone.retain(|_, gone| !matches!(&gone.stage, Stage::PutBack(new) if **new == *id));
+        self.gone
+            .retain(|_, gone| !matches!(&gone.stage, Stage::PutBack(new) if **new == *id));
     }
 
     /// The removed templates that are still in force.
     pub(crate) fn in_force(&self) -> impl Iterator<Item = &Held> {
-        self.gone.values().filter(|gone| gone.stage != Stage::Over).map(|gone| &gone.held)
+        self.gone
+            .values()
+            .filter(|gone| gone.stage != Stage::Over)
+            .map(|gone| &gone.held)
     }
 
     /// The names of containers that are being put back; what stands under such a name doesn't count yet.
@@ -136,7 +144,13 @@ impl Removed {
     pub(crate) fn next_end(&self) -> Option<Instant> {
         self.gone
             .values()
-            .filter_map(|gone| if let Stage::Grace(until) = gone.stage { Some(until) } else { None })
+            .filter_map(|gone| {
+                if let Stage::Grace(until) = gone.stage {
+                    Some(until)
+                } else {
+                    None
+                }
+            })
             .min()
     }
 
@@ -152,8 +166,8 @@ impl Removed {
         ended
     }
 
-    /// The images that must not be forgotten.
-    pub(crate) fn images(&self) -> impl Iterator<Item = &str> {
-        self.gone.values().map(|gone| gone.held.template.image_id.as_str())
+    /// Every removed template, in force or not.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Held> {
+        self.gone.values().map(|gone| &gone.held)
     }
 }

@@ -7,7 +7,10 @@ use crate::compact::{compact, sorted};
 
 /// The revision of a compacted inspection.
 pub(crate) fn revision(definition: &Value) -> Revision {
-    let short_id = definition["Id"].as_str().and_then(|id| id.get(..12)).unwrap_or_default();
+    let short_id = definition["Id"]
+        .as_str()
+        .and_then(|id| id.get(..12))
+        .unwrap_or_default();
     let mut config = definition["Config"].clone();
     if let Some(fields) = config.as_object_mut() {
         // The image counts by its digest; and unless it was chosen, the host name is the container's id.
@@ -31,21 +34,29 @@ pub(crate) fn revision(definition: &Value) -> Revision {
 
 /// What was asked for on each network; the rest of an endpoint is what the engine made of it.
 fn networks(networks: &Value, short_id: &str) -> Value {
-    let asked = networks.as_object().into_iter().flatten().map(|(name, endpoint)| {
-        let mut aliases: Vec<&str> =
-            endpoint["Aliases"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        // The engine adds the short id as an alias.
-        aliases.retain(|alias| *alias != short_id);
-        aliases.sort_unstable();
-        let endpoint = compact(json!({
-            "Aliases": aliases,
-            "IPAMConfig": endpoint["IPAMConfig"],
-            "Links": endpoint["Links"],
-            "DriverOpts": endpoint["DriverOpts"],
-            "GwPriority": endpoint["GwPriority"],
-        }));
-        (name.clone(), endpoint)
-    });
+    let asked = networks
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, endpoint)| {
+            let mut aliases: Vec<&str> = endpoint["Aliases"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .collect();
+            // The engine adds the short id as an alias.
+            aliases.retain(|alias| *alias != short_id);
+            aliases.sort_unstable();
+            let endpoint = compact(json!({
+                "Aliases": aliases,
+                "IPAMConfig": endpoint["IPAMConfig"],
+                "Links": endpoint["Links"],
+                "DriverOpts": endpoint["DriverOpts"],
+                "GwPriority": endpoint["GwPriority"],
+            }));
+            (name.clone(), endpoint)
+        });
     Value::Object(asked.collect())
 }
 
@@ -79,7 +90,11 @@ mod tests {
     #[test]
     fn image_labels_and_network_aliases_count() {
         let base = definition("aaaaaaaaaaaaaaaa", "/one", "aaaaaaaaaaaa");
-        for path in ["/Image", "/Config/Labels/skep.function", "/HostConfig/NetworkMode"] {
+        for path in [
+            "/Image",
+            "/Config/Labels/skep.function",
+            "/HostConfig/NetworkMode",
+        ] {
             let mut other = base.clone();
             *other.pointer_mut(path).unwrap() = json!("other");
             assert_ne!(revision(&base), revision(&other), "{path}");

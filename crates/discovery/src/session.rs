@@ -30,7 +30,10 @@ impl Watcher {
             let began = Instant::now();
             let problem = self.session().await;
             if self.connection.borrow().connected {
-                tracing::warn!(problem, "the connection to the Docker engine is lost; trying again");
+                tracing::warn!(
+                    problem,
+                    "the connection to the Docker engine is lost; trying again"
+                );
             }
             self.metrics.connected.set(0);
             self.metrics.reconnections.inc();
@@ -81,7 +84,7 @@ impl Watcher {
                     None => return "the engine ended the events".to_owned(),
                 },
                 Some(answer) = self.answers.next() => self.answered(answer),
-                Some(done) = self.put_backs.next() => self.was_put_back(done),
+                Some(done) = self.restoring.done.next() => self.was_put_back(done),
                 Some(answer) = self.image_answers.next() => {
                     if let Some((id, image)) = answer {
                         self.image_answered(&id, &image);

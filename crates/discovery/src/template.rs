@@ -16,23 +16,36 @@ pub(crate) fn template(inspect: ContainerInspectResponse) -> (Template, Revision
     let revision = revision(&definition);
     let config = inspect.config.unwrap_or_default();
     let host = inspect.host_config.unwrap_or_default();
-    let networks = inspect.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
+    let networks = inspect
+        .network_settings
+        .and_then(|settings| settings.networks)
+        .unwrap_or_default();
     let state = inspect.state.unwrap_or_default();
     let started_at = state.started_at.unwrap_or_default();
     // Go's zero time stands for "never".
     let ever_started = !(started_at.is_empty() || started_at.starts_with("0001-01-01"))
         || !matches!(state.status, None | Some(ContainerStateStatusEnum::CREATED));
     let ports = host.port_bindings.is_some_and(|ports| !ports.is_empty());
-    let fixed_address = networks.values().filter_map(|endpoint| endpoint.ipam_config.as_ref()).any(|ipam| {
-        let given = |address: &Option<String>| address.as_deref().is_some_and(|text| !text.is_empty());
-        given(&ipam.ipv4_address) || given(&ipam.ipv6_address)
-    });
+    let fixed_address = networks
+        .values()
+        .filter_map(|endpoint| endpoint.ipam_config.as_ref())
+        .any(|ipam| {
+            let given = |address: &Option<String>| address.as_deref().is_some_and(|text| !text.is_empty());
+            given(&ipam.ipv4_address) || given(&ipam.ipv6_address)
+        });
     let mut names: Vec<String> = networks.into_keys().collect();
     names.sort_unstable();
     let template = Template {
         id: TemplateId(inspect.id.unwrap_or_default().into()),
-        name: inspect.name.unwrap_or_default().trim_start_matches('/').to_owned(),
-        created: inspect.created.and_then(|time| time.parse().ok()).unwrap_or(Timestamp::UNIX_EPOCH),
+        name: inspect
+            .name
+            .unwrap_or_default()
+            .trim_start_matches('/')
+            .to_owned(),
+        created: inspect
+            .created
+            .and_then(|time| time.parse().ok())
+            .unwrap_or(Timestamp::UNIX_EPOCH),
         labels: config.labels.unwrap_or_default().into_iter().collect(),
         image_labels: BTreeMap::new(),
         image_id: inspect.image.unwrap_or_default(),
@@ -50,7 +63,10 @@ pub(crate) fn template(inspect: ContainerInspectResponse) -> (Template, Revision
         fixed_address,
         network_mode: host.network_mode.unwrap_or_default(),
         networks: names,
-        memory: host.memory.and_then(|bytes| u64::try_from(bytes).ok()).filter(|bytes| *bytes > 0),
+        memory: host
+            .memory
+            .and_then(|bytes| u64::try_from(bytes).ok())
+            .filter(|bytes| *bytes > 0),
         inspect: Arc::from(definition.to_string()),
     };
     (template, revision)
@@ -58,22 +74,16 @@ pub(crate) fn template(inspect: ContainerInspectResponse) -> (Template, Revision
 
 /// The TCP ports among `80/tcp`, `53/udp`, `8000-8010/tcp`, `80` (which means TCP).
 fn exposed_tcp(ports: &[String]) -> Vec<u16> {
-    let mut found: Vec<u16> = ports
-        .iter()
-        .filter_map(|port| match port.split_once('/') {
-            Some((range, "tcp")) => Some(range),
-            Some(_) => None,
-            None => Some(port.as_str()),
-        })
-        .flat_map(|range| {
-            let (first, last) = range.split_once('-').unwrap_or((range, range));
-            match (first.parse::<u16>(), last.parse::<u16>()) {
-                (Ok(first), Ok(last)) => first..=last,
-                // Nothing the engine would have accepted; an empty range.
-                _ => 1..=0,
-            }
-        })
-        .collect();
+    let ranges = ports.iter().filter_map(|port| match port.split_once('/') {
+        Some((range, "tcp")) => Some(range),
+        Some(_) => None,
+        None => Some(port.as_str()),
+    });
+    let read = |range: &str| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        Some(first.parse::<u16>().ok()?..=last.parse::<u16>().ok()?)
+    };
+    let mut found: Vec<u16> = ranges.filter_map(read).flatten().collect();
     found.sort_unstable();
     found.dedup();
     found
@@ -130,8 +140,14 @@ mod tests {
     #[test]
     fn the_port_variable_and_published_ports_are_seen() {
         let mut inspect = created(never_started());
-        inspect.config = Some(ContainerConfig { env: Some(vec!["PORT=99".to_owned()]), ..Default::default() });
-        inspect.host_config = Some(HostConfig { publish_all_ports: Some(true), ..Default::default() });
+        inspect.config = Some(ContainerConfig {
+            env: Some(vec!["PORT=99".to_owned()]),
+            ..Default::default()
+        });
+        inspect.host_config = Some(HostConfig {
+            publish_all_ports: Some(true),
+            ..Default::default()
+        });
         let (template, _) = template(inspect);
         assert_eq!(template.port_variable.as_deref(), Some("99"));
         assert!(template.publishes_ports);

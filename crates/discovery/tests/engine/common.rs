@@ -23,7 +23,11 @@ impl Watch {
     }
 
     pub(crate) async fn with(namespace: &str, relist: Duration, supports: Supports) -> Self {
-        let docker = Docker::connect_with_local_defaults().unwrap().negotiate_version().await.unwrap();
+        let docker = Docker::connect_with_local_defaults()
+            .unwrap()
+            .negotiate_version()
+            .await
+            .unwrap();
         Self::through(docker, namespace, relist, supports).await
     }
 
@@ -35,7 +39,9 @@ impl Watch {
     ) -> Self {
         let namespace = namespace.parse().unwrap();
         let discovery = Discovery::start(docker, Config { namespace, relist }, supports);
-        tokio::time::timeout(PATIENCE, discovery.listed()).await.expect("never listed");
+        tokio::time::timeout(PATIENCE, discovery.listed())
+            .await
+            .expect("never listed");
         let catalogue = discovery.catalogue();
         Self { discovery, catalogue }
     }
@@ -43,8 +49,11 @@ impl Watch {
     /// Waits until the catalogue is as wanted; returns it and how long that took.
     pub(crate) async fn until(&mut self, wanted: impl Fn(&Catalogue) -> bool) -> (Arc<Catalogue>, Duration) {
         let begin = Instant::now();
-        let found = tokio::time::timeout(PATIENCE, self.catalogue.wait_for(|catalogue| wanted(catalogue))).await;
-        let found = found.ok().map(|found| Arc::clone(&found.expect("the watch runs")));
+        let found =
+            tokio::time::timeout(PATIENCE, self.catalogue.wait_for(|catalogue| wanted(catalogue))).await;
+        let found = found
+            .ok()
+            .map(|found| Arc::clone(&found.expect("the watch runs")));
         match found {
             Some(found) => (found, begin.elapsed()),
             None => panic!("never came; instead: {:?}", self.now()),
@@ -58,9 +67,19 @@ impl Watch {
 
     /// Waits until a template is invalid; returns its reasons in one text.
     pub(crate) async fn reasons(&mut self, template: &str) -> String {
-        let (catalogue, _) =
-            self.until(|catalogue| catalogue.invalid().iter().any(|found| &*found.template.0 == template)).await;
-        let invalid = catalogue.invalid().iter().find(|found| &*found.template.0 == template).unwrap();
+        let (catalogue, _) = self
+            .until(|catalogue| {
+                catalogue
+                    .invalid()
+                    .iter()
+                    .any(|found| &*found.template.0 == template)
+            })
+            .await;
+        let invalid = catalogue
+            .invalid()
+            .iter()
+            .find(|found| &*found.template.0 == template)
+            .unwrap();
         invalid.reasons.join("; ")
     }
 }

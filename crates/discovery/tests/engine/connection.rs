@@ -28,7 +28,12 @@ impl Relay {
         let listener = UnixListener::bind(&path).unwrap();
         let (open, gate) = watch::channel(true);
         let task = tokio::spawn(relay(listener, gate));
-        Self { path, _directory: directory, open, task }
+        Self {
+            path,
+            _directory: directory,
+            open,
+            task,
+        }
     }
 
     /// Breaks every connection and accepts none.
@@ -86,7 +91,13 @@ async fn until(discovery: &skep_discovery::Discovery, wanted: impl Fn(&Connectio
 
 async fn watch(relay: &Relay, docker: &Docker) -> Watch {
     let day = Duration::from_secs(86_400);
-    Watch::through(relay.client().await, docker.namespace(), day, Arc::new(|_| Vec::new())).await
+    Watch::through(
+        relay.client().await,
+        docker.namespace(),
+        day,
+        Arc::new(|_| Vec::new()),
+    )
+    .await
 }
 
 #[tokio::test]
@@ -102,7 +113,11 @@ async fn the_catalogue_serves_on_while_the_engine_is_gone_and_catches_up_afterwa
     relay.cut();
     let lost = until(&watched.discovery, |now| !now.connected).await;
     assert!(lost.problem.is_some() && lost.listed);
-    assert_eq!(watched.now().functions().count(), 3, "what was known goes on being served");
+    assert_eq!(
+        watched.now().functions().count(),
+        3,
+        "what was known goes on being served"
+    );
     docker.run(&["rm", &removed]);
     docker.run(&["update", "-m", "96m", "--memory-swap", "192m", &changed]);
     docker.create(&["--label", "skep.function=added", IMAGE, "true"]);
@@ -114,7 +129,9 @@ async fn the_catalogue_serves_on_while_the_engine_is_gone_and_catches_up_afterwa
             now.function("removed").is_none()
                 && now.function("added").is_some()
                 && now.function("stays").is_some()
-                && now.function("changed").is_some_and(|f| f.template.memory == Some(96 << 20))
+                && now
+                    .function("changed")
+                    .is_some_and(|f| f.template.memory == Some(96 << 20))
         })
         .await;
 }
@@ -129,7 +146,12 @@ async fn a_prune_while_the_connection_was_lost_is_still_seen_as_one() {
     until(&watched.discovery, |now| !now.connected).await;
     docker.prune();
     relay.mend();
-    watched.until(|now| now.function("pruned").is_some_and(|f| *f.template.id.0 != *pruned)).await;
+    watched
+        .until(|now| {
+            now.function("pruned")
+                .is_some_and(|f| *f.template.id.0 != *pruned)
+        })
+        .await;
 }
 
 #[tokio::test]
@@ -139,7 +161,10 @@ async fn a_watch_that_begins_without_an_engine_waits_for_it() {
     let relay = Relay::start();
     let client = relay.client().await;
     relay.cut();
-    let config = skep_discovery::Config { namespace: docker.namespace().parse().unwrap(), ..Default::default() };
+    let config = skep_discovery::Config {
+        namespace: docker.namespace().parse().unwrap(),
+        ..Default::default()
+    };
     let discovery = skep_discovery::Discovery::start(client, config, Arc::new(|_| Vec::new()));
     until(&discovery, |now| now.problem.is_some() && !now.listed).await;
     relay.mend();

@@ -15,13 +15,24 @@ async fn create_alone_deploys_and_rm_alone_undeploys_at_once() {
     let mut watch = Watch::start(docker.namespace()).await;
     assert_eq!(watch.now().functions().count(), 0);
 
-    let id = docker.create(&["--label", "skep.function=hello", "--label", "skep.handler=exec", IMAGE, "echo"]);
-    let (catalogue, seen) = watch.until(|catalogue| catalogue.function("hello").is_some()).await;
+    let id = docker.create(&[
+        "--label",
+        "skep.function=hello",
+        "--label",
+        "skep.handler=exec",
+        IMAGE,
+        "echo",
+    ]);
+    let (catalogue, seen) = watch
+        .until(|catalogue| catalogue.function("hello").is_some())
+        .await;
     assert!(seen < SOON, "seen after {seen:?}");
     assert_eq!(&*catalogue.function("hello").unwrap().template.id.0, id);
 
     docker.run(&["rm", &id]);
-    let (_, seen) = watch.until(|catalogue| catalogue.function("hello").is_none()).await;
+    let (_, seen) = watch
+        .until(|catalogue| catalogue.function("hello").is_none())
+        .await;
     assert!(seen < SOON, "seen after {seen:?}");
 }
 
@@ -44,11 +55,15 @@ async fn two_equal_templates_have_one_revision_and_another_command_has_another()
     let first = watch.now().function("same").unwrap().revision.clone();
 
     let second = docker.create(&[&labels[..], &[IMAGE, "echo", "1"]].concat());
-    let (catalogue, _) = watch.until(|now| now.function("same").is_some_and(|f| *f.template.id.0 == *second)).await;
+    let (catalogue, _) = watch
+        .until(|now| now.function("same").is_some_and(|f| *f.template.id.0 == *second))
+        .await;
     assert_eq!(catalogue.function("same").unwrap().revision, first);
 
     let third = docker.create(&[&labels[..], &[IMAGE, "echo", "2"]].concat());
-    let (catalogue, _) = watch.until(|now| now.function("same").is_some_and(|f| *f.template.id.0 == *third)).await;
+    let (catalogue, _) = watch
+        .until(|now| now.function("same").is_some_and(|f| *f.template.id.0 == *third))
+        .await;
     assert_ne!(catalogue.function("same").unwrap().revision, first);
 }
 
@@ -58,20 +73,42 @@ async fn the_newest_valid_template_of_a_name_is_in_force() {
     let old = docker.create(&["--label", "skep.function=f", IMAGE, "old"]);
     let mut watch = Watch::start(docker.namespace()).await;
 
-    let invalid = docker.create(&["--label", "skep.function=f", "--label", "skep.handler=no", IMAGE, "new"]);
+    let invalid = docker.create(&[
+        "--label",
+        "skep.function=f",
+        "--label",
+        "skep.handler=no",
+        IMAGE,
+        "new",
+    ]);
     watch.reasons(&invalid).await;
-    assert_eq!(&*watch.now().function("f").unwrap().template.id.0, old, "the older valid one stays");
+    assert_eq!(
+        &*watch.now().function("f").unwrap().template.id.0,
+        old,
+        "the older valid one stays"
+    );
 
     let new = docker.create(&["--label", "skep.function=f", IMAGE, "new"]);
-    watch.until(|now| now.function("f").is_some_and(|f| *f.template.id.0 == *new)).await;
+    watch
+        .until(|now| now.function("f").is_some_and(|f| *f.template.id.0 == *new))
+        .await;
     docker.run(&["rm", &new]);
-    watch.until(|now| now.function("f").is_some_and(|f| *f.template.id.0 == *old)).await;
+    watch
+        .until(|now| now.function("f").is_some_and(|f| *f.template.id.0 == *old))
+        .await;
 }
 
 #[tokio::test]
 async fn a_template_that_was_started_is_no_longer_one() {
     let docker = Docker::new("started");
-    let id = docker.create(&["--label", "skep.function=f", "--label", "skep.handler=exec", IMAGE, "true"]);
+    let id = docker.create(&[
+        "--label",
+        "skep.function=f",
+        "--label",
+        "skep.handler=exec",
+        IMAGE,
+        "true",
+    ]);
     let mut watch = Watch::start(docker.namespace()).await;
     assert!(watch.now().function("f").is_some());
     docker.run(&["start", &id]);
@@ -83,17 +120,31 @@ async fn a_template_that_was_started_is_no_longer_one() {
 async fn a_change_of_memory_or_networks_is_another_revision() {
     let docker = Docker::new("update");
     let id = docker.create(&["--label", "skep.function=f", "-m", "64m", IMAGE, "true"]);
-    let mut watch = Watch::with(docker.namespace(), Duration::from_millis(200), Arc::new(|_| Vec::new())).await;
+    let mut watch = Watch::with(
+        docker.namespace(),
+        Duration::from_millis(200),
+        Arc::new(|_| Vec::new()),
+    )
+    .await;
     let first = watch.now().function("f").unwrap().clone();
     assert_eq!(first.template.memory, Some(64 << 20));
 
     docker.run(&["update", "-m", "96m", "--memory-swap", "192m", &id]);
-    watch.until(|now| now.function("f").is_some_and(|f| f.template.memory == Some(96 << 20))).await;
+    watch
+        .until(|now| {
+            now.function("f")
+                .is_some_and(|f| f.template.memory == Some(96 << 20))
+        })
+        .await;
 
     let network = docker.network("more", &[]);
     docker.run(&["network", "connect", "--alias", "db", &network, &id]);
-    let (catalogue, _) =
-        watch.until(|now| now.function("f").is_some_and(|f| f.template.networks.contains(&network))).await;
+    let (catalogue, _) = watch
+        .until(|now| {
+            now.function("f")
+                .is_some_and(|f| f.template.networks.contains(&network))
+        })
+        .await;
     assert_ne!(catalogue.function("f").unwrap().revision, first.revision);
 }
 
@@ -106,14 +157,17 @@ async fn networks_connected_right_after_creation_are_seen_without_waiting_for_th
     let id = docker.create(&["--label", "skep.function=f", "--network", &one, IMAGE, "true"]);
     watch.until(|now| now.function("f").is_some()).await;
     docker.run(&["network", "connect", &two, &id]);
-    watch.until(|now| now.function("f").is_some_and(|f| f.template.networks.len() == 2)).await;
+    watch
+        .until(|now| now.function("f").is_some_and(|f| f.template.networks.len() == 2))
+        .await;
 }
 
 #[tokio::test]
 async fn what_the_engine_can_not_run_is_invalid_with_its_reasons() {
     let docker = Docker::new("supports");
     let id = docker.create(&["--label", "skep.function=f", IMAGE, "true"]);
-    let supports: skep_discovery::Supports = Arc::new(|function| vec![format!("{} is out of reach", function.name)]);
+    let supports: skep_discovery::Supports =
+        Arc::new(|function| vec![format!("{} is out of reach", function.name)]);
     let mut watch = Watch::with(docker.namespace(), Duration::from_secs(600), supports).await;
     assert_eq!(watch.reasons(&id).await, "f is out of reach");
 }

@@ -3,5 +3,6 @@
 mod common;
 mod connection;
 mod deploying;
+mod networks;
 mod pruning;
 mod refusing;

@@ -14,10 +14,23 @@ fn definition(docker: &Docker, name: &str) -> Value {
     let inspect = inspect[0].as_object_mut().unwrap();
     let id = inspect["Id"].as_str().unwrap().to_owned();
     let mut kept = serde_json::Map::new();
-    for key in ["Name", "Image", "Config", "HostConfig", "NetworkSettings", "Path", "Args", "State"] {
+    for key in [
+        "Name",
+        "Image",
+        "Config",
+        "HostConfig",
+        "NetworkSettings",
+        "Path",
+        "Args",
+        "State",
+    ] {
         kept.insert(key.to_owned(), inspect[key].clone());
     }
-    kept["Config"]["Hostname"] = kept["Config"]["Hostname"].as_str().unwrap().replace(&id[..12], "ID").into();
+    kept["Config"]["Hostname"] = kept["Config"]["Hostname"]
+        .as_str()
+        .unwrap()
+        .replace(&id[..12], "ID")
+        .into();
     let text = Value::Object(kept).to_string().replace(&id[..12], "ID");
     said(serde_json::from_str(&text).unwrap())
 }
@@ -26,9 +39,12 @@ fn definition(docker: &Docker, name: &str) -> Value {
 fn said(value: Value) -> Value {
     match value {
         Value::Object(fields) => {
-            let empty = |value: &Value| matches!(value, Value::Null) || *value == json!({}) || *value == json!([]);
+            let empty =
+                |value: &Value| matches!(value, Value::Null) || *value == json!({}) || *value == json!([]);
             let said = fields.into_iter().map(|(key, mut value)| {
-                if key == "Aliases" && let Value::Array(names) = &mut value {
+                if key == "Aliases"
+                    && let Value::Array(names) = &mut value
+                {
                     names.sort_by_key(Value::to_string);
                 }
                 (key, said(value))
@@ -44,21 +60,105 @@ async fn pruned_templates_are_put_back_exactly_as_they_were() {
     let docker = Docker::new("prune");
     let one = docker.network("one", &["--subnet", "10.213.7.0/24"]);
     let two = docker.network("two", &[]);
-    let names: Vec<String> = ["rich", "plain", "bare"].map(|n| format!("{}-{n}", docker.namespace())).into();
+    let names: Vec<String> = ["rich", "plain", "bare"]
+        .map(|n| format!("{}-{n}", docker.namespace()))
+        .into();
     let id = docker.create(&[
-        "--name", &names[0], "--label", "skep.function=rich", "--label", "empty=", "--network", &one,
-        "--network-alias", "db", "--ip", "10.213.7.9", "--label", "skep.max=1", "-e", "A=1", "-e", "B=",
-        "--env", "PORT=81", "-m", "64m", "--cpus", "0.5", "--cap-add", "NET_RAW", "--cap-drop", "ALL",
-        "--read-only", "--tmpfs", "/run", "-v", "/tmp:/host:ro", "-v", "/anonymous", "--user", "12:34",
-        "-w", "/tmp", "--hostname", "chosen", "--add-host", "a:1.2.3.4", "--dns", "1.1.1.1", "--init=false",
-        "--ulimit", "nofile=10:20", "--sysctl", "net.core.somaxconn=99", "--security-opt",
-        "no-new-privileges", "--stop-signal", "SIGINT", "--stop-timeout", "0", "--shm-size", "1m",
-        "--memory-swappiness", "0", "--entrypoint", "", "--health-cmd", "true", "--log-opt", "max-size=1m",
-        "--expose", "81", "--pids-limit", "7", "--restart", "on-failure:3", IMAGE, "cat", "-u",
+        "--name",
+        &names[0],
+        "--label",
+        "skep.function=rich",
+        "--label",
+        "empty=",
+        "--network",
+        &one,
+        "--network-alias",
+        "db",
+        "--ip",
+        "10.213.7.9",
+        "--label",
+        "skep.max=1",
+        "-e",
+        "A=1",
+        "-e",
+        "B=",
+        "--env",
+        "PORT=81",
+        "-m",
+        "64m",
+        "--cpus",
+        "0.5",
+        "--cap-add",
+        "NET_RAW",
+        "--cap-drop",
+        "ALL",
+        "--read-only",
+        "--tmpfs",
+        "/run",
+        "-v",
+        "/tmp:/host:ro",
+        "-v",
+        "/anonymous",
+        "--user",
+        "12:34",
+        "-w",
+        "/tmp",
+        "--hostname",
+        "chosen",
+        "--add-host",
+        "a:1.2.3.4",
+        "--dns",
+        "1.1.1.1",
+        "--init=false",
+        "--ulimit",
+        "nofile=10:20",
+        "--sysctl",
+        "net.core.somaxconn=99",
+        "--security-opt",
+        "no-new-privileges",
+        "--stop-signal",
+        "SIGINT",
+        "--stop-timeout",
+        "0",
+        "--shm-size",
+        "1m",
+        "--memory-swappiness",
+        "0",
+        "--entrypoint",
+        "",
+        "--health-cmd",
+        "true",
+        "--log-opt",
+        "max-size=1m",
+        "--expose",
+        "81",
+        "--pids-limit",
+        "7",
+        "--restart",
+        "on-failure:3",
+        IMAGE,
+        "cat",
+        "-u",
     ]);
     docker.run(&["network", "connect", "--alias", "second", &two, &id]);
-    docker.create(&["--name", &names[1], "--label", "skep.function=plain", "--network", "none", IMAGE, "true"]);
-    docker.create(&["--name", &names[2], "--label", "skep.function=bare", IMAGE, "true"]);
+    docker.create(&[
+        "--name",
+        &names[1],
+        "--label",
+        "skep.function=plain",
+        "--network",
+        "none",
+        IMAGE,
+        "true",
+    ]);
+    docker.create(&[
+        "--name",
+        &names[2],
+        "--label",
+        "skep.function=bare",
+        IMAGE,
+        "true",
+    ]);
     let before: Vec<Value> = names.iter().map(|name| definition(&docker, name)).collect();
     let mut watch = Watch::start(docker.namespace()).await;
     let revision = watch.now().function("rich").unwrap().revision.clone();
@@ -66,9 +166,15 @@ async fn pruned_templates_are_put_back_exactly_as_they_were() {
     docker.prune();
     let begin = std::time::Instant::now();
     let (catalogue, _) = watch
-        .until(|now| now.functions().count() == 3 && now.function("rich").is_some_and(|f| *f.template.id.0 != *id))
+        .until(|now| {
+            now.functions().count() == 3 && now.function("rich").is_some_and(|f| *f.template.id.0 != *id)
+        })
         .await;
-    assert!(begin.elapsed() < Duration::from_secs(5), "put back after {:?}", begin.elapsed());
+    assert!(
+        begin.elapsed() < Duration::from_secs(5),
+        "put back after {:?}",
+        begin.elapsed()
+    );
     assert_eq!(catalogue.function("rich").unwrap().revision, revision);
     for (name, before) in names.iter().zip(before) {
         assert_eq!(definition(&docker, name), before, "{name}");
@@ -106,7 +212,9 @@ async fn of_two_templates_of_one_name_the_newer_is_in_force_after_a_prune_too() 
     docker.prune();
     let back = |now: &Catalogue| {
         now.superseded().len() == 1
-            && now.function("f").is_some_and(|f| f.template.id != before.template.id)
+            && now
+                .function("f")
+                .is_some_and(|f| f.template.id != before.template.id)
             && now.superseded()[0].template.id != before.template.id
     };
     let (catalogue, _) = watch.until(back).await;
@@ -128,6 +236,8 @@ async fn what_was_removed_by_name_stays_gone_after_a_prune_that_follows() {
     docker.run(&["rm", &older]);
     docker.prune_with(&lock);
     let is_back = |now: &Catalogue| now.function("newer").is_some_and(|f| *f.template.id.0 != *newer);
-    watch.until(|now| is_back(now) && now.function("older").is_none()).await;
+    watch
+        .until(|now| is_back(now) && now.function("older").is_none())
+        .await;
     assert_eq!(docker.containers("skep.function=older").len(), 0);
 }
