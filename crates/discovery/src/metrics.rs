@@ -2,22 +2,14 @@
 
 use std::sync::atomic::AtomicU64;
 
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct State {
-    state: &'static str,
-}
-
 /// What is counted; a clone counts into the same.
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics {
-    functions: Family<State, Gauge>,
     pub(crate) connected: Gauge,
     pub(crate) events: Counter,
     pub(crate) reconnections: Counter,
@@ -32,7 +24,6 @@ pub(crate) struct Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         Self {
-            functions: Family::default(),
             connected: Gauge::default(),
             events: Counter::default(),
             reconnections: Counter::default(),
@@ -47,20 +38,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn functions(&self, valid: usize, invalid: usize, superseded: usize) {
-        for (state, count) in [("valid", valid), ("invalid", invalid), ("superseded", superseded)] {
-            self.functions
-                .get_or_create(&State { state })
-                .set(i64::try_from(count).unwrap_or(i64::MAX));
-        }
-    }
-
     pub(crate) fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "skep_functions",
-            "Templates found, by what became of them",
-            self.functions.clone(),
-        );
         registry.register(
             "skep_discovery_connected",
             "1 while the engine's events arrive and it answers, else 0",

@@ -56,9 +56,13 @@ impl Collector for NodeMetrics {
 }
 
 fn functions(encoder: &mut DescriptorEncoder<'_>, catalogue: &Catalogue) -> fmt::Result {
-    let counts = [("ready", catalogue.functions().count()), ("invalid", catalogue.invalid().len())];
+    let counts = [
+        ("ready", catalogue.functions().count()),
+        ("invalid", catalogue.invalid().len()),
+        ("superseded", catalogue.superseded().len()),
+    ];
     let series = counts.map(|(state, count)| (vec![("state", state.to_owned())], gauge(count)));
-    family(encoder, "skep_functions", "Functions in force, and templates that can't be run", series.into_iter())
+    family(encoder, "skep_functions", "Functions in force, templates that can't be run, and those that a newer one replaced", series.into_iter())
 }
 
 fn instances(encoder: &mut DescriptorEncoder<'_>, snapshot: &Snapshot) -> fmt::Result {
