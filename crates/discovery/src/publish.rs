@@ -17,9 +17,6 @@ impl Watcher {
         self.changed = false;
         let previous = Arc::clone(&self.catalogue.borrow());
         let catalogue = Catalogue::resolve(&self.config.namespace, self.candidates(), Some(&previous));
-        let valid = catalogue.functions().count();
-        self.metrics
-            .functions(valid, catalogue.invalid().len(), catalogue.superseded().len());
         for invalid in catalogue.invalid() {
             let known = previous.invalid().contains(invalid);
             if !known {
