@@ -85,6 +85,11 @@ impl CallListeners {
         )
     }
 
+    /// The port of all of them; 0 until it is known.
+    pub(crate) fn port(&self) -> u16 {
+        self.port.load(Ordering::Relaxed)
+    }
+
     /// The URL for containers on a network; its listener is opened by the first who asks.
     pub(crate) async fn url(&self, shared: &Shared, network: &str) -> Option<String> {
         let mut listeners = self.listeners.lock().await;
@@ -111,7 +116,7 @@ impl CallListeners {
 
     /// The URL for containers in the host's own network namespace.
     pub(crate) async fn host_url(&self, shared: &Shared) -> Option<String> {
-        if shared.reach == Reach::Namespaces {
+        if shared.reach.can_enter() {
             self.url(shared, HOST).await
         } else {
             None
@@ -167,7 +172,7 @@ impl CallListeners {
                     .find(|(network, _)| network == name)
                     .map(|(_, address)| address)
             }
-            Reach::Namespaces | Reach::Nowhere { .. } => gateways.first().copied(),
+            Reach::Namespaces { .. } | Reach::Nowhere { .. } => gateways.first().copied(),
         };
         let address = address.ok_or(OpenError::NoAddress)?;
         Ok(Spot {

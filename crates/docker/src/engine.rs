@@ -84,6 +84,22 @@ impl DockerEngine {
         self.metrics.register(registry);
     }
 
+    /// What the label `skep.owner` says on everything that this process makes.
+    pub fn owner(&self) -> &str {
+        &self.shared.owner
+    }
+
+    /// Tells the sweep that a container with this id in its label `skep.instance` is in use, though no instance of
+    /// this engine: another engine's sandbox.
+    pub fn keep(&self, id: InstanceId) {
+        self.shared.live().insert(id);
+    }
+
+    /// Tells the sweep that it is no longer.
+    pub fn release(&self, id: InstanceId) {
+        self.shared.live().remove(&id);
+    }
+
     /// The client to the same Docker, for those who watch it.
     pub fn docker(&self) -> bollard::Docker {
         self.shared.api.docker.clone()
@@ -101,7 +117,7 @@ impl DockerEngine {
     pub fn unreachable(&self) -> Option<&str> {
         match &self.shared.reach {
             Reach::Nowhere { reason } => Some(reason),
-            Reach::Namespaces | Reach::Networks { .. } => None,
+            Reach::Namespaces { .. } | Reach::Networks { .. } => None,
         }
     }
 
@@ -109,6 +125,17 @@ impl DockerEngine {
     /// network has none.
     pub async fn call_url(&self, network: &str) -> Option<String> {
         self.shared.calls.url(&self.shared, network).await
+    }
+
+    /// The port of every call listener; 0 while there is none yet and any would do.
+    pub fn call_port(&self) -> u16 {
+        self.shared.calls.port()
+    }
+
+    /// Opens call listeners on the networks that services came to use, closes those of networks that are gone. The
+    /// background does so by itself, and a little later.
+    pub async fn reconcile_networks(&self) {
+        self.shared.calls.reconcile(&self.shared).await;
     }
 
     /// Removes every container of this namespace that an earlier Skep left behind.
@@ -130,7 +157,7 @@ impl DockerEngine {
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 _ = sweeps.tick() => drop(self.sweep().await),
-                _ = looks.tick() => self.shared.calls.reconcile(&self.shared).await,
+                _ = looks.tick() => self.reconcile_networks().await,
             }
         }
         self.shared.calls.close();

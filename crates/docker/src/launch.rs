@@ -182,10 +182,12 @@ struct ForeignHost {
 }
 
 async fn host_of(shared: &Shared, mode: &NetworkMode) -> Result<ForeignHost, CallError> {
-    let can_enter = shared.reach == Reach::Namespaces;
     match mode {
-        NetworkMode::Host if can_enter => {
-            let namespace = Some(NetworkNamespace::of_process(1)?);
+        NetworkMode::Host => {
+            let namespace = match &shared.reach {
+                Reach::Namespaces { host } => Some(host.clone()),
+                Reach::Networks { .. } | Reach::Nowhere { .. } => None,
+            };
             Ok(ForeignHost {
                 namespace,
                 ..ForeignHost::default()
@@ -193,7 +195,7 @@ async fn host_of(shared: &Shared, mode: &NetworkMode) -> Result<ForeignHost, Cal
         }
         NetworkMode::Container(target) => {
             let inspect = shared.api.inspect(target).await?;
-            let process = process_id(&inspect).filter(|_| can_enter);
+            let process = process_id(&inspect).filter(|_| shared.reach.can_enter());
             let namespace = process.map(NetworkNamespace::of_process).transpose()?;
             let (networks, addresses): (Vec<_>, Vec<_>) = addresses::of(&inspect).into_iter().unzip();
             Ok(ForeignHost {
@@ -284,12 +286,11 @@ impl Place {
         if *mode == NetworkMode::Host {
             addresses.push(Ipv4Addr::LOCALHOST.into());
         }
-        let can_enter = shared.reach == Reach::Namespaces;
         let process = process_id(inspect)
-            .filter(|_| can_enter)
+            .filter(|_| shared.reach.can_enter())
             .and_then(|process| FirstProcess::of(process, id));
         let way = match &shared.reach {
-            Reach::Namespaces => match process.as_ref().and_then(|process| open_namespace(process)) {
+            Reach::Namespaces { .. } => match process.as_ref().and_then(open_namespace) {
                 Some(namespace) => Way::Namespace {
                     namespace,
                     address: first.unwrap_or(Ipv4Addr::LOCALHOST.into()),

@@ -6,7 +6,7 @@ use skep_model::{LogLine, LogStream};
 
 /// Collects one stream's bytes and gives them out line by line; a line longer than [`MAX_LINE`] comes in pieces.
 #[derive(Debug)]
-pub(crate) struct Lines {
+pub struct Lines {
     stream: LogStream,
     rest: Vec<u8>,
     /// With a terminal a line ends in CR LF.
@@ -14,7 +14,8 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    pub(crate) fn new(stream: LogStream, terminal: bool) -> Self {
+    /// For one stream; `terminal` tells that lines end in CR LF.
+    pub fn new(stream: LogStream, terminal: bool) -> Self {
         Self {
             stream,
             rest: Vec::new(),
@@ -23,7 +24,7 @@ impl Lines {
     }
 
     /// Takes bytes in; returns the lines that are now complete.
-    pub(crate) fn push(&mut self, mut bytes: &[u8]) -> Vec<LogLine> {
+    pub fn push(&mut self, mut bytes: &[u8]) -> Vec<LogLine> {
         let mut complete = Vec::new();
         while !bytes.is_empty() {
             let room = MAX_LINE - self.rest.len();
@@ -44,7 +45,7 @@ impl Lines {
     }
 
     /// What is left at the end of the stream without a line's end.
-    pub(crate) fn finish(&mut self) -> Option<LogLine> {
+    pub fn finish(&mut self) -> Option<LogLine> {
         (!self.rest.is_empty()).then(|| self.take())
     }
 

@@ -180,13 +180,13 @@ async fn judge(shared: &Shared, name: &str, volume: &Volume) -> Result<(), LockE
     };
     if boot != skep_sys::boot_id()? {
         // Another boot of this machine; unless the engine is elsewhere, and the holder with it.
-        return if shared.reach == Reach::Namespaces {
+        return if shared.reach.can_enter() {
             Ok(())
         } else {
             Err(unknown(shared, name, volume))
         };
     }
-    if shared.reach != Reach::Namespaces && ProcessIdentity::of(process).is_none() {
+    if !shared.reach.can_enter() && ProcessIdentity::of(process).is_none() {
         return Err(unknown(shared, name, volume));
     }
     let started = own(STARTED).and_then(|text| text.parse().ok());

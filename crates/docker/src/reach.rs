@@ -3,17 +3,20 @@
 use std::fs;
 use std::io;
 
-use skep_sys::NetworkNamespace;
+use skep_sys::{NetworkNamespace, ProcessIdentity};
 use tokio::net::UnixStream;
 
 use crate::api::Api;
 use crate::client::Endpoint;
 
 /// How instances are connected to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum Reach {
     /// The engine's processes are ours to see, and we may enter their network namespaces.
-    Namespaces,
+    Namespaces {
+        /// The one that containers with the host's network are in.
+        host: NetworkNamespace,
+    },
     /// Skep is itself a container of this engine: over a network that both are attached to.
     Networks {
         /// Skep's own container.
@@ -27,11 +30,16 @@ pub(crate) enum Reach {
 }
 
 impl Reach {
+    /// Whether network namespaces can be entered.
+    pub(crate) fn can_enter(&self) -> bool {
+        matches!(self, Self::Namespaces { .. })
+    }
+
     /// Tries the ways in the order of their worth.
     pub(crate) async fn find(api: &Api) -> Self {
         let why_not = match sees_engine(api).await {
-            Ok(()) => match may_enter().await {
-                Ok(()) => return Self::Namespaces,
+            Ok(engine) => match may_enter(engine).await {
+                Ok(host) => return Self::Namespaces { host },
                 Err(error) => format!("entering a network namespace is refused ({error}): run skep as root"),
             },
             Err(reason) => reason,
@@ -48,8 +56,8 @@ impl Reach {
     }
 }
 
-/// Whether the engine's process, and so those of its containers, are in our process namespace.
-async fn sees_engine(api: &Api) -> Result<(), String> {
+/// The engine's process, where it, and so those of its containers, are in our process namespace.
+async fn sees_engine(api: &Api) -> Result<u32, String> {
     let Endpoint::Unix(path) = &api.endpoint else {
         return Err("the engine is reached over TCP, so its containers' processes can't be seen".to_owned());
     };
@@ -59,11 +67,11 @@ async fn sees_engine(api: &Api) -> Result<(), String> {
     let process = peer
         .ok()
         .and_then(|credentials| credentials.pid())
-        .filter(|id| *id > 0);
-    let visible = process.is_some_and(|id| fs::metadata(format!("/proc/{id}/ns/net")).is_ok());
-    if !visible {
+        .and_then(|id| u32::try_from(id).ok());
+    // The kernel says 0 where the process can't be seen from here.
+    let Some(process) = process.filter(|id| ProcessIdentity::of(*id).is_some()) else {
         return Err("the engine runs in another process namespace".to_owned());
-    }
+    };
     // A virtual machine's engine (Docker Desktop) answers through a proxy that runs here; its kernel is another.
     let theirs = api
         .info()
@@ -75,15 +83,15 @@ async fn sees_engine(api: &Api) -> Result<(), String> {
     if theirs != ours.trim() {
         return Err("the engine runs in a virtual machine".to_owned());
     }
-    Ok(())
+    Ok(process)
 }
 
-async fn may_enter() -> io::Result<()> {
-    let namespace = NetworkNamespace::own()?;
-    namespace
-        .tcp_socket(std::net::Ipv4Addr::LOCALHOST.into())
-        .await
-        .map(drop)
+/// Tries to enter the engine's network namespace. Where systemd holds the engine's socket the process is systemd,
+/// which not every root may look into; it is in the same namespace as we are.
+async fn may_enter(engine: u32) -> io::Result<NetworkNamespace> {
+    let host = NetworkNamespace::of_process(engine).or_else(|_| NetworkNamespace::own())?;
+    host.tcp_socket(std::net::Ipv4Addr::LOCALHOST.into()).await?;
+    Ok(host)
 }
 
 /// The container that we run in, if it is one of this engine's: Docker mounts a file from the container's own

@@ -36,7 +36,7 @@ pub(crate) fn unsupported(reach: &Reach, function: &Function) -> Vec<String> {
 
 fn unreachable(reach: &Reach, mode: &NetworkMode) -> Option<String> {
     match reach {
-        Reach::Namespaces => None,
+        Reach::Namespaces { .. } => None,
         Reach::Nowhere { reason } => Some(reason.clone()),
         Reach::Networks { .. } => {
             let network = match mode {

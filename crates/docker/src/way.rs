@@ -9,10 +9,12 @@ use tokio::net::TcpStream;
 
 /// How one instance is connected to.
 #[derive(Debug)]
-pub(crate) enum Way {
+pub enum Way {
     /// From inside its network namespace, which is held open: whatever answers there is in that namespace.
     Namespace {
+        /// The open namespace.
         namespace: NetworkNamespace,
+        /// Where in it.
         address: IpAddr,
         /// The instance shares the namespace with strangers: who holds the listening socket must be looked at.
         foreign: bool,
@@ -25,14 +27,14 @@ pub(crate) enum Way {
 
 /// The first process of a container, as far as it can be seen from here.
 #[derive(Debug, Clone)]
-pub(crate) struct FirstProcess {
+pub struct FirstProcess {
     identity: ProcessIdentity,
     container: String,
 }
 
 impl FirstProcess {
     /// The process with this id, where it really belongs to the container: an id may have been given out again.
-    pub(crate) fn of(id: u32, container: &str) -> Option<Self> {
+    pub fn of(id: u32, container: &str) -> Option<Self> {
         let identity = ProcessIdentity::of(id)?;
         let found = Self {
             identity,
@@ -42,7 +44,7 @@ impl FirstProcess {
     }
 
     /// Its id, while it still is that process.
-    pub(crate) fn id(&self) -> Option<u32> {
+    pub fn id(&self) -> Option<u32> {
         self.identity.runs().then_some(self.identity.id)
     }
 
@@ -75,7 +77,10 @@ impl FirstProcess {
 
 impl Way {
     /// Connects to a port. `process` is needed where the namespace is shared with strangers.
-    pub(crate) async fn connect(&self, port: u16, process: Option<&FirstProcess>) -> io::Result<TcpStream> {
+    ///
+    /// # Errors
+    /// `ConnectionRefused` while nothing listens, or another process does; else what the kernel answers.
+    pub async fn connect(&self, port: u16, process: Option<&FirstProcess>) -> io::Result<TcpStream> {
         match self {
             Self::Namespace {
                 namespace,

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use skep_docker::{CallReceiver, Config, DockerEngine};
-use skep_engine::{Engine, Exit, Launch, LaunchError, Launched, Stdio};
+use skep_engine::{Engine, Exit, Launch, LaunchError, Launched, OutputReceiver, Stdio};
 use skep_model::{Function, Handler, InstanceId};
 use skep_testing::Docker;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// An engine and its corner of Docker.
 pub(crate) struct Bench {
@@ -110,4 +110,36 @@ pub(crate) async fn finish(mut launched: Launched) -> (Vec<u8>, Vec<String>, Exi
     let exit = launched.instance.exited().await;
     launched.instance.remove().await;
     (stdout, lines, exit)
+}
+
+/// Waits until something listens on the instance's port.
+pub(crate) async fn ready(launched: &Launched) {
+    let ready = async {
+        while launched.instance.connect().await.is_err() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), ready)
+        .await
+        .expect("the instance listens");
+}
+
+/// A whole answer of the instance's server, head and body.
+pub(crate) async fn get(launched: &Launched, path: &str) -> std::io::Result<String> {
+    let mut stream = launched.instance.connect().await?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
+}
+
+/// Reads a log until it has this line.
+pub(crate) async fn logged(mut output: OutputReceiver, expected: &str) {
+    while let Some(line) = output.recv().await {
+        if line.text == expected.as_bytes() {
+            return;
+        }
+    }
+    panic!("the log ended without {expected:?}");
 }
