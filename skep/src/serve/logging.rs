@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal};
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::cli::LogFormat;
 use crate::environment;
@@ -10,7 +11,13 @@ use crate::exit::{Exit, Failed};
 
 /// Starts logging for the whole process.
 pub(super) fn start(filter: &str, format: LogFormat) -> Result<(), Failed> {
-    let filter: EnvFilter = filter.parse().map_err(|error| {
+    // A bare level is about Skep: what its libraries say below `info` (whole answers of the engine, with every
+    // secret in them) has to be asked for by name.
+    let whole = match filter.parse::<LevelFilter>() {
+        Ok(_) => format!("{filter},bollard=info,hyper=info,hyper_util=info,h2=info"),
+        Err(_) => filter.to_owned(),
+    };
+    let filter: EnvFilter = whole.parse().map_err(|error| {
         Failed::new(Exit::Usage, format!("--log {filter}: {error}"))
             .hint("use error, warn, info, debug or trace, or filters such as skep_docker=debug,info")
     })?;

@@ -38,6 +38,7 @@ pub(crate) fn routes(shared: Shared) -> Router {
         .route("/v1/functions", get(functions::list))
         .route("/v1/functions/{name}", get(functions::detail))
         .route("/v1/functions/{name}/invoke", any(invoke::root))
+        .route("/v1/functions/{name}/invoke/", any(invoke::root))
         .route("/v1/functions/{name}/invoke/{*path}", any(invoke::below))
         .route("/v1/invocations", get(invocations::list))
         .route("/v1/invocations/{id}", get(invocations::detail))
