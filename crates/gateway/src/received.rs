@@ -65,7 +65,9 @@ fn single_host(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
 /// Empty is allowed: a target without an authority has nothing to say here.
 fn valid_host(host: &str) -> Result<(), Problem> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~%!$&'()+;=:[]".contains(&b);
-    if host.is_empty() || (host.bytes().all(plain) && host.parse::<Authority>().is_ok()) {
+    let port = host.rsplit_once(':').filter(|_| !host.ends_with(']')).map_or("", |(_, port)| port);
+    let numeric = port.is_empty() || port.parse::<u16>().is_ok();
+    if host.is_empty() || (numeric && host.bytes().all(plain) && host.parse::<Authority>().is_ok()) {
         Ok(())
     } else {
         Err(refuse("The Host field is not a host."))

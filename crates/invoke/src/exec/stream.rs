@@ -23,6 +23,9 @@ pub(crate) struct ProcessBody {
     /// What was written before the head.
     first: Bytes,
     status: StatusCode,
+    /// Why it is cut, once what came before has had its chance to be sent: a server that meets an error forgets
+    /// what it has not written.
+    cut: Option<BodyError>,
     tolerant: bool,
 }
 
@@ -56,6 +59,7 @@ impl ProcessBody {
             first,
             status,
             tolerant: false,
+            cut: None,
         }
     }
 
@@ -65,22 +69,24 @@ impl ProcessBody {
         self
     }
 
-    fn cut(&mut self, failure: Failure) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn cut(&mut self, failure: Failure, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let reason = failure.problem.code.title().to_owned();
         if let Some(state) = self.state.take() {
             state.run.cut(failure, self.status);
         }
-        Poll::Ready(Some(Err(BodyError::Cut(reason))))
+        self.cut = Some(BodyError::Cut(reason));
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
-    fn finish(&mut self, exit: Exit) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn finish(&mut self, exit: Exit, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let spoiled = if self.tolerant {
             exit.code > 128 || exit.out_of_memory
         } else {
             exit.code != 0
         };
         if spoiled {
-            return self.cut(Failure::exit(exit));
+            return self.cut(Failure::exit(exit), cx);
         }
         if let Some(state) = self.state.take() {
             state.run.complete(self.status, Some(exit), Fate::Spent);
@@ -102,13 +108,11 @@ impl http_body::Body for ProcessBody {
             return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut this.first)))));
         }
         loop {
-            let Some(state) = &mut this.state else {
-                return Poll::Ready(None);
-            };
+            let Some(state) = &mut this.state else { return Poll::Ready(this.cut.take().map(Err)) };
             if let Some(exit) = state.exit
                 && state.ended
             {
-                return this.finish(exit);
+                return this.finish(exit, cx);
             }
             let Poll::Ready(event) = state.process.poll_next(cx) else {
                 break;
@@ -118,16 +122,14 @@ impl http_body::Body for ProcessBody {
                 Event::Output(bytes) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
                 Event::OutputEnd => state.ended = true,
                 Event::Exited(exit) => state.exit = Some(exit),
-                Event::UploadFailed(error) => return this.cut(Failure::new(error.problem())),
-                Event::Unreadable(error) => return this.cut(unreadable(&error)),
+                Event::UploadFailed(error) => return this.cut(Failure::new(error.problem()), cx),
+                Event::Unreadable(error) => return this.cut(unreadable(&error), cx),
             }
         }
-        let Some(state) = &mut this.state else {
-            return Poll::Ready(None);
-        };
+        let Some(state) = &mut this.state else { return Poll::Ready(this.cut.take().map(Err)) };
         let fed = state.process.fed();
         if state.silence.poll(fed, cx).is_ready() {
-            return this.cut(Failure::new(Problem::new(ProblemCode::Timeout)));
+            return this.cut(Failure::new(Problem::new(ProblemCode::Timeout)), cx);
         }
         Poll::Pending
     }

@@ -39,6 +39,7 @@ pub(super) struct Wire {
     connection: Connection<TokioIo<TcpStream>, Upload>,
     /// The machine has stopped, and must not be polled again.
     stopped: bool,
+    /// Where it goes afterwards; `None` while it lies there, since each would keep the other.
     home: Option<Arc<Idle>>,
 }
 
@@ -122,10 +123,11 @@ pub(super) async fn exchange(
 }
 
 /// An idle connection that still stands; closed ones are dropped on the way.
-fn usable(idle: &Idle) -> Option<Wire> {
+fn usable(idle: &Arc<Idle>) -> Option<Wire> {
     loop {
         let mut wire = idle.take()?;
         if wire.usable() {
+            wire.home = Some(idle.clone());
             return Some(wire);
         }
     }

@@ -23,6 +23,9 @@ pub(super) struct HttpBody {
     /// `None` after the end.
     state: Option<State>,
     status: StatusCode,
+    /// Why it is cut, once what came before has had its chance to be sent: a server that meets an error forgets
+    /// what it has not written.
+    cut: Option<BodyError>,
 }
 
 struct State {
@@ -54,6 +57,7 @@ impl HttpBody {
                 progress,
             }),
             status,
+            cut: None,
         }
     }
 
@@ -68,15 +72,17 @@ impl HttpBody {
         run.complete(self.status, None, Fate::Reusable);
     }
 
-    fn cut(&mut self, failure: Failure) -> Polled {
+    fn cut(&mut self, failure: Failure, cx: &mut Context<'_>) -> Polled {
         let reason = failure.problem.code.title().to_owned();
         if let Some(state) = self.state.take() {
             state.run.cut(failure, self.status);
         }
-        Poll::Ready(Some(Err(BodyError::Cut(reason))))
+        self.cut = Some(BodyError::Cut(reason));
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
-    fn broken(&mut self, error: &hyper::Error) -> Polled {
+    fn broken(&mut self, error: &hyper::Error, cx: &mut Context<'_>) -> Polled {
         let failure = match &mut self.state {
             Some(State { progress, .. }) if progress.fault().is_some() => {
                 progress.fault().map(|fault| Failure::new(fault.problem()))
@@ -87,7 +93,7 @@ impl HttpBody {
             }
             None => None,
         };
-        self.cut(failure.unwrap_or_else(|| bad(&explain(error))))
+        self.cut(failure.unwrap_or_else(|| bad(&explain(error))), cx)
     }
 }
 
@@ -108,9 +114,7 @@ impl http_body::Body for HttpBody {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
-        let Some(state) = &mut self.state else {
-            return Poll::Ready(None);
-        };
+        let Some(state) = &mut self.state else { return Poll::Ready(self.cut.take().map(Err)) };
         match state.poll(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 state.silence.touch();
@@ -119,20 +123,20 @@ impl http_body::Body for HttpBody {
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(error))) => self.broken(&error),
+            Poll::Ready(Some(Err(error))) => self.broken(&error, cx),
             Poll::Ready(None) => {
                 self.finish();
                 Poll::Ready(None)
             }
             Poll::Pending => match state.silence.poll(Some(state.progress.last()), cx) {
-                Poll::Ready(()) => self.cut(Failure::new(Problem::new(ProblemCode::Timeout))),
+                Poll::Ready(()) => self.cut(Failure::new(Problem::new(ProblemCode::Timeout)), cx),
                 Poll::Pending => Poll::Pending,
             },
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.state.is_none()
+        self.state.is_none() && self.cut.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
