@@ -101,12 +101,13 @@ impl Dispatcher {
         };
         let answer = answered.await;
         place.answered = true;
-        answer.unwrap_or_else(|_| {
-            Err(Refusal {
+        match answer {
+            Ok(answer) => answer,
+            Err(_) => Err(Refusal {
                 problem: Problem::new(ProblemCode::Internal),
                 phases: Phases::default(),
-            })
-        })
+            }),
+        }
     }
 
     /// The invocations that run now in instances with this address.

@@ -14,6 +14,7 @@
 //! - Dropping [`Dispatcher::acquire`]'s future leaves the queue at once, and nothing of it stays behind.
 //! - At rest, a function costs its entry in a map: no task, no timer.
 
+mod allowance;
 mod config;
 mod dispatcher;
 mod instances;
@@ -25,6 +26,8 @@ mod pool;
 mod ready;
 mod shared;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 mod work;
 
 pub use config::Config;

@@ -1,4 +1,4 @@
-//! Which launch the node begins next: turns between functions, memory, and who makes room.
+//! Which launch the node begins next: turns between functions, for callers first and then for spares.
 
 use std::time::Instant;
 
@@ -6,7 +6,7 @@ use skep_model::FunctionName;
 
 use super::serve::SHARE;
 use super::types::Class;
-use super::{Action, InstanceKey, Pool};
+use super::{InstanceKey, Pool};
 
 /// So many launches of other functions may overtake one that waits for memory; then it is the next.
 pub(super) const OVERTAKERS: u32 = 16;
@@ -110,12 +110,27 @@ impl Pool {
         }
     }
 
-    /// Goes through the functions of a class until one launch is begun.
+    /// Begins one launch of a class. While some wait for memory, those come first who hold no more than their share.
     fn round(&mut self, class: Class, due: bool, now: Instant) -> Round {
+        if !self.blocked.is_empty() {
+            let round = self.pass(class, due, true, now);
+            if !matches!(round, Round::Nothing) {
+                return round;
+            }
+        }
+        self.pass(class, due, false, now)
+    }
+
+    /// Goes through the functions of a class until one launch is begun.
+    fn pass(&mut self, class: Class, due: bool, entitled_only: bool, now: Instant) -> Round {
         let mut passed = Vec::new();
         let mut reserved = 0;
         let mut outcome = Round::Nothing;
         while let Some(name) = self.rings[class.index()].pop_front() {
+            if entitled_only && !self.entitled(&name) {
+                passed.push((name, false));
+                continue;
+            }
             match self.turn(&name, class, due, reserved, now) {
                 Turn::Begun => {
                     self.turns = match class {
@@ -195,65 +210,17 @@ impl Pool {
         }
         let need = self.memory_of(function);
         let free = self.config.memory_budget - self.memory_used;
-        let kept = self.config.memory_budget / 4;
-        if asynchronous && !due && self.background > 0 && free < need.saturating_add(kept) {
+        let kept = need.saturating_add(self.config.memory_budget / 4);
+        if asynchronous && !due && self.background > 0 && self.free_or_rested(kept, now) < kept {
             return Turn::Yields;
         }
         if need > free {
-            self.make_room(name, need.saturating_add(reserved), asynchronous);
+            self.make_room(name, need.saturating_add(reserved));
             self.blocked.insert(name.clone(), need);
             return Turn::NoMemory;
         }
         self.launch(name, Some(class), now);
         Turn::Begun
-    }
-
-    /// A function at its `max` waits for its own endings only.
-    fn hurry_own(&mut self, name: &FunctionName, full: bool) {
-        let own = |key: &&InstanceKey| {
-            self.entries
-                .get(key)
-                .is_some_and(|entry| entry.function.name == *name)
-        };
-        if let Some(key) = self.gentle.iter().find(own).copied().filter(|_| full) {
-            self.gentle.remove(&key);
-            self.actions.push(Action::Hurry { instance: key });
-        }
-    }
-
-    /// Ends what is idle until `need` bytes will be free: the longest idle first, then spares of others.
-    fn make_room(&mut self, name: &FunctionName, need: u64, asynchronous: bool) {
-        while let Some(key) = self.gentle.pop_first() {
-            self.actions.push(Action::Hurry { instance: key });
-        }
-        while self.config.memory_budget - self.memory_used + self.memory_coming < need {
-            let others = |key: &InstanceKey| {
-                self.entries
-                    .get(key)
-                    .is_some_and(|entry| entry.function.name != *name)
-            };
-            let idle = self.resting.first().map(|(_, key)| *key);
-            let spare = || self.waiting_spares.iter().map(|(_, key)| *key).find(others);
-            let Some(victim) = idle.or_else(|| if asynchronous { None } else { spare() }) else {
-                return;
-            };
-            self.totals.evicted += 1;
-            let function = self.entries.get(&victim).map(|entry| entry.function.name.clone());
-            self.end(victim, false);
-            if let Some(function) = function {
-                self.join_rings(&function);
-            }
-        }
-    }
-
-    /// Whether a function should give memory up as its instances finish: it has more than its share, others wait
-    /// for memory, and what comes free by itself is not enough for them.
-    pub(super) fn above_share(&self, name: &FunctionName) -> bool {
-        let others = self.blocked.iter().filter(|(other, _)| *other != name);
-        let (count, need) = others.fold((0, 0_u64), |(count, need), (_, more)| (count + 1, need + more));
-        let coming = self.config.memory_budget - self.memory_used + self.memory_coming;
-        let held = self.groups.get(name).map_or(0, |group| group.memory);
-        count > 0 && coming < need && held > self.config.memory_budget / (count + 1)
     }
 
     /// Launches spares with what callers leave over; nobody makes room for them.

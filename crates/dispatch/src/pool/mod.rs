@@ -14,14 +14,15 @@
 //!   asynchronous work; and asynchronous work occupies at most three quarters of the function's `max`.
 //! - Between functions, those with callers take turns, one launch each. The same eighth holds between the two
 //!   classes, and asynchronous work leaves a quarter of the memory free unless it has nothing else running.
-//! - Idle instances make room for a launch, the longest idle first; then spares, for callers who wait. A function
-//!   that holds more than its share of the memory while others wait gives up instances as they finish.
+//! - Idle instances make room for a launch, the longest idle first, then spares. Asynchronous work beyond its
+//!   share takes only the room of instances that have been idle for a while. A function that holds more than its share of the memory while others wait gives up instances as they finish.
 
 mod admit;
 mod arrive;
 mod index;
 mod launch;
 mod life;
+mod memory;
 mod revise;
 mod serve;
 #[cfg(test)]

@@ -84,6 +84,8 @@ impl Pool {
         entry.frozen = true;
         self.actions.push(Action::Freeze { instance: key });
         self.arm_instance_timer(key);
+        // Asynchronous work may have its room from here on.
+        self.admit(now);
     }
 
     /// Sees to it that the first caller of the queue is looked at in time.
