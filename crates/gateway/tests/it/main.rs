@@ -1,10 +1,14 @@
 //! The gateway from a caller's socket to an instance's, with instances that live in this process.
 
+mod asynchronous;
+mod calls;
 mod cgi;
 mod client;
 mod engine;
 mod exec;
+mod framing;
 mod http;
+mod limits;
 mod servers;
 mod upgrades;
 mod world;
