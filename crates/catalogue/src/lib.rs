@@ -12,6 +12,8 @@
 
 mod resolve;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

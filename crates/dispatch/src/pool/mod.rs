@@ -36,6 +36,8 @@ use std::time::Instant;
 
 use skep_model::{FunctionName, Phases, Problem, Revision};
 
+#[cfg(test)]
+pub(crate) use types::stdio;
 pub(crate) use types::{Action, CallerKey, Grant, InstanceKey};
 use types::{Caller, Entry, Group, Timer};
 pub(crate) use view::Seen;
