@@ -8,6 +8,7 @@
 //! `skep.sqlite` is the queue, synced with every commit; `records.sqlite` has what is written behind, so that a
 //! flood of logs never delays an accept. Bodies above 64 KiB are files in `bodies/`.
 
+mod accepted;
 mod body;
 mod columns;
 mod config;
@@ -18,10 +19,12 @@ mod headers;
 mod invocation;
 mod journal;
 mod key;
+mod listing;
 mod metrics;
 mod query;
 mod queue;
 mod read;
+mod recover;
 mod retention;
 mod schema;
 mod store;

@@ -14,7 +14,7 @@ use crate::columns::{Id, Time, lowest_id};
 use crate::config::Config;
 use crate::error::StoreError;
 use crate::metrics::{Database, Kind, Metrics};
-use crate::store::remove_body;
+use crate::recover::remove_body;
 use crate::writer::Writer;
 
 /// How many rows one transaction removes, so that accepting never waits long behind it.
