@@ -31,7 +31,11 @@ impl Token {
     /// Compares digests, every byte of them: the time it takes tells nothing of the token.
     fn matches(&self, text: &str) -> bool {
         let other: [u8; 32] = Sha256::digest(text).into();
-        self.0.iter().zip(other).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+        self.0
+            .iter()
+            .zip(other)
+            .fold(0, |difference, (a, b)| difference | (a ^ b))
+            == 0
     }
 }
 
@@ -47,7 +51,11 @@ pub struct AccessError(SocketAddr);
 
 impl fmt::Display for AccessError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the control listener's address {} can be reached from elsewhere, and no token is set", self.0)
+        write!(
+            f,
+            "the control listener's address {} can be reached from elsewhere, and no token is set",
+            self.0
+        )
     }
 }
 
@@ -74,7 +82,10 @@ impl Access {
             return Err(AccessError(address));
         }
         let names = names.into_iter().map(|name| name.to_ascii_lowercase()).collect();
-        Ok(Self { token, names: Arc::new(names) })
+        Ok(Self {
+            token,
+            names: Arc::new(names),
+        })
     }
 
     /// Whether a token is asked for.
@@ -98,27 +109,42 @@ impl Access {
         let Some(value) = headers.get(header::HOST) else {
             return refuse("the request has no Host");
         };
-        let Some(authority) = value.to_str().ok().and_then(|text| text.parse::<Authority>().ok()) else {
+        let Some(authority) = value
+            .to_str()
+            .ok()
+            .and_then(|text| text.parse::<Authority>().ok())
+        else {
             return refuse("the request's Host can't be read");
         };
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+        let host = authority
+            .host()
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .to_ascii_lowercase();
         let own = match host.parse::<IpAddr>() {
             Ok(ip) => {
                 let ip = ip.to_canonical();
-                ip.is_loopback() || local.is_some_and(|local| local.to_canonical() == ip) || self.names.contains(&host)
+                ip.is_loopback()
+                    || local.is_some_and(|local| local.to_canonical() == ip)
+                    || self.names.contains(&host)
             }
             Err(_) => host == "localhost" || self.names.contains(&host),
         };
-        if own {
+        // User information has no place in a Host, and would only hide what follows it.
+        if own && !authority.as_str().contains('@') {
             Ok(authority)
         } else {
-            refuse("the request's Host is not this listener's; --control-names adds names to those it answers to")
+            refuse(
+                "the request's Host is not this listener's; --control-names adds names to those it answers to",
+            )
         }
     }
 
     fn check_token(&self, headers: &HeaderMap) -> Result<(), Failure> {
         let Some(token) = &self.token else { return Ok(()) };
-        let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let given = headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok());
         let bearer = given.and_then(|text| {
             let (scheme, rest) = text.split_once(' ')?;
             scheme.eq_ignore_ascii_case("bearer").then(|| rest.trim())
@@ -126,7 +152,10 @@ impl Access {
         match bearer {
             Some(text) if token.matches(text) => Ok(()),
             Some(_) => Err(Failure::new(ProblemCode::Unauthorized, "this is not the token")),
-            None => Err(Failure::new(ProblemCode::Unauthorized, "send the token: Authorization: Bearer TOKEN")),
+            None => Err(Failure::new(
+                ProblemCode::Unauthorized,
+                "send the token: Authorization: Bearer TOKEN",
+            )),
         }
     }
 }
@@ -141,10 +170,14 @@ fn check_origin(headers: &HeaderMap, host: &Authority) -> Result<(), Failure> {
         return refuse("a browser sent this for a page of another site");
     }
     for origin in headers.get_all(header::ORIGIN) {
-        let own = origin.to_str().ok().and_then(|text| text.strip_prefix("http://")).and_then(|text| {
-            let authority = text.parse::<Authority>().ok()?;
-            Some(authority.as_str().eq_ignore_ascii_case(host.as_str()))
-        });
+        let own = origin
+            .to_str()
+            .ok()
+            .and_then(|text| text.strip_prefix("http://"))
+            .and_then(|text| {
+                let authority = text.parse::<Authority>().ok()?;
+                Some(authority.as_str().eq_ignore_ascii_case(host.as_str()))
+            });
         if own != Some(true) {
             return refuse("the request's Origin is another site");
         }
@@ -158,7 +191,10 @@ pub(crate) struct LocalAddress(pub(crate) SocketAddr);
 
 /// The middleware in front of everything.
 pub(crate) async fn guard(State(access): State<Access>, mut request: Request, next: Next) -> Response {
-    let local = request.extensions().get::<LocalAddress>().map(|local| local.0.ip());
+    let local = request
+        .extensions()
+        .get::<LocalAddress>()
+        .map(|local| local.0.ip());
     if let Err(failure) = access.check(request.headers(), request.uri().path(), local) {
         return failure.into_response();
     }

@@ -6,13 +6,25 @@ use crate::routes::{functions, health, instances, invocations, invoke, logs, met
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Skep, control listener", description = "What a running Skep says of itself. Additions come \
-        without notice; nothing is renamed or removed within /v1."),
+    info(
+        title = "Skep, control listener",
+        description = "What a running Skep says of itself. Additions come \
+        without notice; nothing is renamed or removed within /v1."
+    ),
     paths(
-        functions::list, functions::detail, invoke::root, invoke::below,
-        invocations::list, invocations::detail, logs::of_invocation, logs::all,
-        instances::instances, instances::sandboxes,
-        metrics::metrics, health::alive, health::ready,
+        functions::list,
+        functions::detail,
+        invoke::root,
+        invoke::below,
+        invocations::list,
+        invocations::detail,
+        logs::of_invocation,
+        logs::all,
+        instances::instances,
+        instances::sandboxes,
+        metrics::metrics,
+        health::alive,
+        health::ready,
     )
 )]
 struct Document;

@@ -34,13 +34,18 @@ impl IntoResponse for Failure {
         let mut response = Response::new(Body::from(problem.to_json(None)));
         *response.status_mut() = problem.code.status();
         let headers = response.headers_mut();
-        headers
-            .insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/problem+json"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            header::HeaderValue::from_static("application/problem+json"),
+        );
         if let Some(seconds) = problem.retry_after {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
         if problem.code == ProblemCode::Unauthorized {
-            headers.insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer realm=\"skep\""));
+            headers.insert(
+                header::WWW_AUTHENTICATE,
+                header::HeaderValue::from_static("Bearer realm=\"skep\""),
+            );
         }
         response
     }

@@ -25,7 +25,12 @@ const CONNECTIONS: usize = 256;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Everything that the control listener answers, behind its guard.
-pub fn router(node: Arc<dyn Node>, registry: Arc<Registry>, access: Access, stop: CancellationToken) -> Router {
+pub fn router(
+    node: Arc<dyn Node>,
+    registry: Arc<Registry>,
+    access: Access,
+    stop: CancellationToken,
+) -> Router {
     routes(Shared { node, registry, stop }).layer(middleware::from_fn_with_state(access, guard))
 }
 
@@ -40,7 +45,11 @@ pub struct Control {
 impl Control {
     /// Serves `router` on `listener` until `stop` is cancelled.
     pub fn new(listener: TcpListener, router: Router, stop: CancellationToken) -> Self {
-        Self { listener, router, stop }
+        Self {
+            listener,
+            router,
+            stop,
+        }
     }
 
     /// Accepts and serves; returns after `stop`, when every connection ended.
@@ -86,7 +95,10 @@ async fn connection(stream: TcpStream, router: Router, stop: CancellationToken) 
         request
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT);
     builder.http2().timer(TokioTimer::new());
     let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     tokio::pin!(connection);

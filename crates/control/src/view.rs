@@ -65,7 +65,9 @@ pub fn invocation(record: &Record) -> api::Invocation {
         started: record.started,
         ended: record.ended,
         instance: record.instance.map(|id| id.to_string()),
-        phases: phases.map(|(phase, time)| (phase.as_str().to_owned(), milliseconds(time))).collect(),
+        phases: phases
+            .map(|(phase, time)| (phase.as_str().to_owned(), milliseconds(time)))
+            .collect(),
         attempts: record.attempts,
         ending: record.ending.as_ref().map(ending),
     }
@@ -88,11 +90,23 @@ fn milliseconds(time: Duration) -> f64 {
 
 /// Every setting as the label that would say it.
 pub fn settings(settings: &Settings) -> BTreeMap<String, String> {
-    let routes = settings.routes.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    let routes = settings
+        .routes
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(",");
     let mut labels = BTreeMap::new();
     let mut label = |name: &str, value: String| labels.insert(format!("skep.{name}"), value);
     label("handler", handler(settings.handler).to_owned());
-    label("route", if routes.is_empty() { "none".to_owned() } else { routes });
+    label(
+        "route",
+        if routes.is_empty() {
+            "none".to_owned()
+        } else {
+            routes
+        },
+    );
     label("strip", settings.strip.to_string());
     label("max", settings.max.to_string());
     label("queue", settings.queue.to_string());
@@ -100,14 +114,30 @@ pub fn settings(settings: &Settings) -> BTreeMap<String, String> {
     label("backlog", settings.backlog.to_string());
     label("timeout", duration(settings.timeout));
     label("engine", engine(settings.engine).to_owned());
-    label("sandbox", if settings.sandbox == SandboxChoice::Shared { "shared" } else { "private" }.to_owned());
+    label(
+        "sandbox",
+        if settings.sandbox == SandboxChoice::Shared {
+            "shared"
+        } else {
+            "private"
+        }
+        .to_owned(),
+    );
     label("sandboxes", settings.sandboxes.to_string());
     label("slots", settings.slots.to_string());
     label("disk", settings.disk.to_string());
     // The rest contradicts any other handler, and would be refused if it were written there.
     if settings.handler == Handler::Http {
         label("port", port(settings.port));
-        label("protocol", if settings.protocol == Protocol::Http1 { "http1" } else { "h2c" }.to_owned());
+        label(
+            "protocol",
+            if settings.protocol == Protocol::Http1 {
+                "http1"
+            } else {
+                "h2c"
+            }
+            .to_owned(),
+        );
         label("ready", ready(&settings.ready));
         label("recycle", recycle(settings.recycle));
         label("concurrency", settings.concurrency.to_string());

@@ -12,7 +12,9 @@ use crate::reply::Failure;
 #[utoipa::path(get, path = "/v1/functions", tag = "functions",
     responses((status = 200, body = api::Functions)))]
 pub(crate) async fn list(State(shared): State<Shared>) -> Json<api::Functions> {
-    Json(api::Functions { functions: shared.node.functions() })
+    Json(api::Functions {
+        functions: shared.node.functions(),
+    })
 }
 
 /// One function: its settings, its template, what is wrong with others of its name

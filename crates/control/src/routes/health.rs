@@ -20,6 +20,10 @@ pub(crate) async fn alive() -> &'static str {
 pub(crate) async fn ready(State(shared): State<Shared>) -> Response {
     let checks = shared.node.readiness().await;
     let ready = checks.iter().all(|check| check.ok);
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     (status, Json(api::Readiness { ready, checks })).into_response()
 }

@@ -9,7 +9,9 @@ use crate::api;
 /// Every instance that there is now
 #[utoipa::path(get, path = "/v1/instances", tag = "instances", responses((status = 200, body = api::Instances)))]
 pub(crate) async fn instances(State(shared): State<Shared>) -> Json<api::Instances> {
-    Json(api::Instances { instances: shared.node.instances() })
+    Json(api::Instances {
+        instances: shared.node.instances(),
+    })
 }
 
 /// Every sandbox that exists apart from an instance
@@ -17,5 +19,7 @@ pub(crate) async fn instances(State(shared): State<Shared>) -> Json<api::Instanc
 /// The `docker` engine makes one container for both, so that with it the list is empty.
 #[utoipa::path(get, path = "/v1/sandboxes", tag = "instances", responses((status = 200, body = api::Sandboxes)))]
 pub(crate) async fn sandboxes() -> Json<api::Sandboxes> {
-    Json(api::Sandboxes { sandboxes: Vec::new() })
+    Json(api::Sandboxes {
+        sandboxes: Vec::new(),
+    })
 }

@@ -41,7 +41,10 @@ pub(crate) async fn list(
 ) -> Result<Json<api::Invocations>, Failure> {
     let limit = wanted.limit.unwrap_or(DEFAULT_LIMIT);
     if !(1..=MAX_LIMIT).contains(&limit) {
-        return Err(Failure::new(ProblemCode::BadRequest, format!("limit must be from 1 to {MAX_LIMIT}")));
+        return Err(Failure::new(
+            ProblemCode::BadRequest,
+            format!("limit must be from 1 to {MAX_LIMIT}"),
+        ));
     }
     let filter = InvocationFilter {
         function: wanted.function,
@@ -54,7 +57,11 @@ pub(crate) async fn list(
     let mut invocations = shared.node.invocations(filter).await?;
     let more = invocations.len() > limit as usize;
     invocations.truncate(limit as usize);
-    let next = if more { invocations.last().map(|last| last.id.clone()) } else { None };
+    let next = if more {
+        invocations.last().map(|last| last.id.clone())
+    } else {
+        None
+    };
     Ok(Json(api::Invocations { invocations, next }))
 }
 
@@ -70,6 +77,9 @@ pub(crate) async fn detail(
     let id = invocation_id(&id)?;
     match shared.node.invocation(id).await? {
         Some(invocation) => Ok(Json(invocation)),
-        None => Err(Failure::new(ProblemCode::NotFound, format!("no invocation {id} is known, or no longer"))),
+        None => Err(Failure::new(
+            ProblemCode::NotFound,
+            format!("no invocation {id} is known, or no longer"),
+        )),
     }
 }

@@ -19,7 +19,11 @@ use crate::reply::Failure;
     params(("name" = String, Path, description = "The function's name")),
     responses((status = 200, description = "What the function answered"),
         (status = 404, body = api::Problem, content_type = "application/problem+json")))]
-pub(crate) async fn root(State(shared): State<Shared>, Path(name): Path<String>, request: Request) -> Response {
+pub(crate) async fn root(
+    State(shared): State<Shared>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Response {
     forward(shared, name, request).await
 }
 
@@ -41,7 +45,11 @@ async fn forward(shared: Shared, name: String, mut request: Request<Body>) -> Re
     match shared.node.function(&name) {
         None => return functions::unknown(&name).into_response(),
         Some(detail) if detail.function.is_none() => {
-            let reasons: Vec<String> = detail.invalid.into_iter().flat_map(|invalid| invalid.reasons).collect();
+            let reasons: Vec<String> = detail
+                .invalid
+                .into_iter()
+                .flat_map(|invalid| invalid.reasons)
+                .collect();
             let said = format!("the function {name:?} is invalid: {}", reasons.join("; "));
             return Failure::new(ProblemCode::NotFound, said).into_response();
         }

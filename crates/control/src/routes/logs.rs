@@ -35,7 +35,10 @@ pub(crate) struct Wanted {
     responses((status = 200, body = api::LogLine, content_type = "application/x-ndjson"),
         (status = 400, body = api::Problem, content_type = "application/problem+json"),
         (status = 404, body = api::Problem, content_type = "application/problem+json")))]
-pub(crate) async fn all(State(shared): State<Shared>, Query(wanted): Query<Wanted>) -> Result<Response, Failure> {
+pub(crate) async fn all(
+    State(shared): State<Shared>,
+    Query(wanted): Query<Wanted>,
+) -> Result<Response, Failure> {
     let filter = filter(wanted)?;
     if let Some(name) = &filter.function
         && shared.node.function(name).is_none()
@@ -57,16 +60,26 @@ pub(crate) async fn of_invocation(
     Query(wanted): Query<Wanted>,
 ) -> Result<Response, Failure> {
     let id = invocation_id(&id)?;
-    let filter = LogFilter { invocation: Some(id), ..filter(wanted)? };
+    let filter = LogFilter {
+        invocation: Some(id),
+        ..filter(wanted)?
+    };
     if shared.node.invocation(id).await?.is_none() {
-        return Err(Failure::new(ProblemCode::NotFound, format!("no invocation {id} is known, or no longer")));
+        return Err(Failure::new(
+            ProblemCode::NotFound,
+            format!("no invocation {id} is known, or no longer"),
+        ));
     }
     stream(&shared, filter).await
 }
 
 /// A function that is gone still has its log for as long as it has records.
 fn newest_of(name: &str) -> crate::InvocationFilter {
-    crate::InvocationFilter { function: Some(name.to_owned()), limit: 1, ..Default::default() }
+    crate::InvocationFilter {
+        function: Some(name.to_owned()),
+        limit: 1,
+        ..Default::default()
+    }
 }
 
 fn filter(wanted: Wanted) -> Result<LogFilter, Failure> {
@@ -84,15 +97,20 @@ async fn stream(shared: &Shared, filter: LogFilter) -> Result<Response, Failure>
     let lines = shared.node.logs(filter).await?;
     let bytes = lines
         .map(|line| match line {
-            Ok(line) => serde_json::to_vec(&line).map_err(std::io::Error::other).map(|mut json| {
-                json.push(b'\n');
-                Bytes::from(json)
-            }),
+            Ok(line) => serde_json::to_vec(&line)
+                .map_err(std::io::Error::other)
+                .map(|mut json| {
+                    json.push(b'\n');
+                    Bytes::from(json)
+                }),
             // The head is long gone; what is left to tell the reader is that the end is not the end.
             Err(problem) => Err(std::io::Error::other(format!("{problem:?}"))),
         })
         .take_until(async move { stop.cancelled().await });
     let mut response = Response::new(Body::from_stream(bytes));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/x-ndjson"),
+    );
     Ok(response)
 }

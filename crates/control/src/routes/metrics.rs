@@ -17,8 +17,10 @@ pub(crate) async fn metrics(State(shared): State<Shared>) -> Response {
     let mut text = String::new();
     match prometheus_client::encoding::text::encode(&mut text, &shared.registry) {
         Ok(()) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
-        Err(error) => {
-            Failure::new(ProblemCode::Internal, format!("a metric can't be written: {error}")).into_response()
-        }
+        Err(error) => Failure::new(
+            ProblemCode::Internal,
+            format!("a metric can't be written: {error}"),
+        )
+        .into_response(),
     }
 }

@@ -76,7 +76,10 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Query<T
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
         match axum::extract::Query::<T>::from_request_parts(parts, state).await {
             Ok(axum::extract::Query(value)) => Ok(Self(value)),
-            Err(error) => Err(Failure::new(ProblemCode::BadRequest, format!("the query: {error}"))),
+            Err(error) => Err(Failure::new(
+                ProblemCode::BadRequest,
+                format!("the query: {error}"),
+            )),
         }
     }
 }
@@ -84,13 +87,19 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Query<T
 /// The id of an invocation in a path or a query.
 pub(crate) fn invocation_id(text: &str) -> Result<skep_model::InvocationId, Failure> {
     text.parse().map_err(|_| {
-        Failure::new(ProblemCode::BadRequest, format!("{text:?} is not the id of an invocation, which is a UUID"))
+        Failure::new(
+            ProblemCode::BadRequest,
+            format!("{text:?} is not the id of an invocation, which is a UUID"),
+        )
     })
 }
 
 /// A time in a query.
 pub(crate) fn time(text: &str) -> Result<jiff::Timestamp, Failure> {
     text.parse().map_err(|error| {
-        Failure::new(ProblemCode::BadRequest, format!("since must be a time such as 2026-01-31T12:00:00Z: {error}"))
+        Failure::new(
+            ProblemCode::BadRequest,
+            format!("since must be a time such as 2026-01-31T12:00:00Z: {error}"),
+        )
     })
 }
