@@ -7,6 +7,8 @@ mod commands;
 mod environment;
 mod exit;
 mod printer;
+#[cfg(test)]
+mod reference;
 mod serve;
 
 use std::process::ExitCode;

@@ -8,14 +8,19 @@ pub(crate) use serve::{LogFormat, Serve};
 
 use std::net::SocketAddr;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::environment;
+use crate::exit::Exit;
+
+const EXAMPLE: &str = "\
+A function is a container that was created and never started:
+  docker create --label skep.function=hello --label skep.handler=exec debian:bookworm-slim echo hello
+  curl localhost:8080/hello";
 
 /// Functions as parked Docker containers: each request gets a fresh container of its own.
 #[derive(Debug, Parser)]
 #[command(name = "skep", version, about, max_term_width = 100, disable_help_subcommand = true)]
-#[command(after_help = "A function is a container that was created and never started:\n  \
-    docker create --label skep.function=hello --label skep.handler=exec debian:bookworm-slim echo hello\n  \
-    curl localhost:8080/hello")]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) verb: Verb,
@@ -46,12 +51,20 @@ pub(crate) enum Verb {
 
 /// What was typed; without anything sensible this ends the process, as clap does it.
 pub(crate) fn parse() -> Cli {
-    Cli::parse()
+    Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit())
 }
 
-/// The command as clap knows it, for the reference.
-pub(crate) fn command() -> clap::Command {
-    Cli::command()
+/// The command as clap knows it; `--help` and the reference are made from it.
+pub(crate) fn command() -> Command {
+    let mut more = format!("{EXAMPLE}\n\nExit codes:\n");
+    for (exit, meaning) in Exit::ALL {
+        more.push_str(&format!("  {:3}  {meaning}\n", exit as u8));
+    }
+    more.push_str("\nEnvironment, besides what stands with the flags of each verb:\n");
+    for (name, meaning) in environment::WITHOUT_FLAG {
+        more.push_str(&format!("  {name}: {meaning}\n"));
+    }
+    Cli::command().after_help(EXAMPLE).after_long_help(more)
 }
 
 /// The same variable is a URL for the other verbs; whoever sets it once for both is understood.
