@@ -193,16 +193,22 @@ impl Browser {
         Ok(std::fs::write(file, self.client.screenshot().await?)?)
     }
 
-    /// Ends the browser, and tells what its pages complained about: scripts
-    /// that failed, and whatever could not be loaded.
-    pub async fn close(self) -> anyhow::Result<Vec<String>> {
+    /// What the pages complained about since the last time that it was asked:
+    /// scripts that failed, and whatever could not be loaded.
+    pub async fn complaints(&self) -> anyhow::Result<Vec<String>> {
         let log = self.client.issue_cmd(Ask::Log).await?;
-        self.client.close().await?;
         let complaints = log.as_array().into_iter().flatten();
         let complaints = complaints.filter(|entry| entry["level"] == "SEVERE");
         Ok(complaints
             .map(|entry| format!("{}: {}", self.name, entry["message"]))
             .collect())
+    }
+
+    /// Ends the browser, and tells its last complaints.
+    pub async fn close(self) -> anyhow::Result<Vec<String>> {
+        let complaints = self.complaints().await?;
+        self.client.close().await?;
+        Ok(complaints)
     }
 }
 

@@ -95,6 +95,7 @@ async fn vote_and_look(app: &App, variant: Variant) -> anyhow::Result<()> {
 }
 
 /// Opens a page of an app that was deployed a moment ago, as often as it takes.
+/// What the browser met before the app was up is no fault of its pages.
 async fn open_when_up(browser: &Browser, url: &str, css: &str) -> anyhow::Result<()> {
     let up = async {
         loop {
@@ -104,6 +105,7 @@ async fn open_when_up(browser: &Browser, url: &str, css: &str) -> anyhow::Result
         }
     };
     tokio::time::timeout(std::time::Duration::from_secs(60), up).await??;
+    browser.complaints().await?;
     browser.see(css).await
 }
 
