@@ -18,8 +18,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// The answer to a connection beyond the bound; its request was not read.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\
-    connection: close\r\nretry-after: 1\r\ncontent-length: 84\r\n\r\n\
-    {\"title\":\"This node has no room for more right now\",\"status\":503,\"code\":\"node-full\"}";
+    connection: close\r\nretry-after: 1\r\ncontent-length: 118\r\n\r\n\
+    {\"type\":\"urn:skep:error:node-full\",\"title\":\"This node has no room for more right now\",\"status\":503,\"code\":\"node-full\"}";
 
 /// A listener that is being served. Dropping it ends every connection at once.
 #[derive(Debug)]

@@ -16,10 +16,12 @@ impl Gateway {
     /// honoured. Upgrades are not: what comes this way is no connection of its own.
     pub async fn invoke(&self, function: &str, request: Request<Body>) -> Response<Body> {
         let id = InvocationId::generate();
-        self.invoke_as(id, function, request).await.unwrap_or_else(|problem| {
-            self.invoker().metrics().problem(problem.code);
-            problem_response(&problem, Some(id))
-        })
+        self.invoke_as(id, function, request)
+            .await
+            .unwrap_or_else(|problem| {
+                self.invoker().metrics().problem(problem.code);
+                problem_response(&problem, Some(id))
+            })
     }
 
     async fn invoke_as(
@@ -42,7 +44,11 @@ impl Gateway {
             id,
             function,
             parent: None,
-            trigger: if asynchronous { Trigger::Async } else { Trigger::Request },
+            trigger: if asynchronous {
+                Trigger::Async
+            } else {
+                Trigger::Request
+            },
             received: Timestamp::now(),
             attempts: 1,
             client,

@@ -24,7 +24,8 @@ pub(crate) fn check(parts: &mut Parts) -> Result<(), Problem> {
         return Err(refuse("The target's scheme is not http."));
     }
     let path = parts.uri.path();
-    if !path.starts_with('/') && !(path == "*" && parts.method == Method::OPTIONS) {
+    let whole_server = path == "*" && parts.method == Method::OPTIONS;
+    if !path.starts_with('/') && !whole_server {
         return Err(refuse("The target is not a path."));
     }
     host(parts)
@@ -65,7 +66,10 @@ fn single_host(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
 /// Empty is allowed: a target without an authority has nothing to say here.
 fn valid_host(host: &str) -> Result<(), Problem> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~%!$&'()+;=:[]".contains(&b);
-    let port = host.rsplit_once(':').filter(|_| !host.ends_with(']')).map_or("", |(_, port)| port);
+    let port = host
+        .rsplit_once(':')
+        .filter(|_| !host.ends_with(']'))
+        .map_or("", |(_, port)| port);
     let numeric = port.is_empty() || port.parse::<u16>().is_ok();
     if host.is_empty() || (numeric && host.bytes().all(plain) && host.parse::<Authority>().is_ok()) {
         Ok(())

@@ -23,7 +23,7 @@ impl Trace {
         let incoming = single(headers).and_then(parse);
         let continued = incoming.is_some();
         let bytes = id.as_bytes();
-        let (trace, flags) = incoming.map_or_else(|| (hexadecimal(bytes), "01".to_owned()), |found| found);
+        let (trace, flags) = incoming.unwrap_or_else(|| (hexadecimal(bytes), "01".to_owned()));
         let traceparent = format!("00-{trace}-{}-{flags}", hexadecimal(&bytes[8..]));
         Self {
             traceparent,

@@ -59,23 +59,50 @@ async fn the_answer_is_202_and_the_result_comes_later() {
     assert_eq!(field(&accepted, "preference-applied"), Some("respond-async"));
     let location = field(&accepted, "location").unwrap();
     let id = invocation(&accepted);
-    assert!(location.starts_with(&format!("/_skep/invocations/{id}/")), "{location}");
+    assert!(
+        location.starts_with(&format!("/_skep/invocations/{id}/")),
+        "{location}"
+    );
     assert!(body(&accepted).contains("\"status\":\"queued\"") && body(&accepted).contains(location));
     let early = get(world.address, &format!("{location}/result")).await;
-    assert!(early.starts_with("HTTP/1.1 409 ") && early.contains("\"not-finished\""), "{early}");
+    assert!(
+        early.starts_with("HTTP/1.1 409 ") && early.contains("\"not-finished\""),
+        "{early}"
+    );
     assert_eq!(field(&early, "retry-after"), Some("1"));
     go_on.notify_one();
     let status = ended(&world, location).await;
     assert_eq!(field(&status, "cache-control"), Some("no-store"));
-    for part in ["\"status\":\"succeeded\"", "\"exit_code\":0", "\"attempts\":1", "\"received\":", "\"started\":", "\"ended\":"] {
+    for part in [
+        "\"status\":\"succeeded\"",
+        "\"exit_code\":0",
+        "\"attempts\":1",
+        "\"received\":",
+        "\"started\":",
+        "\"ended\":",
+    ] {
         assert!(status.contains(part), "{part} is not in {status}");
     }
     let result = get(world.address, &format!("{location}/result")).await;
-    assert!(result.starts_with("HTTP/1.1 200 ") && body(&result) == "the input", "{result}");
-    assert_eq!((field(&result, "content-type"), invocation(&result)), (Some("text/plain; charset=utf-8"), id));
+    assert!(
+        result.starts_with("HTTP/1.1 200 ") && body(&result) == "the input",
+        "{result}"
+    );
+    assert_eq!(
+        (field(&result, "content-type"), invocation(&result)),
+        (Some("text/plain; charset=utf-8"), id)
+    );
     let key = location.rsplit('/').next().unwrap();
-    let record = world.store.look(id.parse().unwrap(), &key.parse().unwrap()).await.unwrap().unwrap();
-    assert_eq!((record.trigger, record.status), (Trigger::Async, Status::Succeeded));
+    let record = world
+        .store
+        .look(id.parse().unwrap(), &key.parse().unwrap())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (record.trigger, record.status),
+        (Trigger::Async, Status::Succeeded)
+    );
 }
 
 #[tokio::test]
@@ -86,13 +113,28 @@ async fn nobody_sees_it_without_its_key() {
     ended(&world, location).await;
     let (own, key) = location.rsplit_once('/').unwrap();
     let wrong = format!("{}{}", if key.starts_with('0') { '1' } else { '0' }, &key[1..]);
-    for path in [own.to_owned(), format!("{own}/{wrong}"), format!("{own}/{wrong}/result"), format!("{own}/"), "/_skep/".to_owned(), "/_skep/health".to_owned(), format!("{location}/x")] {
+    for path in [
+        own.to_owned(),
+        format!("{own}/{wrong}"),
+        format!("{own}/{wrong}/result"),
+        format!("{own}/"),
+        "/_skep/".to_owned(),
+        "/_skep/health".to_owned(),
+        format!("{location}/x"),
+    ] {
         let response = get(world.address, &path).await;
         assert!(response.starts_with("HTTP/1.1 404 "), "{path}: {response}");
         assert!(!response.contains(key));
     }
-    let response = raw(world.address, &format!("DELETE {location} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")).await;
-    assert!(response.starts_with("HTTP/1.1 405 ") && field(&response, "allow") == Some("GET, HEAD"), "{response}");
+    let response = raw(
+        world.address,
+        &format!("DELETE {location} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"),
+    )
+    .await;
+    assert!(
+        response.starts_with("HTTP/1.1 405 ") && field(&response, "allow") == Some("GET, HEAD"),
+        "{response}"
+    );
 }
 
 #[tokio::test]
@@ -102,10 +144,22 @@ async fn the_stored_request_is_the_one_that_a_caller_who_waits_would_have_made()
     let location = field(&accepted, "location").unwrap();
     ended(&world, location).await;
     let result = get(world.address, &format!("{location}/result")).await;
-    for line in ["POST /a%2Fb?c", "x-forwarded-prefix: /m", "x-forwarded-for: 127.0.0.1", "content-length: 4", "host: a"] {
-        assert!(body(&result).lines().any(|own| own == line), "{line} is not in {result}");
+    for line in [
+        "POST /a%2Fb?c",
+        "x-forwarded-prefix: /m",
+        "x-forwarded-for: 127.0.0.1",
+        "content-length: 4",
+        "host: a",
+    ] {
+        assert!(
+            body(&result).lines().any(|own| own == line),
+            "{line} is not in {result}"
+        );
     }
-    assert!(result.ends_with("\n\nbody") && !result.contains("prefer:"), "{result}");
+    assert!(
+        result.ends_with("\n\nbody") && !result.contains("prefer:"),
+        "{result}"
+    );
     assert!(result.contains(&format!("skep-invocation: {}", invocation(&accepted))));
 }
 
@@ -117,9 +171,15 @@ async fn a_failure_is_a_result_as_well() {
     let accepted = ask(&world, "/fails", "").await;
     let location = field(&accepted, "location").unwrap();
     let status = ended(&world, location).await;
-    assert!(status.contains("\"failed\"") && status.contains("\"exit_code\":7"), "{status}");
+    assert!(
+        status.contains("\"failed\"") && status.contains("\"exit_code\":7"),
+        "{status}"
+    );
     let result = get(world.address, &format!("{location}/result")).await;
-    assert!(result.starts_with("HTTP/1.1 500 ") && result.contains("\"exit-code\""), "{result}");
+    assert!(
+        result.starts_with("HTTP/1.1 500 ") && result.contains("\"exit-code\""),
+        "{result}"
+    );
     assert_eq!(result.matches("skep-invocation").count(), 1, "{result}");
 }
 
@@ -151,7 +211,10 @@ async fn a_full_backlog_is_an_answer() {
         }
     }
     let refused = refused.expect("no more than a few are accepted");
-    assert!(refused.starts_with("HTTP/1.1 429 ") && refused.contains("\"backlog-full\""), "{refused}");
+    assert!(
+        refused.starts_with("HTTP/1.1 429 ") && refused.contains("\"backlog-full\""),
+        "{refused}"
+    );
     assert!(field(&refused, "retry-after").is_some());
 }
 
@@ -159,5 +222,8 @@ async fn a_full_backlog_is_an_answer() {
 async fn a_function_that_does_not_honour_it_is_waited_for() {
     let world = World::of(vec![Planned("m", &[("skep.async", "false")], mirror())]).await;
     let response = ask(&world, "/m", "").await;
-    assert!(response.starts_with("HTTP/1.1 200 ") && field(&response, "preference-applied").is_none(), "{response}");
+    assert!(
+        response.starts_with("HTTP/1.1 200 ") && field(&response, "preference-applied").is_none(),
+        "{response}"
+    );
 }

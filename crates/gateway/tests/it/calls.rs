@@ -26,7 +26,10 @@ async fn every_function_is_found_by_its_name_and_by_no_route() {
     ])
     .await;
     let hidden = call(&world, &get("/hidden/x?y", "")).await;
-    assert!(body(&hidden).starts_with("GET /x?y\n") && hidden.contains("x-forwarded-prefix: /hidden"), "{hidden}");
+    assert!(
+        body(&hidden).starts_with("GET /x?y\n") && hidden.contains("x-forwarded-prefix: /hidden"),
+        "{hidden}"
+    );
     assert!(body(&call(&world, &get("/moved", "")).await).starts_with("GET /\n"));
     assert!(body(&call(&world, &get("/whole/x", "")).await).starts_with("GET /whole/x\n"));
     for path in ["/elsewhere", "/", "/hiddenx", "/v1/functions", "/metrics"] {
@@ -48,18 +51,29 @@ async fn a_claimed_parent_is_believed_where_it_runs_and_nowhere_else() {
             drop(stream);
         }
     });
-    let world = World::of(vec![Planned("caller", &[], hang), Planned("called", &[], mirror())]).await;
+    let world = World::of(vec![
+        Planned("caller", &[], hang),
+        Planned("called", &[], mirror()),
+    ])
+    .await;
     let alone = call(&world, &get("/called", "")).await;
     assert_eq!(world.record(invocation(&alone)).await.parent, None);
     // Instances of this engine all have the address from which these calls come.
     let mut outer = tokio::net::TcpStream::connect(world.address).await.unwrap();
-    outer.write_all(b"GET /caller HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    outer
+        .write_all(b"GET /caller HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
     waiting.recv().await.unwrap();
     let running = world.dispatcher.invocations_at([127, 0, 0, 1].into());
     assert_eq!(running.len(), 1);
     for claim in [format!("skep-invocation: {}\r\n", running[0]), String::new()] {
         let response = call(&world, &get("/called", &claim)).await;
-        assert_eq!(world.record(invocation(&response)).await.parent, Some(running[0]), "{claim:?}");
+        assert_eq!(
+            world.record(invocation(&response)).await.parent,
+            Some(running[0]),
+            "{claim:?}"
+        );
     }
     let lie = format!("skep-invocation: {}\r\n", skep_model::InvocationId::generate());
     let response = call(&world, &get("/called", &lie)).await;
@@ -68,7 +82,12 @@ async fn a_claimed_parent_is_believed_where_it_runs_and_nowhere_else() {
 
 #[tokio::test]
 async fn asynchronous_calls_are_taken_whatever_the_label_says_and_looked_at_from_there() {
-    let world = World::of(vec![Planned("m", &[("skep.async", "false"), ("skep.route", "none")], mirror())]).await;
+    let world = World::of(vec![Planned(
+        "m",
+        &[("skep.async", "false"), ("skep.route", "none")],
+        mirror(),
+    )])
+    .await;
     let accepted = call(&world, &get("/m/x", "prefer: respond-async\r\n")).await;
     assert!(accepted.starts_with("HTTP/1.1 202 "), "{accepted}");
     let location = field(&accepted, "location").unwrap().to_owned();
@@ -81,6 +100,8 @@ async fn asynchronous_calls_are_taken_whatever_the_label_says_and_looked_at_from
             assert!(result.starts_with("HTTP/1.1 409 "), "{result}");
         }
     };
-    let result = tokio::time::timeout(crate::client::PATIENCE, asking).await.expect("it ends");
+    let result = tokio::time::timeout(crate::client::PATIENCE, asking)
+        .await
+        .expect("it ends");
     assert!(body(&result).starts_with("GET /x\n"), "{result}");
 }

@@ -30,7 +30,9 @@ pub(crate) async fn rest(stream: &mut TcpStream) -> String {
             all.extend_from_slice(&buffer[..count]);
         }
     };
-    tokio::time::timeout(PATIENCE, read).await.expect("the connection ends");
+    tokio::time::timeout(PATIENCE, read)
+        .await
+        .expect("the connection ends");
     String::from_utf8_lossy(&all).into_owned()
 }
 
@@ -45,20 +47,28 @@ pub(crate) async fn until(stream: &mut TcpStream, text: &str) -> String {
             all.push_str(&String::from_utf8_lossy(&buffer[..count]));
         }
     };
-    tokio::time::timeout(PATIENCE, read).await.unwrap_or_else(|_| panic!("no {text:?} came"));
+    tokio::time::timeout(PATIENCE, read)
+        .await
+        .unwrap_or_else(|_| panic!("no {text:?} came"));
     all
 }
 
 /// A GET that closes its connection.
 pub(crate) async fn get(address: SocketAddr, path: &str) -> String {
-    raw(address, &format!("GET {path} HTTP/1.1\r\nhost: skep.test\r\nconnection: close\r\n\r\n")).await
+    raw(
+        address,
+        &format!("GET {path} HTTP/1.1\r\nhost: skep.test\r\nconnection: close\r\n\r\n"),
+    )
+    .await
 }
 
 /// The value of a header field in a response that was read by hand.
 pub(crate) fn field<'a>(response: &'a str, name: &str) -> Option<&'a str> {
     let (head, _) = response.split_once("\r\n\r\n")?;
     let mut fields = head.lines().filter_map(|line| line.split_once(": "));
-    fields.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    fields
+        .find(|(known, _)| known.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value)
 }
 
 /// The invocation that a response tells of.
@@ -76,7 +86,9 @@ where
     B: http_body::Body<Data = Bytes, Error = std::io::Error> + Send + 'static,
 {
     let stream = TcpStream::connect(address).await.unwrap();
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .unwrap();
     tokio::spawn(connection);
     sender.send_request(request).await.unwrap()
 }
@@ -88,19 +100,24 @@ where
 {
     let stream = TcpStream::connect(address).await.unwrap();
     let io = TokioIo::new(stream);
-    let (mut sender, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
+        .await
+        .unwrap();
     tokio::spawn(connection);
     sender.send_request(request).await.unwrap()
 }
 
 /// A whole body.
-pub(crate) fn full(bytes: impl Into<Bytes>) -> impl http_body::Body<Data = Bytes, Error = std::io::Error> + Send + Unpin {
+pub(crate) fn full(
+    bytes: impl Into<Bytes>,
+) -> impl http_body::Body<Data = Bytes, Error = std::io::Error> + Send + Unpin {
     Full::new(bytes.into()).map_err(|never| match never {})
 }
 
 /// A response's whole body as text.
 pub(crate) async fn text(response: Response<Incoming>) -> String {
-    let bytes = tokio::time::timeout(PATIENCE, response.into_body().collect()).await.expect("the body ends");
+    let bytes = tokio::time::timeout(PATIENCE, response.into_body().collect())
+        .await
+        .expect("the body ends");
     String::from_utf8_lossy(&bytes.expect("a whole body").to_bytes()).into_owned()
 }

@@ -10,8 +10,8 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use skep_engine::{
-    Engine, EngineKind, Exit, Instance, Launch, LaunchError, LaunchErrorKind, Launched, Listener, Pipes, Stdio,
-    output_channel,
+    Engine, EngineKind, Exit, Instance, Launch, LaunchError, LaunchErrorKind, Launched, Listener, Pipes,
+    Stdio, output_channel,
 };
 use skep_model::{Function, InstanceId};
 use tokio::io::DuplexStream;
@@ -62,7 +62,10 @@ pub(crate) struct FakeEngine {
 
 impl FakeEngine {
     pub(crate) fn teach(&self, function: &str, behaviour: Behaviour) {
-        self.behaviours.lock().unwrap().insert(function.to_owned(), behaviour);
+        self.behaviours
+            .lock()
+            .unwrap()
+            .insert(function.to_owned(), behaviour);
     }
 
     /// From now on its instances can't be started.
@@ -78,7 +81,9 @@ impl FakeEngine {
     /// Waits until this many instances are left.
     pub(crate) async fn until_left(&self, count: usize) {
         let mut live = self.live.subscribe();
-        live.wait_for(|left| *left == count).await.expect("the engine lives as long as the test");
+        live.wait_for(|left| *left == count)
+            .await
+            .expect("the engine lives as long as the test");
     }
 
     async fn start(&self, launch: Launch) -> Result<Launched, LaunchError> {
@@ -92,7 +97,9 @@ impl FakeEngine {
         let (log, output) = output_channel();
         let (port, pipes, running) = match behaviour {
             Behaviour::Server(run) => {
-                let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+                let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+                    .await
+                    .expect("a free port");
                 let port = listener.local_addr().expect("it is bound").port();
                 (port, None, run(listener).map(|()| 1).boxed())
             }
@@ -101,8 +108,15 @@ impl FakeEngine {
                 let (stdin, command_stdin) = tokio::io::duplex(64 * 1024);
                 let (stdout, command_stdout) = tokio::io::duplex(64 * 1024);
                 let environment = launch.environment.iter().cloned().collect();
-                let command = Command { environment, stdin: command_stdin, stdout: command_stdout };
-                let pipes = Pipes { stdin: Box::new(stdin), stdout: Box::new(stdout) };
+                let command = Command {
+                    environment,
+                    stdin: command_stdin,
+                    stdout: command_stdout,
+                };
+                let pipes = Pipes {
+                    stdin: Box::new(stdin),
+                    stdout: Box::new(stdout),
+                };
                 (0, Some(pipes), run(command))
             }
         };
@@ -112,15 +126,29 @@ impl FakeEngine {
             drop(log);
             exited.send_if_modified(|exit| {
                 let ended = exit.is_none();
-                exit.get_or_insert(Exit { code, out_of_memory: false });
+                exit.get_or_insert(Exit {
+                    code,
+                    out_of_memory: false,
+                });
                 ended
             });
         });
         self.launched.fetch_add(1, Ordering::SeqCst);
         self.live.send_modify(|left| *left += 1);
-        let instance =
-            FakeInstance { id: launch.instance, port, exit, task: Mutex::new(Some(task)), live: self.live.clone() };
-        Ok(Launched { instance: Arc::new(instance), pipes, output, sandbox: None, start: Duration::from_millis(3) })
+        let instance = FakeInstance {
+            id: launch.instance,
+            port,
+            exit,
+            task: Mutex::new(Some(task)),
+            live: self.live.clone(),
+        };
+        Ok(Launched {
+            instance: Arc::new(instance),
+            pipes,
+            output,
+            sandbox: None,
+            start: Duration::from_millis(3),
+        })
     }
 }
 
@@ -202,7 +230,10 @@ impl Instance for FakeInstance {
             task.abort();
             self.exit.send_if_modified(|exit| {
                 let ended = exit.is_none();
-                exit.get_or_insert(Exit { code: 137, out_of_memory: false });
+                exit.get_or_insert(Exit {
+                    code: 137,
+                    out_of_memory: false,
+                });
                 ended
             });
             self.live.send_modify(|left| *left -= 1);

@@ -22,7 +22,9 @@ fn exec(name: &'static str, behaviour: Behaviour) -> Planned {
 /// Copies standard input to standard output.
 fn cat() -> Behaviour {
     program(|mut command| async move {
-        tokio::io::copy(&mut command.stdin, &mut command.stdout).await.unwrap();
+        tokio::io::copy(&mut command.stdin, &mut command.stdout)
+            .await
+            .unwrap();
         0
     })
 }
@@ -38,26 +40,41 @@ fn print(text: &'static str, code: i64) -> Behaviour {
 #[tokio::test]
 async fn the_body_goes_in_and_the_output_comes_out_with_its_length() {
     let world = World::of(vec![exec("echo", cat())]).await;
-    let request = Request::post("/echo").header("host", "a").body(full("one two")).unwrap();
+    let request = Request::post("/echo")
+        .header("host", "a")
+        .body(full("one two"))
+        .unwrap();
     let response = http1(world.address, request).await;
     assert_eq!(response.status(), 200);
     assert_eq!(response.headers()["content-length"], "7");
     assert_eq!(response.headers()["content-type"], "text/plain; charset=utf-8");
     let timing = response.headers()["server-timing"].to_str().unwrap().to_owned();
-    assert!(timing.contains("start;dur=3.000") && timing.contains("handler;dur="), "{timing}");
+    assert!(
+        timing.contains("start;dur=3.000") && timing.contains("handler;dur="),
+        "{timing}"
+    );
     let id = response.headers()["skep-invocation"].to_str().unwrap().to_owned();
     assert_eq!(text(response).await, "one two");
     let record = world.record(&id).await;
-    assert_eq!((record.method.as_str(), record.path.as_str(), record.attempts), ("POST", "/", 1));
+    assert_eq!(
+        (record.method.as_str(), record.path.as_str(), record.attempts),
+        ("POST", "/", 1)
+    );
     let ending = record.ending.unwrap();
-    assert_eq!((ending.kind, ending.exit_code, ending.http_status), (EndingKind::Completed, Some(0), Some(200)));
+    assert_eq!(
+        (ending.kind, ending.exit_code, ending.http_status),
+        (EndingKind::Completed, Some(0), Some(200))
+    );
     world.engine.until_left(0).await;
 }
 
 #[tokio::test]
 async fn the_invocation_is_in_the_environment() {
     let show = program(|mut command| async move {
-        let line = format!("{} {}", command.environment["SKEP_INVOCATION"], command.environment["TRACEPARENT"]);
+        let line = format!(
+            "{} {}",
+            command.environment["SKEP_INVOCATION"], command.environment["TRACEPARENT"]
+        );
         command.stdout.write_all(line.as_bytes()).await.unwrap();
         0
     });
@@ -69,7 +86,10 @@ async fn the_invocation_is_in_the_environment() {
     )
     .await;
     let id = invocation(&response);
-    assert!(body(&response).starts_with(&format!("{id} 00-4bf92f3577b34da6a3ce929d0e0e4736-")), "{response}");
+    assert!(
+        body(&response).starts_with(&format!("{id} 00-4bf92f3577b34da6a3ce929d0e0e4736-")),
+        "{response}"
+    );
 }
 
 #[tokio::test]
@@ -88,7 +108,10 @@ async fn what_is_wrong_inside_is_for_the_record_only() {
     let world = World::of(vec![exec("gone", cat())]).await;
     world.engine.forget("gone");
     let response = get(world.address, "/gone").await;
-    assert!(response.starts_with("HTTP/1.1 502 ") && response.contains("start-failed"), "{response}");
+    assert!(
+        response.starts_with("HTTP/1.1 502 ") && response.contains("start-failed"),
+        "{response}"
+    );
     assert!(!response.contains("/secret/"));
     assert!(world.detail(invocation(&response)).await.contains("/secret/gone"));
 }
@@ -111,12 +134,18 @@ async fn output_is_streamed_while_the_command_runs() {
     let go_on = Arc::new(Notify::new());
     let world = World::of(vec![exec("slow", halfway(go_on.clone(), 0))]).await;
     let mut stream = TcpStream::connect(world.address).await.unwrap();
-    stream.write_all(b"GET /slow HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
+    stream
+        .write_all(b"GET /slow HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        .await
+        .unwrap();
     let head = until(&mut stream, "first\n").await;
     assert!(head.contains("transfer-encoding: chunked"), "{head}");
     go_on.notify_one();
     let tail = rest(&mut stream).await;
-    assert!(tail.contains("second\n") && tail.ends_with("0\r\n\r\n"), "{tail:?}");
+    assert!(
+        tail.contains("second\n") && tail.ends_with("0\r\n\r\n"),
+        "{tail:?}"
+    );
 }
 
 #[tokio::test]
@@ -124,20 +153,28 @@ async fn a_failure_after_the_head_cuts_the_body() {
     let go_on = Arc::new(Notify::new());
     let world = World::of(vec![exec("slow", halfway(go_on.clone(), 9))]).await;
     let mut stream = TcpStream::connect(world.address).await.unwrap();
-    stream.write_all(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    stream
+        .write_all(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
     let head = until(&mut stream, "first\n").await;
     go_on.notify_one();
     let tail = rest(&mut stream).await;
     assert!(!tail.contains("0\r\n\r\n"), "{tail:?}");
     let ending = world.record(invocation(&head)).await.ending.unwrap();
-    assert_eq!((ending.kind, ending.exit_code, ending.http_status), (EndingKind::ExitCode, Some(9), Some(200)));
+    assert_eq!(
+        (ending.kind, ending.exit_code, ending.http_status),
+        (EndingKind::ExitCode, Some(9), Some(200))
+    );
 }
 
 #[tokio::test]
 async fn over_http2_a_cut_body_is_a_reset_stream() {
     let go_on = Arc::new(Notify::new());
     let world = World::of(vec![exec("slow", halfway(go_on.clone(), 9))]).await;
-    let request = Request::get(format!("http://{}/slow", world.address)).body(full("")).unwrap();
+    let request = Request::get(format!("http://{}/slow", world.address))
+        .body(full(""))
+        .unwrap();
     let mut response = http2(world.address, request).await;
     let first = response.body_mut().frame().await.unwrap().unwrap();
     assert_eq!(first.data_ref().unwrap(), "first\n");
@@ -148,16 +185,25 @@ async fn over_http2_a_cut_body_is_a_reset_stream() {
 #[tokio::test]
 async fn a_command_need_not_read_its_input() {
     let world = World::of(vec![exec("deaf", print("done", 0))]).await;
-    let request = Request::post("/deaf").header("host", "a").body(full(vec![b'x'; 200_000])).unwrap();
+    let request = Request::post("/deaf")
+        .header("host", "a")
+        .body(full(vec![b'x'; 200_000]))
+        .unwrap();
     let response = http1(world.address, request).await;
-    assert_eq!((response.status().as_u16(), text(response).await.as_str()), (200, "done"));
+    assert_eq!(
+        (response.status().as_u16(), text(response).await.as_str()),
+        (200, "done")
+    );
 }
 
 #[tokio::test]
 async fn a_large_body_passes_through_a_small_window() {
     let world = World::of(vec![exec("echo", cat())]).await;
     let sent: Vec<u8> = (0..3_000_000u32).map(|i| (i % 251) as u8).collect();
-    let request = Request::post("/echo").header("host", "a").body(full(sent.clone())).unwrap();
+    let request = Request::post("/echo")
+        .header("host", "a")
+        .body(full(sent.clone()))
+        .unwrap();
     let response = http1(world.address, request).await;
     assert_eq!(response.headers()["content-type"], "application/octet-stream");
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), sent);
@@ -166,9 +212,15 @@ async fn a_large_body_passes_through_a_small_window() {
 #[tokio::test]
 async fn head_runs_the_command_and_has_no_body() {
     let world = World::of(vec![exec("hello", print("hello", 0))]).await;
-    let response =
-        raw(world.address, "HEAD /hello HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
-    assert!(response.starts_with("HTTP/1.1 200 ") && body(&response).is_empty(), "{response}");
+    let response = raw(
+        world.address,
+        "HEAD /hello HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+    )
+    .await;
+    assert!(
+        response.starts_with("HTTP/1.1 200 ") && body(&response).is_empty(),
+        "{response}"
+    );
     let ending = world.record(invocation(&response)).await.ending.unwrap();
     assert_eq!(ending.kind, EndingKind::Completed);
 }
@@ -188,7 +240,10 @@ async fn a_command_that_takes_too_long_is_a_timeout() {
     let hang = program(|_command| std::future::pending());
     let world = World::of(vec![Planned("hang", labels, hang)]).await;
     let response = get(world.address, "/hang").await;
-    assert!(response.starts_with("HTTP/1.1 504 ") && response.contains("\"timeout\""), "{response}");
+    assert!(
+        response.starts_with("HTTP/1.1 504 ") && response.contains("\"timeout\""),
+        "{response}"
+    );
     world.engine.until_left(0).await;
 }
 
@@ -202,7 +257,10 @@ async fn a_caller_who_goes_away_ends_the_command() {
     });
     let world = World::of(vec![exec("hang", hang)]).await;
     let mut stream = TcpStream::connect(world.address).await.unwrap();
-    stream.write_all(b"GET /hang HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    stream
+        .write_all(b"GET /hang HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
     let head = until(&mut stream, "begun").await;
     drop(stream);
     world.engine.until_left(0).await;

@@ -15,9 +15,19 @@ async fn mirrored() -> World {
 async fn refused(world: &World, request: &str) {
     let before = world.engine.launched();
     let response = raw(world.address, request).await;
-    assert!(response.starts_with("HTTP/1.1 400 "), "{request:?} was answered {response:?}");
-    assert!(!response.contains("HTTP/1.1 200 "), "{request:?} was answered {response:?}");
-    assert_eq!(world.engine.launched(), before, "{request:?} reached the function");
+    assert!(
+        response.starts_with("HTTP/1.1 400 "),
+        "{request:?} was answered {response:?}"
+    );
+    assert!(
+        !response.contains("HTTP/1.1 200 "),
+        "{request:?} was answered {response:?}"
+    );
+    assert_eq!(
+        world.engine.launched(),
+        before,
+        "{request:?} reached the function"
+    );
 }
 
 #[tokio::test]
@@ -36,7 +46,9 @@ async fn lengths_that_contradict_each_other_are_refused() {
         "transfer-encoding: chunked, gzip",
         "transfer-encoding: xchunked",
     ] {
-        let request = format!("POST / HTTP/1.1\r\nhost: a\r\n{fields}\r\n\r\n0\r\n\r\nGET /x HTTP/1.1\r\nhost: a\r\n\r\n");
+        let request = format!(
+            "POST / HTTP/1.1\r\nhost: a\r\n{fields}\r\n\r\n0\r\n\r\nGET /x HTTP/1.1\r\nhost: a\r\n\r\n"
+        );
         refused(&world, &request).await;
     }
 }
@@ -57,9 +69,18 @@ async fn a_length_beside_chunks_never_decides_where_the_request_ends() {
         // Either refused, or read as chunks (RFC 9112, section 6.3), and passed on with one framing only.
         if response.starts_with("HTTP/1.1 200 ") {
             let first = body(&response);
-            assert!(first.contains("POST /first") && first.contains("\n\nabc"), "{response}");
-            assert!(first.contains("content-length") != first.contains("transfer-encoding: chunked"), "{response}");
-            assert!(!first.contains("content-length: 4") && !first.contains("content-length: 100"), "{response}");
+            assert!(
+                first.contains("POST /first") && first.contains("\n\nabc"),
+                "{response}"
+            );
+            assert!(
+                first.contains("content-length") != first.contains("transfer-encoding: chunked"),
+                "{response}"
+            );
+            assert!(
+                !first.contains("content-length: 4") && !first.contains("content-length: 100"),
+                "{response}"
+            );
         } else {
             assert!(response.starts_with("HTTP/1.1 400 "), "{response}");
         }
@@ -96,21 +117,35 @@ async fn hosts_that_contradict_each_other_are_refused_with_a_problem() {
         "GET ftp://a/ HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
     ] {
         refused(&world, request).await;
-        assert!(raw(world.address, request).await.contains("application/problem+json"), "{request:?}");
+        assert!(
+            raw(world.address, request)
+                .await
+                .contains("application/problem+json"),
+            "{request:?}"
+        );
     }
 }
 
 #[tokio::test]
 async fn chunks_that_are_none_end_the_request() {
     let world = mirrored().await;
-    for chunks in ["zz\r\nabc\r\n0\r\n\r\n", "3\r\nabcX\r\n0\r\n\r\n", "-1\r\n\r\n", "fffffffffffffffff\r\nabc", "3\nabc\n0\n\n"] {
+    for chunks in [
+        "zz\r\nabc\r\n0\r\n\r\n",
+        "3\r\nabcX\r\n0\r\n\r\n",
+        "-1\r\n\r\n",
+        "fffffffffffffffff\r\nabc",
+        "3\nabc\n0\n\n",
+    ] {
         let request = format!(
             "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n{chunks}\
              GET /smuggled HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
         );
         let response = raw(world.address, &request).await;
         assert!(!response.contains("smuggled"), "{chunks:?} gave {response}");
-        assert!(!response.starts_with("HTTP/1.1 200 "), "{chunks:?} gave {response}");
+        assert!(
+            !response.starts_with("HTTP/1.1 200 "),
+            "{chunks:?} gave {response}"
+        );
     }
 }
 
@@ -121,9 +156,15 @@ async fn a_line_feed_alone_ends_no_chunk_and_smuggles_nothing() {
     // must still be read as the next request, and not as part of this one.
     let request = "POST /first HTTP/1.1\nhost: a\ncontent-length: 3\n\nabcGET /second HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
     let response = raw(world.address, request).await;
-    assert!(response.contains("POST /first") || response.starts_with("HTTP/1.1 400 "), "{response}");
+    assert!(
+        response.contains("POST /first") || response.starts_with("HTTP/1.1 400 "),
+        "{response}"
+    );
     if response.contains("POST /first") {
-        assert!(response.contains("\n\nabc") && response.contains("GET /second"), "{response}");
+        assert!(
+            response.contains("\n\nabc") && response.contains("GET /second"),
+            "{response}"
+        );
     }
 }
 
@@ -131,7 +172,10 @@ async fn a_line_feed_alone_ends_no_chunk_and_smuggles_nothing() {
 async fn http10_works_and_has_no_chunks() {
     let world = mirrored().await;
     let response = raw(world.address, "GET /old HTTP/1.0\r\n\r\n").await;
-    assert!(response.starts_with("HTTP/1.0 200 ") && response.contains("GET /old"), "{response}");
+    assert!(
+        response.starts_with("HTTP/1.0 200 ") && response.contains("GET /old"),
+        "{response}"
+    );
     let chunked = "POST / HTTP/1.0\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n";
     assert!(raw(world.address, chunked).await.contains(" 400 "));
 }
@@ -139,35 +183,64 @@ async fn http10_works_and_has_no_chunks() {
 #[tokio::test]
 async fn pipelined_requests_are_answered_in_order() {
     let world = mirrored().await;
-    let request = "GET /one HTTP/1.1\r\nhost: a\r\n\r\nGET /two HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    let request =
+        "GET /one HTTP/1.1\r\nhost: a\r\n\r\nGET /two HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
     let response = raw(world.address, request).await;
-    let (one, two) = (response.find("GET /one").unwrap(), response.find("GET /two").unwrap());
+    let (one, two) = (
+        response.find("GET /one").unwrap(),
+        response.find("GET /two").unwrap(),
+    );
     assert!(one < two);
 }
 
 #[tokio::test]
 async fn skep_is_no_forward_proxy() {
     let world = mirrored().await;
-    let response = raw(world.address, "CONNECT a:80 HTTP/1.1\r\nhost: a:80\r\nconnection: close\r\n\r\n").await;
+    let response = raw(
+        world.address,
+        "CONNECT a:80 HTTP/1.1\r\nhost: a:80\r\nconnection: close\r\n\r\n",
+    )
+    .await;
     assert!(response.starts_with("HTTP/1.1 405 "), "{response}");
-    let asterisk = raw(world.address, "OPTIONS * HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
-    assert!(asterisk.starts_with("HTTP/1.1 204 ") && asterisk.contains("allow: "), "{asterisk}");
+    let asterisk = raw(
+        world.address,
+        "OPTIONS * HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+    )
+    .await;
+    assert!(
+        asterisk.starts_with("HTTP/1.1 204 ") && asterisk.contains("allow: "),
+        "{asterisk}"
+    );
     assert_eq!(world.engine.launched(), 0);
 }
 
 #[tokio::test]
 async fn an_absolute_target_is_a_path_of_its_host() {
     let world = mirrored().await;
-    let response = raw(world.address, "GET http://a/x?y HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+    let response = raw(
+        world.address,
+        "GET http://a/x?y HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+    )
+    .await;
     assert!(body(&response).starts_with("GET /x?y\n"), "{response}");
 }
 
 #[tokio::test]
 async fn a_path_is_passed_on_as_it_was_sent() {
     let world = mirrored().await;
-    for path in ["//evil.example/x", "/a/../b", "/%2e%2e/", "/a;b=c", "/a%00b", "/ä".replace('ä', "%C3%A4").as_str()] {
+    for path in [
+        "//evil.example/x",
+        "/a/../b",
+        "/%2e%2e/",
+        "/a;b=c",
+        "/a%00b",
+        "/ä".replace('ä', "%C3%A4").as_str(),
+    ] {
         let response = get(world.address, path).await;
-        assert!(body(&response).starts_with(&format!("GET {path}\n")), "{path}: {response}");
+        assert!(
+            body(&response).starts_with(&format!("GET {path}\n")),
+            "{path}: {response}"
+        );
     }
 }
 
@@ -176,7 +249,10 @@ async fn a_connection_is_kept_for_the_next_request() {
     let world = mirrored().await;
     let mut stream = TcpStream::connect(world.address).await.unwrap();
     for path in ["/one", "/two"] {
-        stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes()).await.unwrap();
+        stream
+            .write_all(format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes())
+            .await
+            .unwrap();
         until(&mut stream, &format!("GET {path}\n")).await;
     }
 }

@@ -21,8 +21,15 @@ async fn limited(change: impl Fn(&mut Config)) -> World {
 #[tokio::test]
 async fn an_announced_body_that_is_too_large_is_refused_at_once() {
     let world = limited(|config| config.max_body = 10).await;
-    let response = raw(world.address, "POST /m HTTP/1.1\r\nhost: a\r\ncontent-length: 11\r\n\r\n").await;
-    assert!(response.starts_with("HTTP/1.1 413 ") && response.contains("\"body-too-large\""), "{response}");
+    let response = raw(
+        world.address,
+        "POST /m HTTP/1.1\r\nhost: a\r\ncontent-length: 11\r\n\r\n",
+    )
+    .await;
+    assert!(
+        response.starts_with("HTTP/1.1 413 ") && response.contains("\"body-too-large\""),
+        "{response}"
+    );
     assert_eq!(world.engine.launched(), 0);
 }
 
@@ -31,7 +38,10 @@ async fn a_body_that_turns_out_too_large_is_refused_while_it_comes() {
     let world = limited(|config| config.max_body = 100_000).await;
     let chunk = bytes::Bytes::from(vec![b'x'; 60_000]);
     let frames = futures::stream::iter((0..2).map(move |_| Ok(http_body::Frame::data(chunk.clone()))));
-    let request = Request::post("/m").header("host", "a").body(StreamBody::new(frames)).unwrap();
+    let request = Request::post("/m")
+        .header("host", "a")
+        .body(StreamBody::new(frames))
+        .unwrap();
     let response = http1(world.address, request).await;
     assert_eq!(response.status(), 413);
     assert!(text(response).await.contains("\"body-too-large\""));
@@ -41,8 +51,15 @@ async fn a_body_that_turns_out_too_large_is_refused_while_it_comes() {
 #[tokio::test]
 async fn a_body_that_stops_coming_is_given_up() {
     let world = limited(|config| config.body_timeout = Duration::from_millis(100)).await;
-    let response = raw(world.address, "POST /m HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nabc").await;
-    assert!(response.starts_with("HTTP/1.1 408 ") && response.contains("\"request-timeout\""), "{response}");
+    let response = raw(
+        world.address,
+        "POST /m HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nabc",
+    )
+    .await;
+    assert!(
+        response.starts_with("HTTP/1.1 408 ") && response.contains("\"request-timeout\""),
+        "{response}"
+    );
     world.engine.until_left(0).await;
 }
 
@@ -51,7 +68,10 @@ async fn a_slow_body_may_take_longer_than_the_functions_time() {
     let labels: &[_] = &[("skep.timeout", "300ms")];
     let world = World::of(vec![Planned("m", labels, mirror())]).await;
     let mut stream = TcpStream::connect(world.address).await.unwrap();
-    stream.write_all(b"POST /m HTTP/1.1\r\nhost: a\r\ncontent-length: 8\r\nconnection: close\r\n\r\n").await.unwrap();
+    stream
+        .write_all(b"POST /m HTTP/1.1\r\nhost: a\r\ncontent-length: 8\r\nconnection: close\r\n\r\n")
+        .await
+        .unwrap();
     for byte in b"bytewise" {
         tokio::time::sleep(Duration::from_millis(60)).await;
         stream.write_all(&[*byte]).await.unwrap();
@@ -75,24 +95,42 @@ async fn a_header_that_does_not_come_is_given_up() {
 async fn a_header_that_is_too_large_is_refused() {
     let world = limited(|config| config.max_header = 16 * 1024).await;
     let large = "x".repeat(20 * 1024);
-    let response = raw(world.address, &format!("GET /m HTTP/1.1\r\nhost: a\r\nx-large: {large}\r\n\r\n")).await;
+    let response = raw(
+        world.address,
+        &format!("GET /m HTTP/1.1\r\nhost: a\r\nx-large: {large}\r\n\r\n"),
+    )
+    .await;
     assert!(response.starts_with("HTTP/1.1 431 "), "{response}");
     let many = "x-many: 1\r\n".repeat(500);
-    let response = raw(world.address, &format!("GET /m HTTP/1.1\r\nhost: a\r\n{many}\r\n")).await;
+    let response = raw(
+        world.address,
+        &format!("GET /m HTTP/1.1\r\nhost: a\r\n{many}\r\n"),
+    )
+    .await;
     assert!(response.starts_with("HTTP/1.1 431 "), "{response}");
     let long = "x".repeat(8 * 1024);
-    assert!(get(world.address, &format!("/m/{long}")).await.starts_with("HTTP/1.1 200 "));
+    assert!(
+        get(world.address, &format!("/m/{long}"))
+            .await
+            .starts_with("HTTP/1.1 200 ")
+    );
 }
 
 #[tokio::test]
 async fn connections_beyond_the_bound_are_told_so() {
     let world = limited(|config| config.max_connections = 1).await;
     let mut first = TcpStream::connect(world.address).await.unwrap();
-    first.write_all(b"GET /m HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    first
+        .write_all(b"GET /m HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
     until(&mut first, "GET /\n").await;
     let mut second = TcpStream::connect(world.address).await.unwrap();
     let response = rest(&mut second).await;
-    assert!(response.starts_with("HTTP/1.1 503 ") && body(&response).contains("\"node-full\""), "{response}");
+    assert!(
+        response.starts_with("HTTP/1.1 503 ") && body(&response).contains("\"node-full\""),
+        "{response}"
+    );
     assert_eq!(field(&response, "retry-after"), Some("1"));
 }
 
@@ -105,21 +143,40 @@ async fn a_full_queue_is_an_early_answer() {
     let labels: &[_] = &[("skep.max", "1"), ("skep.queue", "1"), ("skep.timeout", "500ms")];
     let world = World::of(vec![Planned("busy", labels, silent)]).await;
     let all = futures::future::join_all((0..6).map(|_| get(world.address, "/busy"))).await;
-    let full = all.iter().filter(|response| response.starts_with("HTTP/1.1 429 ")).collect::<Vec<_>>();
+    let full = all
+        .iter()
+        .filter(|response| response.starts_with("HTTP/1.1 429 "))
+        .collect::<Vec<_>>();
     assert_eq!(full.len(), 4, "{all:?}");
-    assert!(full.iter().all(|response| field(response, "retry-after").is_some()));
-    assert_eq!(all.iter().filter(|response| response.starts_with("HTTP/1.1 504 ")).count(), 2, "{all:?}");
+    assert!(
+        full.iter()
+            .all(|response| field(response, "retry-after").is_some())
+    );
+    assert_eq!(
+        all.iter()
+            .filter(|response| response.starts_with("HTTP/1.1 504 "))
+            .count(),
+        2,
+        "{all:?}"
+    );
 }
 
 #[tokio::test]
 async fn http2_is_spoken_and_a_head_has_no_body() {
     let world = limited(|_| {}).await;
-    let request = Request::get(format!("http://{}/m/x", world.address)).body(full("")).unwrap();
+    let request = Request::get(format!("http://{}/m/x", world.address))
+        .body(full(""))
+        .unwrap();
     let response = http2(world.address, request).await;
     assert!(response.headers().contains_key("server-timing"));
     let shown = text(response).await;
-    assert!(shown.contains("GET /x") && shown.contains(&format!("host: {}", world.address)), "{shown}");
-    let request = Request::head(format!("http://{}/nothing", world.address)).body(full("")).unwrap();
+    assert!(
+        shown.contains("GET /x") && shown.contains(&format!("host: {}", world.address)),
+        "{shown}"
+    );
+    let request = Request::head(format!("http://{}/nothing", world.address))
+        .body(full(""))
+        .unwrap();
     let response = http2(world.address, request).await;
     assert_eq!(response.status(), 404);
     assert_eq!(text(response).await, "");

@@ -6,6 +6,7 @@ mod cgi;
 mod client;
 mod engine;
 mod exec;
+mod faults;
 mod framing;
 mod http;
 mod limits;

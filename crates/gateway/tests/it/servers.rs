@@ -45,7 +45,9 @@ where
                 connections.spawn(async move {
                     let builder = Builder::new(TokioExecutor::new());
                     // A test that breaks the connection sees it from its own side.
-                    let _ = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
+                    let _ = builder
+                        .serve_connection_with_upgrades(TokioIo::new(stream), service)
+                        .await;
                 });
             }
         }
@@ -58,7 +60,10 @@ pub(crate) fn mirror() -> Behaviour {
         let (parts, body) = request.into_parts();
         let mut text = format!("{} {}\n", parts.method, parts.uri);
         for (name, value) in &parts.headers {
-            text.push_str(&format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes())));
+            text.push_str(&format!(
+                "{name}: {}\n",
+                String::from_utf8_lossy(value.as_bytes())
+            ));
         }
         let body = body.collect().await.expect("a whole body").to_bytes();
         answer(format!("{text}\n{}", String::from_utf8_lossy(&body)))
@@ -81,7 +86,9 @@ where
             while let Ok((mut stream, _)) = listener.accept().await {
                 let (play, connections) = (play.clone(), connections.clone());
                 running.spawn(async move {
-                    let Some(head) = read_head(&mut stream).await else { return };
+                    let Some(head) = read_head(&mut stream).await else {
+                        return;
+                    };
                     connections.fetch_add(1, Ordering::SeqCst);
                     play(stream, head).await;
                 });

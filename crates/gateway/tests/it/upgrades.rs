@@ -17,8 +17,14 @@ const ASK: &str = "GET /socket/chat HTTP/1.1\r\nhost: a\r\nconnection: keep-aliv
 /// Switches, greets in the same packet, and then says everything twice.
 fn twice() -> Behaviour {
     by_hand(Arc::default(), |mut stream, head| async move {
-        assert!(head.to_ascii_lowercase().contains("\r\nconnection: upgrade\r\n"), "{head}");
-        assert!(head.contains("sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ=="), "{head}");
+        assert!(
+            head.to_ascii_lowercase().contains("\r\nconnection: upgrade\r\n"),
+            "{head}"
+        );
+        assert!(
+            head.contains("sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ=="),
+            "{head}"
+        );
         let switch = "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
                       sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\nhello ";
         stream.write_all(switch.as_bytes()).await.unwrap();
@@ -41,14 +47,20 @@ async fn bytes_pass_both_ways_until_the_instance_ends() {
         let head = until(&mut stream, "hello ").await;
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
         assert_eq!(field(&head, "upgrade"), Some("websocket"));
-        assert_eq!(field(&head, "sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+        assert_eq!(
+            field(&head, "sec-websocket-accept"),
+            Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
+        );
         stream.write_all(b"ab").await.unwrap();
         until(&mut stream, "aabb").await;
         stream.write_all(b"c!").await.unwrap();
         assert_eq!(rest(&mut stream).await, "cc");
         let record = world.record(invocation(&head)).await;
         let ending = record.ending.unwrap();
-        assert_eq!((record.status, ending.http_status), (Status::Succeeded, Some(101)));
+        assert_eq!(
+            (record.status, ending.http_status),
+            (Status::Succeeded, Some(101))
+        );
     }
     assert_eq!(world.engine.launched(), 1);
 }
@@ -63,7 +75,10 @@ async fn the_instance_is_held_until_the_caller_ends() {
     until(&mut stream, "xx").await;
     drop(stream);
     world.engine.until_left(0).await;
-    assert_eq!(world.record(invocation(&head)).await.ending.unwrap().kind, EndingKind::Completed);
+    assert_eq!(
+        world.record(invocation(&head)).await.ending.unwrap().kind,
+        EndingKind::Completed
+    );
 }
 
 #[tokio::test]
@@ -90,6 +105,10 @@ async fn a_server_may_decline_the_upgrade() {
 async fn a_switch_that_nobody_asked_for_is_a_bad_response() {
     let switch = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n";
     let world = World::of(vec![Planned("socket", &[], says(switch))]).await;
-    let response = raw(world.address, "GET /socket HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+    let response = raw(
+        world.address,
+        "GET /socket HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+    )
+    .await;
     assert!(response.starts_with("HTTP/1.1 502 "), "{response}");
 }

@@ -53,7 +53,11 @@ pub(crate) struct World {
 }
 
 /// A function to be: its name, its other labels, what its instances do.
-pub(crate) struct Planned(pub(crate) &'static str, pub(crate) &'static [(&'static str, &'static str)], pub(crate) Behaviour);
+pub(crate) struct Planned(
+    pub(crate) &'static str,
+    pub(crate) &'static [(&'static str, &'static str)],
+    pub(crate) Behaviour,
+);
 
 impl World {
     pub(crate) async fn of(functions: Vec<Planned>) -> Self {
@@ -68,7 +72,10 @@ impl World {
         let dispatcher = Dispatcher::new(dispatch, engine.clone(), memory.clone());
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(skep_store::Config::in_directory(directory.path())).unwrap();
-        let candidates = functions.iter().map(|planned| Ok(function(planned.0, planned.1))).collect();
+        let candidates = functions
+            .iter()
+            .map(|planned| Ok(function(planned.0, planned.1)))
+            .collect();
         for planned in functions {
             engine.teach(planned.0, planned.2);
         }
@@ -76,10 +83,22 @@ impl World {
         assert!(catalogue.invalid().is_empty(), "{:?}", catalogue.invalid());
         dispatcher.set_functions(catalogue.functions().cloned().collect());
         let (_, catalogue) = watch::channel(Arc::new(catalogue));
-        let spill = skep_invoke::Config { spill: directory.path().to_owned() };
-        let invoker =
-            Invoker::new(spill, dispatcher.clone(), memory.clone(), skep_invoke::Metrics::default());
-        let gateway = Gateway::new(config, catalogue.clone(), invoker, store.clone(), Metrics::default());
+        let spill = skep_invoke::Config {
+            spill: directory.path().to_owned(),
+        };
+        let invoker = Invoker::new(
+            spill,
+            dispatcher.clone(),
+            memory.clone(),
+            skep_invoke::Metrics::default(),
+        );
+        let gateway = Gateway::new(
+            config,
+            catalogue.clone(),
+            invoker,
+            store.clone(),
+            Metrics::default(),
+        );
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let serving = gateway.serve(listener);
         let (calls, streams) = mpsc::channel(16);
@@ -130,15 +149,23 @@ impl World {
 
 fn backlog(gateway: &Gateway, store: &Store, catalogue: watch::Receiver<Arc<Catalogue>>) -> DropGuard {
     let stop = CancellationToken::new();
-    let backlog =
-        Backlog::new(skep_backlog::Config::default(), store.clone(), catalogue, gateway.runner());
+    let backlog = Backlog::new(
+        skep_backlog::Config::default(),
+        store.clone(),
+        catalogue,
+        gateway.runner(),
+    );
     tokio::spawn(backlog.run(stop.clone()));
     stop.drop_guard()
 }
 
 fn function(name: &str, labels: &[(&str, &str)]) -> Function {
     let mut all = BTreeMap::from([("skep.function".to_owned(), name.to_owned())]);
-    all.extend(labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+    all.extend(
+        labels
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned())),
+    );
     let template = Template {
         id: TemplateId(name.into()),
         name: name.to_owned(),

@@ -69,7 +69,11 @@ impl ProcessBody {
         self
     }
 
-    fn cut(&mut self, failure: Failure, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn cut(
+        &mut self,
+        failure: Failure,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let reason = failure.problem.code.title().to_owned();
         if let Some(state) = self.state.take() {
             state.run.cut(failure, self.status);
@@ -108,7 +112,9 @@ impl http_body::Body for ProcessBody {
             return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut this.first)))));
         }
         loop {
-            let Some(state) = &mut this.state else { return Poll::Ready(this.cut.take().map(Err)) };
+            let Some(state) = &mut this.state else {
+                return Poll::Ready(this.cut.take().map(Err));
+            };
             if let Some(exit) = state.exit
                 && state.ended
             {
@@ -126,7 +132,9 @@ impl http_body::Body for ProcessBody {
                 Event::Unreadable(error) => return this.cut(unreadable(&error), cx),
             }
         }
-        let Some(state) = &mut this.state else { return Poll::Ready(this.cut.take().map(Err)) };
+        let Some(state) = &mut this.state else {
+            return Poll::Ready(this.cut.take().map(Err));
+        };
         let fed = state.process.fed();
         if state.silence.poll(fed, cx).is_ready() {
             return this.cut(Failure::new(Problem::new(ProblemCode::Timeout)), cx);

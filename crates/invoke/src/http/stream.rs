@@ -114,7 +114,9 @@ impl http_body::Body for HttpBody {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
-        let Some(state) = &mut self.state else { return Poll::Ready(self.cut.take().map(Err)) };
+        let Some(state) = &mut self.state else {
+            return Poll::Ready(self.cut.take().map(Err));
+        };
         match state.poll(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 state.silence.touch();
