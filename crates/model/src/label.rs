@@ -22,6 +22,8 @@ pub const OWNER: &str = "skep.owner";
 pub const INSTANCE_OF: &str = "skep.instance-of";
 /// On an instance's container: the instance's id.
 pub const INSTANCE: &str = "skep.instance";
+/// On a sandbox's container: it holds what instances share, and is none itself.
+pub const SANDBOX: &str = "skep.is-sandbox";
 /// On an ordinary service that `skep deploy` started: its name. It may call functions.
 pub const SERVICE: &str = "skep.service";
 

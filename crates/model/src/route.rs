@@ -76,7 +76,7 @@ impl FromStr for Route {
         if let Some(host) = host {
             check_host(host).map_err(fail)?;
         }
-        let prefix = normalise(path.trim_end_matches('/'));
+        let prefix = normalise(path.strip_suffix('/').unwrap_or(path));
         check_prefix(&prefix).map_err(fail)?;
         if host.is_none() && path.is_empty() {
             return Err(fail("is empty; write a path such as /shop, a host, or host/path"));
