@@ -11,8 +11,9 @@ use skep_store::{Accepted, StoredResponse};
 pub struct Ran {
     /// The record that the run was given, with what is known now; `ending` has to be set.
     ///
-    /// An ending with the problem `queue-full`, `queue-timeout`, `node-full`, `draining` or `engine-unavailable`
-    /// says that the run could not be begun: the invocation is put back and tried again. Every other is its end.
+    /// An ending with the problem `queue-full`, `queue-timeout`, `node-full`, `draining`, `engine-unavailable` or
+    /// `storage-unavailable` says that there was no room for the run, which says nothing about the invocation: it
+    /// is put back and tried again. Every other is its end.
     pub record: Record,
     /// The response, where there is one and it is not too large to be stored.
     pub response: Option<StoredResponse>,
@@ -28,10 +29,14 @@ pub trait Runner: Send + Sync + 'static {
 impl Ran {
     /// Why the run could not be begun, where it was so.
     pub(crate) fn refusal(&self) -> Option<ProblemCode> {
-        use ProblemCode::{Draining, EngineUnavailable, NodeFull, QueueFull, QueueTimeout};
+        use ProblemCode::{
+            Draining, EngineUnavailable, NodeFull, QueueFull, QueueTimeout, StorageUnavailable,
+        };
         let problem = self.record.ending.as_ref().and_then(|ending| ending.problem)?;
-        [QueueFull, QueueTimeout, NodeFull, Draining, EngineUnavailable]
-            .contains(&problem)
-            .then_some(problem)
+        let refused = matches!(
+            problem,
+            QueueFull | QueueTimeout | NodeFull | Draining | EngineUnavailable | StorageUnavailable
+        );
+        refused.then_some(problem)
     }
 }

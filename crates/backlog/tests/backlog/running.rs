@@ -55,6 +55,7 @@ async fn what_could_not_be_begun_is_tried_again_without_counting() {
         ProblemCode::NodeFull,
         ProblemCode::Draining,
         ProblemCode::EngineUnavailable,
+        ProblemCode::StorageUnavailable,
     ] {
         let acts = [Act::Refuse(refusal), Act::Refuse(refusal), Act::Succeed];
         let fixture = Fixture::new(&[function("hello", 64)], &[("hello", &acts)]).await;
