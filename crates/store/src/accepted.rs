@@ -61,6 +61,8 @@ impl Store {
                 work.send_replace(());
                 news.send_replace(());
             }
+            // Before the answer, so that whoever has it finds the place free and no file left.
+            drop((reservation, new));
             reply.give(outcome);
         };
         inner

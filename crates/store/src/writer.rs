@@ -177,15 +177,22 @@ where
     }
 
     fn conclude(self: Box<Self>, connection: &Connection, outcome: Result<(), StoreError>) {
+        let Self {
+            action,
+            apply,
+            value,
+            conclude,
+        } = *self;
+        // What a change that was never applied holds is let go before anybody is told.
+        drop(apply);
         let named = |error| match error {
-            StoreError::Database { source, .. } => StoreError::Database {
-                action: self.action,
-                source,
-            },
+            StoreError::Database { source, .. } => StoreError::Database { action, source },
             other => other,
         };
-        let value = self.value.ok_or(StoreError::Closed);
-        (self.conclude)(connection, outcome.map_err(named).and(value));
+        conclude(
+            connection,
+            outcome.map_err(named).and(value.ok_or(StoreError::Closed)),
+        );
     }
 }
 
