@@ -42,9 +42,18 @@ pub(crate) const NO_COLOR: &str = "NO_COLOR";
 /// Those that belong to no flag, with what they mean; the flags' own help explains the others.
 pub(crate) const WITHOUT_FLAG: &[(&str, &str)] = &[
     (NO_COLOR, "set to anything: no colours on the terminal"),
-    (DOCKER_CONFIG, "the folder with the docker command's config.json, at which `skep doctor` looks"),
-    ("COMPOSE_PROFILES", "profiles that `skep deploy` switches on, with commas"),
-    ("COMPOSE_PROJECT_NAME", "the project's name for `skep deploy`, where --project does not say it"),
+    (
+        DOCKER_CONFIG,
+        "the folder with the docker command's config.json, at which `skep doctor` looks",
+    ),
+    (
+        "COMPOSE_PROFILES",
+        "profiles that `skep deploy` switches on, with commas",
+    ),
+    (
+        "COMPOSE_PROJECT_NAME",
+        "the project's name for `skep deploy`, where --project does not say it",
+    ),
     (
         "DOCKER_TLS_VERIFY",
         "set to anything: refused with a clear sentence, since Skep speaks no TLS to the engine",

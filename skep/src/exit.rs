@@ -26,12 +26,27 @@ impl Exit {
     /// Every code with what it means, for the reference.
     pub(crate) const ALL: [(Self, &str); 7] = [
         (Self::Success, "it did what was asked"),
-        (Self::Failure, "it failed; the message says why (`doctor`: at least one check failed)"),
+        (
+            Self::Failure,
+            "it failed; the message says why (`doctor`: at least one check failed)",
+        ),
         (Self::Usage, "what was typed can't be understood"),
-        (Self::NotFound, "the function, invocation or instance does not exist"),
-        (Self::Unreachable, "the container engine, or a running Skep, can't be reached"),
-        (Self::Invocation, "`invoke`: the function was invoked, and answered with a status of 400 or more"),
-        (Self::Interrupted, "`serve`: a second signal ended it before running work was done"),
+        (
+            Self::NotFound,
+            "the function, invocation or instance does not exist",
+        ),
+        (
+            Self::Unreachable,
+            "the container engine, or a running Skep, can't be reached",
+        ),
+        (
+            Self::Invocation,
+            "`invoke`: the function was invoked, and answered with a status of 400 or more",
+        ),
+        (
+            Self::Interrupted,
+            "`serve`: a second signal ended it before running work was done",
+        ),
     ];
 }
 
@@ -51,7 +66,11 @@ pub(crate) struct Failed {
 
 impl Failed {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), hint: None }
+        Self {
+            exit,
+            message: message.into(),
+            hint: None,
+        }
     }
 
     /// The error and everything behind it, in one line.

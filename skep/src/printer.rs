@@ -51,20 +51,28 @@ impl Printer {
     /// Data as it is.
     pub(crate) fn bytes(&self, bytes: &[u8]) -> Result<(), Failed> {
         let mut out = io::stdout().lock();
-        out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| unwritten(&error))
+        out.write_all(bytes)
+            .and_then(|()| out.flush())
+            .map_err(|error| unwritten(&error))
     }
 
     /// Data as JSON, for programs.
     pub(crate) fn json<T: Serialize>(&self, value: &T) -> Result<(), Failed> {
-        let text = serde_json::to_string_pretty(value)
-            .map_err(|error| Failed::new(Exit::Failure, format!("the answer can't be written as JSON: {error}")))?;
+        let text = serde_json::to_string_pretty(value).map_err(|error| {
+            Failed::new(
+                Exit::Failure,
+                format!("the answer can't be written as JSON: {error}"),
+            )
+        })?;
         self.line(&text)
     }
 
     /// Rows under headings.
     pub(crate) fn table(&self, headings: &[&str], rows: Vec<Vec<String>>) -> Result<(), Failed> {
         let mut table = Table::new();
-        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+        table
+            .load_style(presets::NOTHING)
+            .set_content_arrangement(ContentArrangement::Disabled);
         table.set_header(headings.to_vec());
         table.add_rows(rows);
         for column in table.column_iter_mut() {
@@ -75,7 +83,11 @@ impl Printer {
 
     /// A word with a colour, where there are colours.
     pub(crate) fn toned(&self, text: &str, tone: Tone) -> String {
-        if self.color { format!("\x1b[{}m{text}\x1b[0m", tone.code()) } else { text.to_owned() }
+        if self.color {
+            format!("\x1b[{}m{text}\x1b[0m", tone.code())
+        } else {
+            text.to_owned()
+        }
     }
 
     /// Something said about the data.
@@ -86,10 +98,18 @@ impl Printer {
 
     /// Why the command failed.
     pub(crate) fn failed(&self, failed: &Failed) {
-        let label = if self.errors_in_color { "\x1b[31merror\x1b[0m" } else { "error" };
+        let label = if self.errors_in_color {
+            "\x1b[31merror\x1b[0m"
+        } else {
+            "error"
+        };
         self.note(&format!("{label}: {failed}"));
         if let Some(hint) = &failed.hint {
-            let label = if self.errors_in_color { "\x1b[36mhint\x1b[0m" } else { "hint" };
+            let label = if self.errors_in_color {
+                "\x1b[36mhint\x1b[0m"
+            } else {
+                "hint"
+            };
             self.note(&format!("{label}: {hint}"));
         }
     }
@@ -97,6 +117,10 @@ impl Printer {
 
 fn unwritten(error: &io::Error) -> Failed {
     // `skep logs x | head` is no mistake; as with other tools the reader that went away is simply the end.
-    let exit = if error.kind() == io::ErrorKind::BrokenPipe { Exit::Success } else { Exit::Failure };
+    let exit = if error.kind() == io::ErrorKind::BrokenPipe {
+        Exit::Success
+    } else {
+        Exit::Failure
+    };
     Failed::new(exit, format!("standard output can't be written: {error}"))
 }

@@ -14,7 +14,9 @@ use crate::exit::Exit;
 const REGENERATE: &str = "SKEP_REGENERATE";
 
 fn hold(file: &str, made: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference").join(file);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../docs/reference")
+        .join(file);
     if std::env::var_os(REGENERATE).is_some() {
         std::fs::write(&path, made).unwrap();
     }
@@ -37,10 +39,19 @@ fn the_reference_of_commands_is_up_to_date() {
         write!(text, "\n## skep {}\n\n{}.\n\n", verb.get_name(), about(verb)).unwrap();
         text.push_str("| flag | variable | default | meaning |\n| --- | --- | --- | --- |\n");
         for argument in arguments(verb) {
-            let default = defaults(argument).map(|default| format!("`{default}`")).unwrap_or_default();
-            let variable = variable(argument).map(|name| format!("`{name}`")).unwrap_or_default();
+            let default = defaults(argument)
+                .map(|default| format!("`{default}`"))
+                .unwrap_or_default();
+            let variable = variable(argument)
+                .map(|name| format!("`{name}`"))
+                .unwrap_or_default();
             let help = help(argument);
-            writeln!(text, "| `{}` | {variable} | {default} | {help} |", shown(argument)).unwrap();
+            writeln!(
+                text,
+                "| `{}` | {variable} | {default} | {help} |",
+                shown(argument)
+            )
+            .unwrap();
         }
     }
     text.push_str("\n## Exit codes\n\n| code | meaning |\n| --- | --- |\n");
@@ -58,7 +69,9 @@ fn the_reference_of_environment_variables_is_up_to_date() {
     for verb in verbs(&command) {
         for argument in arguments(verb) {
             if let Some(name) = variable(argument) {
-                let entry = variables.entry(name).or_insert_with(|| (help(argument), Vec::new()));
+                let entry = variables
+                    .entry(name)
+                    .or_insert_with(|| (help(argument), Vec::new()));
                 entry.1.push(format!("`{}`", verb.get_name()));
             }
         }
@@ -81,7 +94,8 @@ fn verbs(command: &Command) -> impl Iterator<Item = &Command> {
 }
 
 fn arguments(verb: &Command) -> impl Iterator<Item = &Arg> {
-    verb.get_arguments().filter(|argument| argument.get_id() != "help")
+    verb.get_arguments()
+        .filter(|argument| argument.get_id() != "help")
 }
 
 fn about(verb: &Command) -> String {
@@ -89,7 +103,10 @@ fn about(verb: &Command) -> String {
 }
 
 fn help(argument: &Arg) -> String {
-    argument.get_help().map(|help| help.to_string().replace('|', "\\|")).unwrap_or_default()
+    argument
+        .get_help()
+        .map(|help| help.to_string().replace('|', "\\|"))
+        .unwrap_or_default()
 }
 
 fn variable(argument: &Arg) -> Option<String> {
@@ -98,15 +115,23 @@ fn variable(argument: &Arg) -> Option<String> {
 
 fn defaults(argument: &Arg) -> Option<String> {
     let takes_value = matches!(argument.get_action(), ArgAction::Set | ArgAction::Append);
-    let values: Vec<String> =
-        argument.get_default_values().iter().map(|value| value.to_string_lossy().into_owned()).collect();
+    let values: Vec<String> = argument
+        .get_default_values()
+        .iter()
+        .map(|value| value.to_string_lossy().into_owned())
+        .collect();
     (takes_value && !values.is_empty()).then(|| values.join(","))
 }
 
 /// The argument as it is typed.
 fn shown(argument: &Arg) -> String {
     let names = argument.get_value_names().unwrap_or_default();
-    let values = names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ").replace('|', "\\|");
+    let values = names
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(" ")
+        .replace('|', "\\|");
     let takes_value = matches!(argument.get_action(), ArgAction::Set | ArgAction::Append);
     let value = if takes_value { values } else { String::new() };
     match (argument.get_short(), argument.get_long()) {

@@ -209,7 +209,13 @@ pub(crate) struct Doctor {
 
 fn header(text: &str) -> Result<(http::HeaderName, http::HeaderValue), String> {
     let (name, value) = text.split_once(':').ok_or("must be NAME: VALUE")?;
-    let name = name.trim().parse().map_err(|_| format!("{name:?} is not the name of a header field"))?;
-    let value = value.trim().parse().map_err(|_| format!("{value:?} is not the value of a header field"))?;
+    let name = name
+        .trim()
+        .parse()
+        .map_err(|_| format!("{name:?} is not the name of a header field"))?;
+    let value = value
+        .trim()
+        .parse()
+        .map_err(|_| format!("{value:?} is not the value of a header field"))?;
     Ok((name, value))
 }

@@ -20,7 +20,13 @@ A function is a container that was created and never started:
 
 /// Functions as parked Docker containers: each request gets a fresh container of its own.
 #[derive(Debug, Parser)]
-#[command(name = "skep", version, about, max_term_width = 100, disable_help_subcommand = true)]
+#[command(
+    name = "skep",
+    version,
+    about,
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) verb: Verb,

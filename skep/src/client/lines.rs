@@ -15,7 +15,11 @@ pub(crate) struct Lines {
 
 impl Lines {
     pub(crate) fn new(answer: Answer) -> Self {
-        Self { answer, rest: Vec::new(), ended: false }
+        Self {
+            answer,
+            rest: Vec::new(),
+            ended: false,
+        }
     }
 
     /// The next line, without its end.

@@ -47,7 +47,11 @@ pub(crate) fn nothing() -> Body {
 impl Client {
     pub(crate) fn new(control: &cli::Control) -> Result<Self, Failed> {
         let authority = authority(&control.control)?;
-        let token = control.control_token_file.as_deref().map(read_token).transpose()?;
+        let token = control
+            .control_token_file
+            .as_deref()
+            .map(read_token)
+            .transpose()?;
         Ok(Self { authority, token })
     }
 
@@ -64,8 +68,11 @@ impl Client {
             return Err(refused(status, &body));
         }
         let value = serde_json::from_slice(&body).map_err(|error| {
-            Failed::new(Exit::Failure, format!("the answer to {path} can't be understood: {error}"))
-                .hint("the running Skep may be of another version than this command")
+            Failed::new(
+                Exit::Failure,
+                format!("the answer to {path} can't be understood: {error}"),
+            )
+            .hint("the running Skep may be of another version than this command")
         })?;
         Ok(Some(value))
     }
@@ -82,7 +89,9 @@ impl Client {
         let host = self.authority.parse().map_err(|error| malformed(&error))?;
         headers.insert(header::HOST, host);
         if let Some(token) = &self.token {
-            let value = format!("Bearer {token}").parse().map_err(|error| malformed(&error))?;
+            let value = format!("Bearer {token}")
+                .parse()
+                .map_err(|error| malformed(&error))?;
             headers.insert(header::AUTHORIZATION, value);
         }
         let connecting = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(&self.authority)).await;
@@ -99,9 +108,13 @@ impl Client {
         driver.spawn(async move { drop(connection.await) });
         let response = sender.send_request(request).await;
         let response = response.map_err(|error| {
-            Failed::from_error(Exit::Failure, &error).hint(format!("is http://{} really Skep?", self.authority))
+            Failed::from_error(Exit::Failure, &error)
+                .hint(format!("is http://{} really Skep?", self.authority))
         })?;
-        Ok(Answer { response, _driver: driver })
+        Ok(Answer {
+            response,
+            _driver: driver,
+        })
     }
 
     fn unreachable(&self, error: &dyn std::fmt::Display) -> Failed {
@@ -141,7 +154,11 @@ impl Answer {
 
 /// What the listener said no with.
 pub(crate) fn refused(status: StatusCode, body: &[u8]) -> Failed {
-    let exit = if status == StatusCode::NOT_FOUND { Exit::NotFound } else { Exit::Failure };
+    let exit = if status == StatusCode::NOT_FOUND {
+        Exit::NotFound
+    } else {
+        Exit::Failure
+    };
     let failed = match serde_json::from_slice::<api::Problem>(body) {
         Ok(problem) => Failed::new(exit, problem.detail.unwrap_or(problem.title)),
         Err(_) => Failed::new(exit, format!("Skep answered {status}")),
@@ -177,7 +194,10 @@ fn authority(url: &str) -> Result<String, Failed> {
 
 pub(crate) fn read_token(path: &Path) -> Result<String, Failed> {
     let text = std::fs::read_to_string(path).map_err(|error| {
-        Failed::new(Exit::Failure, format!("the token file {} can't be read: {error}", path.display()))
+        Failed::new(
+            Exit::Failure,
+            format!("the token file {} can't be read: {error}", path.display()),
+        )
     })?;
     Ok(text.trim().to_owned())
 }

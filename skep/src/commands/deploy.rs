@@ -30,9 +30,11 @@ pub(crate) async fn run(printer: &Printer, options: cli::Deploy) -> Outcome {
 }
 
 fn load(options: &cli::Deploy) -> Result<Loaded, Failed> {
-    let working_directory = std::env::current_dir().map_err(|error| Failed::from_error(Exit::Failure, &error))?;
+    let working_directory =
+        std::env::current_dir().map_err(|error| Failed::from_error(Exit::Failure, &error))?;
     // A variable that is not UTF-8 can't stand in a Compose file.
-    let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let variables = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let load = LoadOptions {
         files: options.files.clone(),
         project_name: options.project.clone(),
@@ -49,7 +51,12 @@ async fn up(printer: &Printer, docker: &Docker, loaded: &Loaded, options: &cli::
         namespace: options.namespace.to_string(),
         call_port: options.call_port,
         control: Some(options.control.control.clone()),
-        control_token: options.control.control_token_file.as_deref().map(client::read_token).transpose()?,
+        control_token: options
+            .control
+            .control_token_file
+            .as_deref()
+            .map(client::read_token)
+            .transpose()?,
         build: options.build,
         force_recreate: options.force_recreate,
         remove_orphans: options.remove_orphans,
@@ -60,16 +67,27 @@ async fn up(printer: &Printer, docker: &Docker, loaded: &Loaded, options: &cli::
     drop(progress);
     let deployed = deployed.map_err(|error| failed(&error))?;
     let (changed, all) = (deployed.changed.len(), deployed.containers.len());
-    printer.note(&format!("{}: {changed} of {all} services changed", loaded.project.name));
+    printer.note(&format!(
+        "{}: {changed} of {all} services changed",
+        loaded.project.name
+    ));
     Ok(Exit::Success)
 }
 
 async fn down(printer: &Printer, docker: &Docker, loaded: Option<&Loaded>, options: &cli::Deploy) -> Outcome {
-    let name = loaded.map(|loaded| loaded.project.name.clone()).or_else(|| options.project.clone());
+    let name = loaded
+        .map(|loaded| loaded.project.name.clone())
+        .or_else(|| options.project.clone());
     let name = name.ok_or_else(|| Failed::new(Exit::Usage, "no project is named"))?;
     // One that no profile switches on is still the project's own.
     let services = loaded.map(|loaded| {
-        loaded.project.services.keys().chain(&loaded.project.disabled).cloned().collect()
+        loaded
+            .project
+            .services
+            .keys()
+            .chain(&loaded.project.disabled)
+            .cloned()
+            .collect()
     });
     let down = DownOptions {
         services,

@@ -19,7 +19,12 @@ pub(crate) async fn run(printer: &Printer, options: cli::Doctor) -> Outcome {
     if options.json {
         printer.json(&report)?;
     } else {
-        let width = report.findings.iter().map(|finding| finding.check.len()).max().unwrap_or(0);
+        let width = report
+            .findings
+            .iter()
+            .map(|finding| finding.check.len())
+            .max()
+            .unwrap_or(0);
         for finding in &report.findings {
             let tone = match finding.level {
                 Level::Ok => Tone::Good,
@@ -33,7 +38,11 @@ pub(crate) async fn run(printer: &Printer, options: cli::Doctor) -> Outcome {
             }
         }
     }
-    Ok(if report.worst() == Level::Fail { Exit::Failure } else { Exit::Success })
+    Ok(if report.worst() == Level::Fail {
+        Exit::Failure
+    } else {
+        Exit::Success
+    })
 }
 
 /// Where the docker command reads its configuration.

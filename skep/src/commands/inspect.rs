@@ -13,19 +13,34 @@ pub(crate) async fn run(printer: &Printer, options: cli::Inspect) -> Outcome {
     let client = Client::new(&options.control)?;
     let what = &options.what;
     if what.parse::<Uuid>().is_ok() {
-        if let Some(found) = client.find::<api::Invocation>(&format!("/v1/invocations/{what}")).await? {
+        if let Some(found) = client
+            .find::<api::Invocation>(&format!("/v1/invocations/{what}"))
+            .await?
+        {
             return print(printer, options.json, &found, invocation);
         }
         let instances: api::Instances = client.get("/v1/instances").await?;
-        if let Some(found) = instances.instances.into_iter().find(|instance| instance.id == *what) {
+        if let Some(found) = instances
+            .instances
+            .into_iter()
+            .find(|instance| instance.id == *what)
+        {
             return print(printer, options.json, &found, instance);
         }
-        return Err(Failed::new(Exit::NotFound, format!("no invocation or instance {what} is known")));
+        return Err(Failed::new(
+            Exit::NotFound,
+            format!("no invocation or instance {what} is known"),
+        ));
     }
-    match client.find::<api::FunctionDetail>(&format!("/v1/functions/{}", encoded(what))).await? {
+    match client
+        .find::<api::FunctionDetail>(&format!("/v1/functions/{}", encoded(what)))
+        .await?
+    {
         Some(found) => print(printer, options.json, &found, function),
-        None => Err(Failed::new(Exit::NotFound, format!("no function is named {what:?}"))
-            .hint("`skep ls` lists them; an invocation's or instance's id is given in full")),
+        None => Err(
+            Failed::new(Exit::NotFound, format!("no function is named {what:?}"))
+                .hint("`skep ls` lists them; an invocation's or instance's id is given in full"),
+        ),
     }
 }
 
@@ -49,7 +64,10 @@ fn row(name: &str, value: impl ToString) -> (String, String) {
 }
 
 fn maybe<T: ToString>(name: &str, value: &Option<T>) -> (String, String) {
-    (name.to_owned(), value.as_ref().map(ToString::to_string).unwrap_or_default())
+    (
+        name.to_owned(),
+        value.as_ref().map(ToString::to_string).unwrap_or_default(),
+    )
 }
 
 fn function(detail: &api::FunctionDetail) -> Rows {
@@ -58,7 +76,10 @@ fn function(detail: &api::FunctionDetail) -> Rows {
         rows.extend([
             row("state", "ready"),
             maybe("revision", &function.revision),
-            row("template", format!("{} ({})", function.template, function.template_name)),
+            row(
+                "template",
+                format!("{} ({})", function.template, function.template_name),
+            ),
             maybe("created", &function.created),
             maybe("image", &function.image),
             maybe("image id", &detail.image_id),
@@ -74,7 +95,12 @@ fn function(detail: &api::FunctionDetail) -> Rows {
     rows.extend(detail.settings.iter().map(|(label, value)| row(label, value)));
     for invalid in &detail.invalid {
         let template = format!("{} ({})", invalid.template, invalid.template_name);
-        rows.extend(invalid.reasons.iter().map(|reason| row("invalid", format!("{template}: {reason}"))));
+        rows.extend(
+            invalid
+                .reasons
+                .iter()
+                .map(|reason| row("invalid", format!("{template}: {reason}"))),
+        );
     }
     rows
 }

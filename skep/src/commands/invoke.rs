@@ -34,7 +34,10 @@ pub(crate) async fn run(printer: &Printer, options: cli::Invoke) -> Outcome {
     if status.as_u16() < 400 {
         return Ok(Exit::Success);
     }
-    let failed = Failed::new(Exit::Invocation, format!("{} answered {status}", options.function));
+    let failed = Failed::new(
+        Exit::Invocation,
+        format!("{} answered {status}", options.function),
+    );
     Err(match invocation {
         Some(id) => failed.hint(format!("its log: skep logs {id}")),
         None => failed,
@@ -42,19 +45,29 @@ pub(crate) async fn run(printer: &Printer, options: cli::Invoke) -> Outcome {
 }
 
 async fn request(options: &cli::Invoke) -> Result<Request<Body>, Failed> {
-    let usage = |error: &dyn std::fmt::Display| Failed::new(Exit::Usage, format!("this can't be asked: {error}"));
+    let usage =
+        |error: &dyn std::fmt::Display| Failed::new(Exit::Usage, format!("this can't be asked: {error}"));
     let path = options.path.strip_prefix('/').unwrap_or(&options.path);
-    let default = if options.data.is_some() { Method::POST } else { Method::GET };
+    let default = if options.data.is_some() {
+        Method::POST
+    } else {
+        Method::GET
+    };
     let mut request = Request::builder()
         .method(options.method.clone().unwrap_or(default))
-        .uri(format!("/v1/functions/{}/invoke/{path}", super::encoded(&options.function)))
+        .uri(format!(
+            "/v1/functions/{}/invoke/{path}",
+            super::encoded(&options.function)
+        ))
         .body(body(options.data.as_deref()).await?)
         .map_err(|error| usage(&error))?;
     for (name, value) in &options.headers {
         request.headers_mut().append(name, value.clone());
     }
     if options.asynchronous {
-        request.headers_mut().insert("prefer", HeaderValue::from_static("respond-async"));
+        request
+            .headers_mut()
+            .insert("prefer", HeaderValue::from_static("respond-async"));
     }
     Ok(request)
 }
@@ -89,7 +102,8 @@ async fn print_body(printer: &Printer, mut answer: Answer) -> Result<(), Failed>
 async fn accepted(printer: &Printer, answer: Answer) -> Outcome {
     let headers = answer.response.headers();
     let id = header(headers, INVOCATION);
-    let id = id.ok_or_else(|| Failed::new(Exit::Failure, "Skep accepted the invocation and did not name it"))?;
+    let id =
+        id.ok_or_else(|| Failed::new(Exit::Failure, "Skep accepted the invocation and did not name it"))?;
     printer.line(&id)?;
     printer.note(&format!("accepted; how it goes: skep inspect {id}"));
     if let Some(location) = header(headers, "location") {
@@ -115,7 +129,11 @@ async fn problem(status: StatusCode, answer: Answer) -> Result<Failed, Failed> {
 }
 
 fn show_head(printer: &Printer, answer: &Answer) {
-    printer.note(&format!("{:?} {}", answer.response.version(), answer.response.status()));
+    printer.note(&format!(
+        "{:?} {}",
+        answer.response.version(),
+        answer.response.status()
+    ));
     for (name, value) in answer.response.headers() {
         printer.note(&format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())));
     }
@@ -123,5 +141,8 @@ fn show_head(printer: &Printer, answer: &Answer) {
 }
 
 fn header(headers: &HeaderMap, name: &str) -> Option<String> {
-    headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .map(str::to_owned)
 }

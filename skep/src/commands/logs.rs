@@ -28,8 +28,9 @@ pub(crate) async fn run(printer: &Printer, options: cli::Logs) -> Outcome {
             printer.bytes(&[line.as_slice(), b"\n"].concat())?;
             continue;
         }
-        let line: api::LogLine = serde_json::from_slice(&line)
-            .map_err(|error| Failed::new(Exit::Failure, format!("a log line can't be understood: {error}")))?;
+        let line: api::LogLine = serde_json::from_slice(&line).map_err(|error| {
+            Failed::new(Exit::Failure, format!("a log line can't be understood: {error}"))
+        })?;
         printer.line(&shown(&line, options.timestamps, of_invocation))?;
     }
     Ok(Exit::Success)
@@ -39,13 +40,20 @@ fn path(options: &cli::Logs, of_invocation: bool) -> Result<String, Failed> {
     let mut path = if of_invocation {
         format!("/v1/invocations/{}/logs?follow={}", options.whose, options.follow)
     } else {
-        format!("/v1/logs?function={}&follow={}", encoded(&options.whose), options.follow)
+        format!(
+            "/v1/logs?function={}&follow={}",
+            encoded(&options.whose),
+            options.follow
+        )
     };
     if let Some(tail) = options.tail {
         path.push_str(&format!("&tail={tail}"));
     }
     if let Some(since) = &options.since {
-        path.push_str(&format!("&since={}", encoded(&since_time(since, Timestamp::now())?.to_string())));
+        path.push_str(&format!(
+            "&since={}",
+            encoded(&since_time(since, Timestamp::now())?.to_string())
+        ));
     }
     Ok(path)
 }
@@ -54,9 +62,14 @@ fn since_time(text: &str, now: Timestamp) -> Result<Timestamp, Failed> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return Ok(time);
     }
-    let past = label::duration(text).ok().and_then(|long| now.checked_sub(long).ok());
+    let past = label::duration(text)
+        .ok()
+        .and_then(|long| now.checked_sub(long).ok());
     past.ok_or_else(|| {
-        Failed::new(Exit::Usage, format!("--since {text}: must be a time such as 2026-01-31T12:00:00Z, or 10m"))
+        Failed::new(
+            Exit::Usage,
+            format!("--since {text}: must be a time such as 2026-01-31T12:00:00Z, or 10m"),
+        )
     })
 }
 
@@ -68,7 +81,10 @@ fn shown(line: &api::LogLine, timestamps: bool, of_invocation: bool) -> String {
     }
     if !of_invocation {
         let whose = line.invocation.as_deref().unwrap_or(&line.instance);
-        text.push_str(&format!("{} | ", whose.get(whose.len().saturating_sub(12)..).unwrap_or(whose)));
+        text.push_str(&format!(
+            "{} | ",
+            whose.get(whose.len().saturating_sub(12)..).unwrap_or(whose)
+        ));
     }
     if line.stream == LogStream::Skep {
         text.push_str("skep: ");

@@ -15,16 +15,29 @@ pub(crate) async fn run(printer: &Printer, options: cli::List) -> Outcome {
         printer.json(&list)?;
         return Ok(Exit::Success);
     }
-    let headings = ["FUNCTION", "STATE", "ROUTE", "HANDLER", "IMAGE", "REVISION", "AGE", "INSTANCES"];
+    let headings = [
+        "FUNCTION",
+        "STATE",
+        "ROUTE",
+        "HANDLER",
+        "IMAGE",
+        "REVISION",
+        "AGE",
+        "INSTANCES",
+    ];
     printer.table(&headings, list.functions.iter().map(row).collect())?;
     for function in &list.functions {
         for reason in &function.reasons {
-            printer.note(&format!("{} ({}): {reason}", function.name, function.template_name));
+            printer.note(&format!(
+                "{} ({}): {reason}",
+                function.name, function.template_name
+            ));
         }
     }
     if list.functions.is_empty() {
         printer.note("no functions; create one:");
-        printer.note("  docker create --label skep.function=hello --label skep.handler=exec IMAGE echo hello");
+        printer
+            .note("  docker create --label skep.function=hello --label skep.handler=exec IMAGE echo hello");
     }
     Ok(Exit::Success)
 }
@@ -35,7 +48,11 @@ fn row(function: &api::Function) -> Vec<String> {
         api::FunctionState::Invalid => "invalid",
     };
     let ready = function.state == api::FunctionState::Ready;
-    let route = if ready && function.routes.is_empty() { "none".to_owned() } else { function.routes.join(",") };
+    let route = if ready && function.routes.is_empty() {
+        "none".to_owned()
+    } else {
+        function.routes.join(",")
+    };
     vec![
         function.name.clone(),
         state.to_owned(),
@@ -44,6 +61,10 @@ fn row(function: &api::Function) -> Vec<String> {
         function.image.clone().unwrap_or_default(),
         function.revision.clone().unwrap_or_default(),
         function.created.map(ago).unwrap_or_default(),
-        if ready { function.instances.to_string() } else { String::new() },
+        if ready {
+            function.instances.to_string()
+        } else {
+            String::new()
+        },
     ]
 }

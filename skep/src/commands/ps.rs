@@ -27,17 +27,39 @@ pub(crate) async fn run(printer: &Printer, options: cli::List) -> Outcome {
     let client = Client::new(&options.control)?;
     let instances: api::Instances = client.get("/v1/instances").await?;
     let functions: api::Functions = client.get("/v1/functions").await?;
-    let waiting = functions.functions.into_iter().filter(|function| function.queued > 0);
-    let waiting: Vec<Waiting> =
-        waiting.map(|function| Waiting { function: function.name, callers: function.queued }).collect();
+    let waiting = functions
+        .functions
+        .into_iter()
+        .filter(|function| function.queued > 0);
+    let waiting: Vec<Waiting> = waiting
+        .map(|function| Waiting {
+            function: function.name,
+            callers: function.queued,
+        })
+        .collect();
     if options.json {
-        printer.json(&Running { instances: instances.instances, waiting })?;
+        printer.json(&Running {
+            instances: instances.instances,
+            waiting,
+        })?;
         return Ok(Exit::Success);
     }
-    let headings = ["INSTANCE", "FUNCTION", "STATE", "AGE", "SERVED", "ENGINE", "LOCATOR", "INVOCATIONS"];
+    let headings = [
+        "INSTANCE",
+        "FUNCTION",
+        "STATE",
+        "AGE",
+        "SERVED",
+        "ENGINE",
+        "LOCATOR",
+        "INVOCATIONS",
+    ];
     printer.table(&headings, instances.instances.iter().map(row).collect())?;
     for waiting in &waiting {
-        printer.note(&format!("{} wait for an instance of {}", waiting.callers, waiting.function));
+        printer.note(&format!(
+            "{} wait for an instance of {}",
+            waiting.callers, waiting.function
+        ));
     }
     Ok(Exit::Success)
 }

@@ -42,18 +42,32 @@ pub(crate) async fn run(printer: &Printer, options: cli::Remove) -> Outcome {
         return Ok(Exit::Success);
     }
     let namespace = &options.namespace;
-    Err(Failed::new(Exit::NotFound, format!("no template of {} is in the namespace {namespace}", missing.join(", ")))
-        .hint("`skep ls` lists the functions"))
+    Err(Failed::new(
+        Exit::NotFound,
+        format!(
+            "no template of {} is in the namespace {namespace}",
+            missing.join(", ")
+        ),
+    )
+    .hint("`skep ls` lists the functions"))
 }
 
 /// The containers that define this function, the invalid ones included; never one that Skep made, nor one that
 /// only has its label from its image.
-async fn templates(docker: &Docker, name: &str, namespace: &Namespace) -> Result<Vec<ContainerSummary>, Failed> {
+async fn templates(
+    docker: &Docker,
+    name: &str,
+    namespace: &Namespace,
+) -> Result<Vec<ContainerSummary>, Failed> {
     let filters = HashMap::from([("label", vec![format!("{}={name}", label::FUNCTION)])]);
-    let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+    let options = ListContainersOptionsBuilder::default()
+        .all(true)
+        .filters(&filters)
+        .build();
     let mut templates = Vec::new();
     for container in docker.list_containers(Some(options)).await.map_err(engine)? {
-        let labels: BTreeMap<String, String> = container.labels.clone().unwrap_or_default().into_iter().collect();
+        let labels: BTreeMap<String, String> =
+            container.labels.clone().unwrap_or_default().into_iter().collect();
         let image = image_labels(docker, container.image_id.as_deref()).await?;
         let labels = label::effective(&labels, &image);
         let own_namespace = labels.get(label::NAMESPACE).map_or("default", String::as_str);
@@ -68,13 +82,20 @@ async fn templates(docker: &Docker, name: &str, namespace: &Namespace) -> Result
 }
 
 async fn image_labels(docker: &Docker, image: Option<&str>) -> Result<BTreeMap<String, String>, Failed> {
-    let Some(image) = image else { return Ok(BTreeMap::new()) };
+    let Some(image) = image else {
+        return Ok(BTreeMap::new());
+    };
     match docker.inspect_image(image).await {
-        Ok(found) => {
-            Ok(found.config.and_then(|config| config.labels).unwrap_or_default().into_iter().collect())
-        }
+        Ok(found) => Ok(found
+            .config
+            .and_then(|config| config.labels)
+            .unwrap_or_default()
+            .into_iter()
+            .collect()),
         // An image that is gone claims nothing.
-        Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => Ok(BTreeMap::new()),
+        Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => {
+            Ok(BTreeMap::new())
+        }
         Err(error) => Err(engine(error)),
     }
 }
@@ -82,8 +103,11 @@ async fn image_labels(docker: &Docker, image: Option<&str>) -> Result<BTreeMap<S
 async fn remove(docker: &Docker, template: &ContainerSummary) -> Result<(), Failed> {
     if template.state == Some(ContainerSummaryStateEnum::RUNNING) {
         let name = shown(template);
-        return Err(Failed::new(Exit::Failure, format!("{name} runs, so it is no template and stays"))
-            .hint(format!("if it is to go: docker rm -f {name}")));
+        return Err(Failed::new(
+            Exit::Failure,
+            format!("{name} runs, so it is no template and stays"),
+        )
+        .hint(format!("if it is to go: docker rm -f {name}")));
     }
     let id = template.id.as_deref().unwrap_or_default();
     let options = RemoveContainerOptionsBuilder::default().v(true).build();
@@ -103,10 +127,15 @@ async fn wait_until_seen(
     let path = format!("/v1/functions/{}", encoded(name));
     let waiting = async {
         loop {
-            let Some(detail) = client.find::<api::FunctionDetail>(&path).await? else { return Ok(()) };
+            let Some(detail) = client.find::<api::FunctionDetail>(&path).await? else {
+                return Ok(());
+            };
             let listed = detail.function.iter().chain(&detail.invalid);
             let ids = || removed.iter().filter_map(|template| template.id.as_deref());
-            if !listed.into_iter().any(|known| ids().any(|id| id.starts_with(&known.template))) {
+            if !listed
+                .into_iter()
+                .any(|known| ids().any(|id| id.starts_with(&known.template)))
+            {
                 return Ok(());
             }
             tokio::time::sleep(LOOK_EVERY).await;
@@ -114,15 +143,19 @@ async fn wait_until_seen(
     };
     match tokio::time::timeout(SEEN_WITHIN, waiting).await {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(Failed { exit: Exit::Unreachable, .. })) => {
+        Ok(Err(Failed {
+            exit: Exit::Unreachable,
+            ..
+        })) => {
             printer.note("no running Skep was told: none answers");
             Ok(())
         }
         Ok(Err(failed)) => Err(failed),
-        Err(_) => {
-            Err(Failed::new(Exit::Failure, format!("{name} is removed, and the running Skep has not seen it yet"))
-                .hint("`skep ls` shows what it sees"))
-        }
+        Err(_) => Err(Failed::new(
+            Exit::Failure,
+            format!("{name} is removed, and the running Skep has not seen it yet"),
+        )
+        .hint("`skep ls` shows what it sees")),
     }
 }
 

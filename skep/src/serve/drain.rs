@@ -8,7 +8,12 @@ use crate::exit::Exit;
 use crate::printer::Printer;
 
 /// Lets what runs end by itself, for as long as that may take.
-pub(super) async fn drain(printer: &Printer, mut parts: Parts, signals: &mut Signals, patience: Duration) -> Exit {
+pub(super) async fn drain(
+    printer: &Printer,
+    mut parts: Parts,
+    signals: &mut Signals,
+    patience: Duration,
+) -> Exit {
     let exit = tokio::select! {
         () = work_ended(&mut parts) => Exit::Success,
         () = tokio::time::sleep(patience) => {
@@ -27,7 +32,14 @@ pub(super) async fn drain(printer: &Printer, mut parts: Parts, signals: &mut Sig
 /// From the outside inwards: nothing new comes in, what was accepted is finished, and only then instances go.
 async fn work_ended(parts: &mut Parts) {
     parts.backlog_drain.cancel();
-    let Parts { public, calls, invoker, dispatcher, supervisor, .. } = parts;
+    let Parts {
+        public,
+        calls,
+        invoker,
+        dispatcher,
+        supervisor,
+        ..
+    } = parts;
     tokio::join!(public.drain(), supervisor.until_ended(BACKLOG));
     invoker.drained().await;
     calls.drain().await;
@@ -36,7 +48,17 @@ async fn work_ended(parts: &mut Parts) {
 
 /// Ends everything at once, and leaves nothing behind.
 pub(super) async fn end(parts: Parts) {
-    let Parts { public, calls, dispatcher, store, lock, supervisor, backlog, stop, .. } = parts;
+    let Parts {
+        public,
+        calls,
+        dispatcher,
+        store,
+        lock,
+        supervisor,
+        backlog,
+        stop,
+        ..
+    } = parts;
     // First of all: an accepted invocation whose instance we end here has not failed, it is to be repeated.
     backlog.abort();
     dispatcher.end_all().await;

@@ -22,7 +22,9 @@ pub(super) fn start(filter: &str, format: LogFormat) -> Result<(), Failed> {
             .hint("use error, warn, info, debug or trace, or filters such as skep_docker=debug,info")
     })?;
     let no_color = std::env::var_os(environment::NO_COLOR).is_some_and(|value| !value.is_empty());
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr);
     let started = match format {
         LogFormat::Text => subscriber
             .with_ansi(io::stderr().is_terminal() && !no_color)

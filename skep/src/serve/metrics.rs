@@ -44,8 +44,16 @@ impl Collector for NodeMetrics {
         instances(&mut encoder, &snapshot)?;
         queues(&mut encoder, &snapshot)?;
         let memory = [
-            ("skep_memory_promised", "Memory limits of all instances together", snapshot.memory_used),
-            ("skep_memory_budget", "What those limits may come to", snapshot.memory_budget),
+            (
+                "skep_memory_promised",
+                "Memory limits of all instances together",
+                snapshot.memory_used,
+            ),
+            (
+                "skep_memory_budget",
+                "What those limits may come to",
+                snapshot.memory_budget,
+            ),
         ];
         for (name, help, bytes) in memory {
             let gauge = ConstGauge::new(i64::try_from(bytes).unwrap_or(i64::MAX));
@@ -62,39 +70,85 @@ fn functions(encoder: &mut DescriptorEncoder<'_>, catalogue: &Catalogue) -> fmt:
         ("superseded", catalogue.superseded().len()),
     ];
     let series = counts.map(|(state, count)| (vec![("state", state.to_owned())], gauge(count)));
-    family(encoder, "skep_functions", "Functions in force, templates that can't be run, and those that a newer one replaced", series.into_iter())
+    family(
+        encoder,
+        "skep_functions",
+        "Functions in force, templates that can't be run, and those that a newer one replaced",
+        series.into_iter(),
+    )
 }
 
 fn instances(encoder: &mut DescriptorEncoder<'_>, snapshot: &Snapshot) -> fmt::Result {
     let mut counts: BTreeMap<(String, &'static str), usize> = BTreeMap::new();
     for instance in &snapshot.instances {
-        *counts.entry((instance.function.to_string(), instance.state.as_str())).or_default() += 1;
+        *counts
+            .entry((instance.function.to_string(), instance.state.as_str()))
+            .or_default() += 1;
     }
     let series = counts.into_iter().map(|((function, state), count)| {
-        (vec![("function", function), ("state", state.to_owned())], gauge(count))
+        (
+            vec![("function", function), ("state", state.to_owned())],
+            gauge(count),
+        )
     });
-    family(encoder, "skep_instances", "Instances, by what they are doing", series)
+    family(
+        encoder,
+        "skep_instances",
+        "Instances, by what they are doing",
+        series,
+    )
 }
 
 fn queues(encoder: &mut DescriptorEncoder<'_>, snapshot: &Snapshot) -> fmt::Result {
     let series = snapshot.functions.iter().flat_map(|function| {
-        [("request", function.waiting), ("async", function.waiting_background)].map(|(trigger, count)| {
-            (vec![("function", function.name.to_string()), ("trigger", trigger.to_owned())], gauge(count))
+        [
+            ("request", function.waiting),
+            ("async", function.waiting_background),
+        ]
+        .map(|(trigger, count)| {
+            (
+                vec![
+                    ("function", function.name.to_string()),
+                    ("trigger", trigger.to_owned()),
+                ],
+                gauge(count),
+            )
         })
     });
-    family(encoder, "skep_queue_depth", "Invocations that wait for an instance", series)
+    family(
+        encoder,
+        "skep_queue_depth",
+        "Invocations that wait for an instance",
+        series,
+    )
 }
 
 fn totals(encoder: &mut DescriptorEncoder<'_>, totals: &Totals) -> fmt::Result {
-    let starts = [("cold", totals.cold), ("spare", totals.spare), ("reused", totals.reused)];
+    let starts = [
+        ("cold", totals.cold),
+        ("spare", totals.spare),
+        ("reused", totals.reused),
+    ];
     let series = starts.map(|(start, count)| (vec![("start", start.to_owned())], ConstCounter::new(count)));
     let help = "Invocations that got an instance: launched for them (cold), a spare, or a reused one";
     family(encoder, "skep_starts", help, series.into_iter())?;
     for (name, help, count) in [
         ("skep_launches", "Launches of instances begun", totals.launches),
-        ("skep_launch_failures", "Launches that failed or never became ready", totals.launch_failures),
-        ("skep_refused", "Invocations refused before they got an instance", totals.refused),
-        ("skep_evicted", "Idle instances and spares ended to make room for another function", totals.evicted),
+        (
+            "skep_launch_failures",
+            "Launches that failed or never became ready",
+            totals.launch_failures,
+        ),
+        (
+            "skep_refused",
+            "Invocations refused before they got an instance",
+            totals.refused,
+        ),
+        (
+            "skep_evicted",
+            "Idle instances and spares ended to make room for another function",
+            totals.evicted,
+        ),
     ] {
         write(encoder, name, help, None, &ConstCounter::new(count))?;
     }

@@ -84,7 +84,11 @@ impl LocalNode {
             Ok(_) => None,
             Err(error) => Some(format!("the data directory can't be used: {error}")),
         };
-        api::Check { name: "store".to_owned(), ok: detail.is_none(), detail }
+        api::Check {
+            name: "store".to_owned(),
+            ok: detail.is_none(),
+            detail,
+        }
     }
 }
 
@@ -92,8 +96,12 @@ impl Node for LocalNode {
     fn functions(&self) -> Vec<api::Function> {
         let courses = self.courses();
         let catalogue = self.catalogue.borrow();
-        let valid = catalogue.functions().map(|function| counted(view::function(function), &courses));
-        let mut functions: Vec<api::Function> = valid.chain(catalogue.invalid().iter().map(view::invalid)).collect();
+        let valid = catalogue
+            .functions()
+            .map(|function| counted(view::function(function), &courses));
+        let mut functions: Vec<api::Function> = valid
+            .chain(catalogue.invalid().iter().map(view::invalid))
+            .collect();
         functions.sort_by(|a, b| a.name.cmp(&b.name));
         functions
     }
@@ -101,8 +109,12 @@ impl Node for LocalNode {
     fn function(&self, name: &str) -> Option<api::FunctionDetail> {
         let catalogue = self.catalogue.borrow().clone();
         let function = catalogue.function(name);
-        let invalid: Vec<api::Function> =
-            catalogue.invalid().iter().filter(|invalid| invalid.name == name).map(view::invalid).collect();
+        let invalid: Vec<api::Function> = catalogue
+            .invalid()
+            .iter()
+            .filter(|invalid| invalid.name == name)
+            .map(view::invalid)
+            .collect();
         if function.is_none() && invalid.is_empty() {
             return None;
         }
@@ -110,8 +122,12 @@ impl Node for LocalNode {
         Some(api::FunctionDetail {
             name: name.to_owned(),
             function: function.map(|function| counted(view::function(function), &self.courses())),
-            settings: function.map(|function| view::settings(&function.settings)).unwrap_or_default(),
-            networks: template.map(|template| template.networks.clone()).unwrap_or_default(),
+            settings: function
+                .map(|function| view::settings(&function.settings))
+                .unwrap_or_default(),
+            networks: template
+                .map(|template| template.networks.clone())
+                .unwrap_or_default(),
             memory: template.and_then(|template| template.memory),
             image_id: template.map(|template| template.image_id.clone()),
             invalid,
@@ -120,7 +136,12 @@ impl Node for LocalNode {
 
     fn instances(&self) -> Vec<api::Instance> {
         let now = Timestamp::now();
-        self.dispatcher.snapshot().instances.iter().map(|instance| self.instance(instance, now)).collect()
+        self.dispatcher
+            .snapshot()
+            .instances
+            .iter()
+            .map(|instance| self.instance(instance, now))
+            .collect()
     }
 
     fn invocations(&self, filter: InvocationFilter) -> BoxFuture<'_, Result<Vec<api::Invocation>, Problem>> {
@@ -132,7 +153,11 @@ impl Node for LocalNode {
                 before: filter.before,
                 limit: filter.limit as usize,
             };
-            let page = self.store.records(filter).await.map_err(|error| error.problem())?;
+            let page = self
+                .store
+                .records(filter)
+                .await
+                .map_err(|error| error.problem())?;
             Ok(page.records.iter().map(view::invocation).collect())
         })
     }
@@ -156,14 +181,21 @@ impl Node for LocalNode {
             tail: filter.tail.map(|tail| tail as usize),
             ..Default::default()
         };
-        Box::pin(async move { Ok(if follow { followed(&self.store, filter) } else { kept(&self.store, filter) }) })
+        Box::pin(async move {
+            Ok(if follow {
+                followed(&self.store, filter)
+            } else {
+                kept(&self.store, filter)
+            })
+        })
     }
 
     fn invoke(&self, function: &str, request: Request<Body>) -> BoxFuture<'_, Response<Body>> {
         let function = function.to_owned();
         Box::pin(async move {
             let request = request.map(|body| {
-                body.map_err(|error| BodyError::Broken(error.to_string())).boxed_unsync()
+                body.map_err(|error| BodyError::Broken(error.to_string()))
+                    .boxed_unsync()
             });
             self.gateway.invoke(&function, request).await.map(Body::new)
         })
@@ -199,9 +231,16 @@ impl Node for LocalNode {
 /// What was written up to now, page by page.
 fn kept(store: &Store, filter: skep_store::LogFilter) -> BoxStream<'static, Result<api::LogLine, Problem>> {
     let pages = stream::try_unfold(Some((store.clone(), filter)), |state| async move {
-        let Some((store, mut filter)) = state else { return Ok(None) };
-        let lines = store.logs(filter.clone()).await.map_err(|error| error.problem())?;
-        let Some(last) = lines.last().map(|line| line.sequence) else { return Ok(None) };
+        let Some((store, mut filter)) = state else {
+            return Ok(None);
+        };
+        let lines = store
+            .logs(filter.clone())
+            .await
+            .map_err(|error| error.problem())?;
+        let Some(last) = lines.last().map(|line| line.sequence) else {
+            return Ok(None);
+        };
         // The last so many lines come at once; there is nothing behind them.
         let next = if filter.tail.is_some() {
             None
@@ -215,7 +254,10 @@ fn kept(store: &Store, filter: skep_store::LogFilter) -> BoxStream<'static, Resu
 }
 
 /// What was written up to now, and what comes.
-fn followed(store: &Store, filter: skep_store::LogFilter) -> BoxStream<'static, Result<api::LogLine, Problem>> {
+fn followed(
+    store: &Store,
+    filter: skep_store::LogFilter,
+) -> BoxStream<'static, Result<api::LogLine, Problem>> {
     let pages = stream::try_unfold(store.follow(filter), |mut follower| async move {
         let lines = follower.next().await.map_err(|error| error.problem())?;
         Ok(lines.map(|lines| (lines, follower)))

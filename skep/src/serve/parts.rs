@@ -47,10 +47,17 @@ pub(super) struct Parts {
 
 impl Parts {
     /// Finds the engine, makes sure that this Skep is the only one of its namespace, and starts every part.
-    pub(super) async fn start(settings: &Settings, public: TcpListener, control: TcpListener) -> Result<Self, Failed> {
+    pub(super) async fn start(
+        settings: &Settings,
+        public: TcpListener,
+        control: TcpListener,
+    ) -> Result<Self, Failed> {
         let (engine, calls) = connect(settings).await?;
         let store = open_store(settings).await?;
-        let lock = engine.lock().await.map_err(|error| Failed::from_error(Exit::Failure, &error))?;
+        let lock = engine
+            .lock()
+            .await
+            .map_err(|error| Failed::from_error(Exit::Failure, &error))?;
         engine.sweep().await;
 
         let mut registry = Registry::default();
@@ -60,7 +67,9 @@ impl Parts {
         let dispatcher = dispatcher(settings, &engine, &store).await;
         let invoke_metrics = skep_invoke::Metrics::default();
         let invoker = Invoker::new(
-            skep_invoke::Config { spill: store.directory() },
+            skep_invoke::Config {
+                spill: store.directory(),
+            },
             dispatcher.clone(),
             Arc::new(store.clone()),
             invoke_metrics.clone(),
@@ -86,7 +95,10 @@ impl Parts {
         invoke_metrics.register(&mut registry);
         gateway_metrics.register(&mut registry);
         backlog.register(&mut registry);
-        let node = NodeMetrics { dispatcher: dispatcher.clone(), catalogue: catalogue.clone() };
+        let node = NodeMetrics {
+            dispatcher: dispatcher.clone(),
+            catalogue: catalogue.clone(),
+        };
         metrics::register(&mut registry, node);
 
         let stop = CancellationToken::new();
@@ -98,14 +110,24 @@ impl Parts {
             store: store.clone(),
             gateway: gateway.clone(),
         };
-        let router =
-            skep_control::router(Arc::new(node), Arc::new(registry), settings.access.clone(), stop.clone());
+        let router = skep_control::router(
+            Arc::new(node),
+            Arc::new(registry),
+            settings.access.clone(),
+            stop.clone(),
+        );
         let backlog_drain = CancellationToken::new();
         let mut supervisor = Supervisor::default();
-        supervisor.watch("control listener", Control::new(control, router, stop.clone()).run());
+        supervisor.watch(
+            "control listener",
+            Control::new(control, router, stop.clone()).run(),
+        );
         supervisor.watch("docker engine's background", background(engine, stop.clone()));
         supervisor.watch("discovery", watch_templates(discovery, stop.clone()));
-        supervisor.watch("hand-over of functions", hand_over(catalogue, dispatcher.clone(), stop.clone()));
+        supervisor.watch(
+            "hand-over of functions",
+            hand_over(catalogue, dispatcher.clone(), stop.clone()),
+        );
         let backlog = supervisor.watch(BACKLOG, backlog.run(backlog_drain.clone()));
         Ok(Self {
             public: gateway.serve(public),
@@ -146,9 +168,8 @@ async fn connect(settings: &Settings) -> Result<(DockerEngine, CallReceiver), Fa
         call_port: settings.call_port,
     };
     DockerEngine::connect(config).await.map_err(|error| match error {
-        EngineError::Connect(_) => {
-            Failed::from_error(Exit::Unreachable, &error).hint("`skep doctor` looks at everything that Skep needs")
-        }
+        EngineError::Connect(_) => Failed::from_error(Exit::Unreachable, &error)
+            .hint("`skep doctor` looks at everything that Skep needs"),
         EngineError::Lock(_) => Failed::from_error(Exit::Failure, &error),
     })
 }
@@ -168,9 +189,16 @@ async fn open_store(settings: &Settings) -> Result<Store, Failed> {
 }
 
 fn discover(settings: &Settings, engine: &DockerEngine) -> Discovery {
-    let config = skep_discovery::Config { namespace: settings.namespace.clone(), relist: settings.relist };
+    let config = skep_discovery::Config {
+        namespace: settings.namespace.clone(),
+        relist: settings.relist,
+    };
     let judge = engine.clone();
-    Discovery::start(engine.docker(), config, Arc::new(move |function| judge.unsupported(function)))
+    Discovery::start(
+        engine.docker(),
+        config,
+        Arc::new(move |function| judge.unsupported(function)),
+    )
 }
 
 async fn dispatcher(settings: &Settings, engine: &DockerEngine, store: &Store) -> Dispatcher {
@@ -179,15 +207,23 @@ async fn dispatcher(settings: &Settings, engine: &DockerEngine, store: &Store) -
         None => memory_of(engine).await / 5 * 4,
     };
     tracing::debug!(bytes = budget, "the memory budget of all instances");
-    Dispatcher::new(skep_dispatch::Config::new(budget), Arc::new(engine.clone()), Arc::new(store.clone()))
+    Dispatcher::new(
+        skep_dispatch::Config::new(budget),
+        Arc::new(engine.clone()),
+        Arc::new(store.clone()),
+    )
 }
 
 /// The memory of the engine's host, which is not ours where it runs in a virtual machine.
 async fn memory_of(engine: &DockerEngine) -> u64 {
     let info = engine.docker().info().await.ok();
-    let total = info.and_then(|info| info.mem_total).and_then(|bytes| u64::try_from(bytes).ok());
+    let total = info
+        .and_then(|info| info.mem_total)
+        .and_then(|bytes| u64::try_from(bytes).ok());
     total.filter(|bytes| *bytes > 0).unwrap_or_else(|| {
-        tracing::warn!("the engine does not tell how much memory it has; --memory-budget says what instances may use");
+        tracing::warn!(
+            "the engine does not tell how much memory it has; --memory-budget says what instances may use"
+        );
         u64::MAX
     })
 }

@@ -34,9 +34,9 @@ impl Settings {
         let access = access(&options)?;
         let mut gateway = skep_gateway::Config::default();
         let proxies = options.trusted_proxies.join(",");
-        gateway.trusted_proxies = proxies.parse::<TrustedProxies>().map_err(|error| {
-            Failed::new(Exit::Usage, format!("--trusted-proxies: {error}"))
-        })?;
+        gateway.trusted_proxies = proxies
+            .parse::<TrustedProxies>()
+            .map_err(|error| Failed::new(Exit::Usage, format!("--trusted-proxies: {error}")))?;
         if let Some(bytes) = options.max_body {
             gateway.max_body = bytes;
         }
@@ -70,7 +70,10 @@ fn access(options: &cli::Serve) -> Result<Access, Failed> {
 
 fn token(path: &Path) -> Result<Token, Failed> {
     let text = std::fs::read_to_string(path).map_err(|error| {
-        Failed::new(Exit::Usage, format!("the token file {} can't be read: {error}", path.display()))
+        Failed::new(
+            Exit::Usage,
+            format!("the token file {} can't be read: {error}", path.display()),
+        )
     })?;
     Token::new(&text).ok_or_else(|| {
         Failed::new(Exit::Usage, format!("the token file {} is empty", path.display()))

@@ -73,7 +73,10 @@ fn describe(error: JoinError) -> String {
     let panic = error.into_panic();
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    format!("a part of Skep failed: {}", text.unwrap_or_else(|| "no reason was given".to_owned()))
+    format!(
+        "a part of Skep failed: {}",
+        text.unwrap_or_else(|| "no reason was given".to_owned())
+    )
 }
 
 #[cfg(test)]
@@ -85,7 +88,10 @@ mod tests {
         let mut supervisor = Supervisor::default();
         supervisor.watch("patient part", std::future::pending());
         supervisor.watch("hasty part", async {});
-        assert_eq!(supervisor.failed().await, "the hasty part ended by itself, which it never should");
+        assert_eq!(
+            supervisor.failed().await,
+            "the hasty part ended by itself, which it never should"
+        );
     }
 
     #[tokio::test]
