@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use skep_model::{Function, FunctionName, Invalid, Route};
+use jiff::Timestamp;
+use skep_model::{Function, FunctionName, Invalid, Route, TemplateId};
 
 /// The templates of one name, the newest first; those before `chosen` have lost a route to another function.
 struct Contest {
@@ -13,6 +14,12 @@ struct Contest {
 impl Contest {
     fn current(&self) -> Option<&Function> {
         self.candidates.get(self.chosen)
+    }
+
+    /// How long the function has been there: its oldest template counts, in force or not, so that the order of
+    /// functions stays the same while they fall back to older templates.
+    fn seniority(&self) -> Option<(Timestamp, &TemplateId)> {
+        self.candidates.last().map(age)
     }
 }
 
@@ -26,13 +33,12 @@ pub(crate) struct Decision {
 /// A function that wants a route which another has.
 struct Conflict {
     loser: FunctionName,
-    route: Route,
     holder: FunctionName,
 }
 
 /// Decides among valid templates of one namespace. `served_by` says whose a route is already.
 ///
-/// Each round finds every conflict among what would be in force and settles one of them for good: the loser falls
+/// Each round finds every conflict among what would be in force and settles one of them: the loser falls
 /// back to its next older template. A conflict whose holder loses elsewhere in the same round waits, since that
 /// holder may be gone in the next.
 pub(crate) fn decide(valid: Vec<Function>, served_by: impl Fn(&Route) -> Option<FunctionName>) -> Decision {
@@ -50,7 +56,6 @@ pub(crate) fn decide(valid: Vec<Function>, served_by: impl Fn(&Route) -> Option<
     for contest in contests.values_mut() {
         contest.candidates.sort_by(|a, b| age(b).cmp(&age(a)));
     }
-    let mut lost = Vec::new();
     loop {
         let conflicts = conflicts(&contests, &served_by);
         let losing = |name: &FunctionName| conflicts.iter().any(|other| other.loser == *name);
@@ -62,10 +67,15 @@ pub(crate) fn decide(valid: Vec<Function>, served_by: impl Fn(&Route) -> Option<
             break;
         };
         if let Some(contest) = contests.get_mut(&conflict.loser) {
-            lost.extend(contest.current().map(|function| refuse(function, conflict)));
             contest.chosen += 1;
         }
     }
+    lift(&mut contests);
+    let held = held_routes(&contests);
+    let lost = contests
+        .values()
+        .flat_map(|contest| &contest.candidates[..contest.chosen]);
+    let lost = lost.map(|function| refuse(function, &held)).collect();
     let mut decision = Decision {
         in_force: Vec::new(),
         lost,
@@ -79,58 +89,86 @@ pub(crate) fn decide(valid: Vec<Function>, served_by: impl Fn(&Route) -> Option<
     decision
 }
 
+/// Takes back what was decided too early: a template that lost a route to one that lost it in turn. Only what
+/// nobody has is given, so that no new conflict comes of it, and each step goes to a newer template, so it ends.
+fn lift(contests: &mut BTreeMap<FunctionName, Contest>) {
+    loop {
+        let held = held_routes(contests);
+        let free = |function: &Function| {
+            let mut routes = function.settings.routes.iter();
+            routes.all(|route| held.get(route).is_none_or(|holder| **holder == function.name))
+        };
+        let liftable = contests.iter().filter_map(|(name, contest)| {
+            let newer = contest.candidates[..contest.chosen].iter().position(free)?;
+            Some((contest.seniority(), name.clone(), newer))
+        });
+        let Some((_, name, newer)) = liftable.min() else {
+            return;
+        };
+        if let Some(contest) = contests.get_mut(&name) {
+            contest.chosen = newer;
+        }
+    }
+}
+
+/// The routes of what is in force, and whose they are.
+fn held_routes(contests: &BTreeMap<FunctionName, Contest>) -> BTreeMap<&Route, &FunctionName> {
+    let in_force = contests.values().filter_map(Contest::current);
+    in_force
+        .flat_map(|f| f.settings.routes.iter().map(move |route| (route, &f.name)))
+        .collect()
+}
+
 /// Older templates come first; Docker's ids settle a tie, so that every Skep decides alike.
-fn age(function: &Function) -> (jiff::Timestamp, &skep_model::TemplateId) {
+fn age(function: &Function) -> (Timestamp, &TemplateId) {
     (function.template.created, &function.template.id)
 }
 
-/// Every function that can't be in force beside the others, the newest template first.
+/// Every function that can't be in force beside the others, the youngest first.
 fn conflicts(
     contests: &BTreeMap<FunctionName, Contest>,
     served_by: impl Fn(&Route) -> Option<FunctionName>,
 ) -> Vec<Conflict> {
-    let mut oldest_first: Vec<&Function> = contests.values().filter_map(Contest::current).collect();
-    oldest_first.sort_by(|a, b| age(a).cmp(&age(b)));
+    let mut oldest_first: Vec<&Contest> = contests.values().collect();
+    oldest_first.sort_by_key(|contest| contest.seniority());
     let keeps = |name: &FunctionName, route: &Route| {
         let current = contests.get(name).and_then(Contest::current);
         current.is_some_and(|function| function.settings.routes.contains(route))
     };
     let mut taken: BTreeMap<&Route, &FunctionName> = BTreeMap::new();
     let mut found = Vec::new();
-    for function in oldest_first {
-        let obstacle = function.settings.routes.iter().find_map(|route| {
+    for function in oldest_first.into_iter().filter_map(Contest::current) {
+        let routes = &function.settings.routes;
+        let obstacle = routes.iter().find_map(|route| {
             let served = served_by(route).filter(|holder| keeps(holder, route));
             let holder = served.or_else(|| taken.get(route).map(|holder| (*holder).clone()))?;
-            (holder != function.name).then(|| (route.clone(), holder))
+            (holder != function.name).then_some(holder)
         });
         match obstacle {
-            Some((route, holder)) => found.push(Conflict {
+            Some(holder) => found.push(Conflict {
                 loser: function.name.clone(),
-                route,
                 holder,
             }),
-            None => taken.extend(
-                function
-                    .settings
-                    .routes
-                    .iter()
-                    .map(|route| (route, &function.name)),
-            ),
+            None => taken.extend(routes.iter().map(|route| (route, &function.name))),
         }
     }
     found.reverse();
     found
 }
 
-fn refuse(function: &Function, conflict: &Conflict) -> Invalid {
-    let (route, holder) = (&conflict.route, &conflict.holder);
+/// Says of each route that another function has who that is.
+fn refuse(function: &Function, held: &BTreeMap<&Route, &FunctionName>) -> Invalid {
+    let reason = |route: &Route| {
+        let holder = held.get(route).filter(|holder| **holder != &function.name)?;
+        Some(format!(
+            "skep.route: {route} is already the route of the function {holder}; \
+             choose another route, or remove {holder}"
+        ))
+    };
     Invalid {
         name: function.name.to_string(),
         template: function.template.id.clone(),
         template_name: function.template.name.clone(),
-        reasons: vec![format!(
-            "skep.route: {route} is already the route of the function {holder}; \
-             choose another route, or remove {holder}"
-        )],
+        reasons: function.settings.routes.iter().filter_map(reason).collect(),
     }
 }
