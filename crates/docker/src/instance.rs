@@ -39,29 +39,30 @@ impl fmt::Debug for DockerInstance {
 }
 
 impl DockerInstance {
-    /// Over a network an address may be given out again: that the container still runs with it after the connection
-    /// was made proves that it was this container that answered.
-    async fn connect_and_check(&self) -> io::Result<TcpStream> {
-        let stream = self.way.connect(self.port, self.process.as_ref()).await?;
-        if let Way::Network(address) = &self.way {
-            let inspect = self.shared.api.inspect(&self.container).await?;
-            let running = inspect
-                .state
-                .as_ref()
-                .and_then(|state| state.running)
-                .unwrap_or(false);
-            if !running
-                || !crate::addresses::of(&inspect)
-                    .iter()
-                    .any(|(_, own)| own == address)
-            {
-                return Err(io::Error::new(
-                    io::ErrorKind::ConnectionRefused,
-                    "the instance has ended",
-                ));
-            }
+    /// Connects over a network, where an address may be given out again: that the container still runs with it after
+    /// the connection was made proves that it was this container that answered. To an address that nobody has any
+    /// more the kernel would go on trying for two minutes, so the instance's end ends the attempt.
+    async fn connect_over_network(&self, address: IpAddr) -> io::Result<TcpStream> {
+        let ended = || io::Error::new(io::ErrorKind::ConnectionRefused, "the instance has ended");
+        let stream = tokio::select! {
+            biased;
+            _ = self.exited() => return Err(ended()),
+            connected = TcpStream::connect((address, self.port)) => connected?,
+        };
+        let inspect = self.shared.api.inspect(&self.container).await?;
+        let running = inspect
+            .state
+            .as_ref()
+            .and_then(|state| state.running)
+            .unwrap_or(false);
+        let still = crate::addresses::of(&inspect)
+            .iter()
+            .any(|(_, own)| *own == address);
+        if running && still {
+            Ok(stream)
+        } else {
+            Err(ended())
         }
-        Ok(stream)
     }
 }
 
@@ -83,7 +84,10 @@ impl Instance for DockerInstance {
     }
 
     fn connect(&self) -> BoxFuture<'_, io::Result<TcpStream>> {
-        self.connect_and_check().boxed()
+        match &self.way {
+            Way::Network(address) => self.connect_over_network(*address).boxed(),
+            way => way.connect(self.port, self.process.as_ref()).boxed(),
+        }
     }
 
     fn listeners(&self) -> BoxFuture<'_, Vec<Listener>> {

@@ -1,24 +1,21 @@
 //! Making one instance, from the request to the started process.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use bollard::models::ContainerInspectResponse;
 use skep_engine::{Launch, LaunchError, LaunchErrorKind, Launched, Stdio};
 use skep_model::{Handler, PortChoice};
-use skep_sys::NetworkNamespace;
 use tokio::sync::{oneshot, watch};
 
 use crate::body::Definition;
-use crate::error::CallError;
 use crate::instance::DockerInstance;
 use crate::networks::NetworkMode;
+use crate::place::{ForeignHost, Place};
 use crate::reach::Reach;
 use crate::removal;
 use crate::shared::Shared;
-use crate::way::{FirstProcess, Way};
-use crate::{addresses, exit, streams};
+use crate::{exit, streams};
 
 /// The port for instances that have their network to themselves and ask for none.
 const DEFAULT_PORT: u16 = 8080;
@@ -78,7 +75,7 @@ async fn make(
         .map(|attached| attached.network.clone())
         .collect();
     let is_http = launch.function.settings.handler == Handler::Http;
-    let host = host_of(shared, &mode)
+    let host = ForeignHost::of(shared, &mode)
         .await
         .map_err(|error| error.while_launching("looking at its network"))?;
     if is_http && let Reach::Networks { own } = &shared.reach {
@@ -173,46 +170,6 @@ fn container_name(launch: &Launch) -> String {
     )
 }
 
-/// What is known of a network namespace that isn't the instance's own, before the instance is in it.
-#[derive(Debug, Default)]
-struct ForeignHost {
-    namespace: Option<NetworkNamespace>,
-    addresses: Vec<IpAddr>,
-    network: Option<String>,
-}
-
-async fn host_of(shared: &Shared, mode: &NetworkMode) -> Result<ForeignHost, CallError> {
-    match mode {
-        NetworkMode::Host => {
-            let namespace = match &shared.reach {
-                Reach::Namespaces { host } => Some(host.clone()),
-                Reach::Networks { .. } | Reach::Nowhere { .. } => None,
-            };
-            Ok(ForeignHost {
-                namespace,
-                ..ForeignHost::default()
-            })
-        }
-        NetworkMode::Container(target) => {
-            let inspect = shared.api.inspect(target).await?;
-            let process = process_id(&inspect).filter(|_| shared.reach.can_enter());
-            let namespace = process.map(NetworkNamespace::of_process).transpose()?;
-            let (networks, addresses): (Vec<_>, Vec<_>) = addresses::of(&inspect).into_iter().unzip();
-            Ok(ForeignHost {
-                namespace,
-                addresses,
-                network: networks.into_iter().next(),
-            })
-        }
-        _ => Ok(ForeignHost::default()),
-    }
-}
-
-fn process_id(inspect: &ContainerInspectResponse) -> Option<u32> {
-    let process = inspect.state.as_ref()?.pid?;
-    u32::try_from(process).ok().filter(|process| *process > 0)
-}
-
 /// The fixed port; or the template's own `PORT`; or, where others may listen too, one that is free.
 async fn port(launch: &Launch, definition: &Definition, host: &ForeignHost) -> Result<u16, LaunchError> {
     if let PortChoice::Fixed(port) = launch.function.settings.port {
@@ -259,61 +216,4 @@ async fn call_url(
             None
         }
     }
-}
-
-/// Where a started instance is.
-struct Place {
-    addresses: Vec<IpAddr>,
-    way: Way,
-    process: Option<FirstProcess>,
-}
-
-impl Place {
-    fn of(
-        shared: &Shared,
-        inspect: &ContainerInspectResponse,
-        id: &str,
-        mode: &NetworkMode,
-        networks: &[String],
-        host: &ForeignHost,
-    ) -> Self {
-        let mut own = addresses::of(inspect);
-        // In the order of the template's attachments: the first is the one that it starts with.
-        own.sort_by_key(|(network, _)| networks.iter().position(|name| name == network));
-        let mut addresses: Vec<IpAddr> = own.into_iter().map(|(_, address)| address).collect();
-        addresses.extend(&host.addresses);
-        let first = addresses.first().copied();
-        if *mode == NetworkMode::Host {
-            addresses.push(Ipv4Addr::LOCALHOST.into());
-        }
-        let process = process_id(inspect)
-            .filter(|_| shared.reach.can_enter())
-            .and_then(|process| FirstProcess::of(process, id));
-        let way = match &shared.reach {
-            Reach::Namespaces { .. } => match process.as_ref().and_then(open_namespace) {
-                Some(namespace) => Way::Namespace {
-                    namespace,
-                    address: first.unwrap_or(Ipv4Addr::LOCALHOST.into()),
-                    foreign: mode.is_foreign(),
-                },
-                None => Way::Closed("the instance has ended".to_owned()),
-            },
-            Reach::Networks { .. } => match first {
-                Some(address) => Way::Network(address),
-                None => Way::Closed("the instance has no address on a network".to_owned()),
-            },
-            Reach::Nowhere { reason } => Way::Closed(reason.clone()),
-        };
-        Self {
-            addresses,
-            way,
-            process,
-        }
-    }
-}
-
-/// Opens the network namespace of a container's first process, and makes sure that it still is that process.
-fn open_namespace(process: &FirstProcess) -> Option<NetworkNamespace> {
-    let namespace = NetworkNamespace::of_process(process.id()?).ok()?;
-    process.id().map(|_| namespace)
 }

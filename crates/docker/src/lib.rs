@@ -23,6 +23,7 @@ mod lock;
 mod metrics;
 mod networks;
 mod own_networks;
+mod place;
 mod raw;
 mod reach;
 mod removal;

@@ -165,3 +165,14 @@ async fn a_frozen_instance_stands_still_thaws_and_can_be_removed_frozen() {
     launched.instance.remove().await;
     assert_eq!(bench.docker.instances(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_accepts_and_never_answers_is_given_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("docker.sock");
+    let _stalled = tokio::net::UnixListener::bind(&path).unwrap();
+    let error = skep_docker::connect_client(Some(&format!("unix://{}", path.display())))
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("did not answer"), "{error}");
+}

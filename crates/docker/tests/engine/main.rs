@@ -2,6 +2,7 @@
 
 mod calls;
 mod common;
+mod container;
 mod ending;
 mod http;
 mod leftovers;
