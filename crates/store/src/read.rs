@@ -253,7 +253,8 @@ impl LogFollower {
                     .await?
                     .is_none_or(|record| record.status.is_end())
             {
-                // Asking for the record wrote what was logged before; one more look finds it.
+                // Lines that were logged before the end may still be on their way: one more look, behind them.
+                self.store.flush().await;
                 self.ended = true;
                 continue;
             }
