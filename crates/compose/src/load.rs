@@ -179,6 +179,8 @@ fn project_directory(options: &LoadOptions, files: &[PathBuf]) -> PathBuf {
 fn variables(options: &LoadOptions, directory: &Path) -> Result<Variables, ComposeErrors> {
     let file = directory.join(".env");
     let mut variables = match read_text(&file) {
+        // Python's virtual environments like to be called so, too.
+        Err(_) if file.is_dir() => Variables::new(),
         Ok(text) => dotenv::parse(&text, &options.environment).map_err(|problem| {
             ComposeErrors::one(Problem::new(problem.message).at(
                 &Position {

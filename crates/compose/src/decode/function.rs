@@ -1,6 +1,7 @@
 //! What makes a service a function, and what a function cannot have.
 
 use super::fields::Fields;
+use super::labels;
 use crate::problem::Problem;
 use crate::project::{Restart, Service};
 use std::collections::BTreeMap;
@@ -57,6 +58,7 @@ pub(super) fn apply(
         }
     }
     service.function = service.labels.get(LABEL).cloned();
+    labels::check(context, service);
     fields.refused(
         if service.ports.is_empty() { &[] } else { &["ports"] },
         "a function publishes no ports: Skep's listener passes its requests on",

@@ -8,6 +8,7 @@ mod files;
 mod function;
 mod health;
 mod hints;
+mod labels;
 mod mounts;
 mod networks;
 mod ports;

@@ -223,6 +223,15 @@ fn the_environment_wins_over_the_env_file() {
 }
 
 #[test]
+fn a_directory_called_dot_env_is_none_of_ours() {
+    let directory = directory(&[
+        ("compose.yaml", "services: {web: {image: x}}"),
+        (".env/bin/python", ""),
+    ]);
+    assert!(load(options(directory.path())).is_ok());
+}
+
+#[test]
 fn files_of_secrets_are_mounted_and_their_content_is_part_of_the_service() {
     let directory = directory(&[
         (

@@ -64,6 +64,22 @@ fn one_label_with_two_values_is_a_contradiction() {
 }
 
 #[test]
+fn labels_that_skep_would_not_run_are_refused_with_their_place() {
+    let message = refusal(&file(
+        "labels: {skep.function: Not_A_Name, skep.maxx: '3', skep.timeout: soon}",
+    ));
+    let lines: Vec<&str> = message.lines().collect();
+    assert_eq!(lines.len(), 3, "{message}");
+    for (line, word) in lines.iter().zip(["Not_A_Name", "skep.maxx", "skep.timeout"]) {
+        assert!(
+            line.starts_with("compose.yaml:4:5: services.web.labels: "),
+            "{message}"
+        );
+        assert!(message.contains(word), "{message}");
+    }
+}
+
+#[test]
 fn nobody_can_wait_for_a_function_to_be_healthy() {
     let message = refusal(
         "services:\n  web: {image: x, depends_on: {hello: {condition: service_healthy}}}\n  hello: {image: x, labels: {skep.function: hello}}\n",

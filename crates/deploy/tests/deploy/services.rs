@@ -323,3 +323,33 @@ async fn a_missing_external_network_is_an_error_with_a_way_out() {
         .expect_err("it does not exist");
     assert!(error.to_string().contains("docker network create"), "{error}");
 }
+
+#[tokio::test]
+async fn a_service_in_anothers_network_follows_it_when_it_is_replaced() {
+    let sandbox = Sandbox::new("peer").await;
+    let file = format!(
+        "{SLEEPER}    environment: {{COLOUR: red}}
+  side:
+    image: debian:bookworm-slim
+    command: sleep infinity
+    init: true
+    network_mode: service:web
+  restarted:
+    image: debian:bookworm-slim
+    command: sleep infinity
+    init: true
+    stop_grace_period: 0s
+    depends_on: {{web: {{condition: service_started, restart: true}}}}
+"
+    );
+    let first = sandbox.up(&file).await;
+    let mode = || sandbox.inspect(&format!("{}-side-1", sandbox.name), "{{.HostConfig.NetworkMode}}");
+    assert_eq!(mode(), format!("container:{}", first.containers["web"][0]));
+    let started = || sandbox.inspect(&format!("{}-restarted-1", sandbox.name), "{{.State.StartedAt}}");
+    let before = started();
+    let second = sandbox.up(&file.replace("red", "blue")).await;
+    assert_eq!(second.changed, ["side", "web"]);
+    assert_eq!(mode(), format!("container:{}", second.containers["web"][0]));
+    assert_eq!(first.containers["restarted"], second.containers["restarted"]);
+    assert_ne!(before, started());
+}
