@@ -11,17 +11,21 @@ async fn an_image_is_built_from_its_directory_and_dockerignore_is_honoured() {
     sandbox.write("app/keep.log", "x");
     sandbox.write("app/node_modules/deep/file", "x");
     std::os::unix::fs::symlink("/etc/shadow", sandbox.path().join("app/link")).expect("a link");
-    let file = "
+    let file = format!(
+        "
 services:
   app:
     build:
       context: app
       target: base
-      args: {COLOUR: red}
-      labels: {made.by: test}
+      args: {{COLOUR: red}}
+      labels: {{made.by: {}}}
     command: sleep infinity
     init: true
-";
+",
+        sandbox.name
+    );
+    let file = file.as_str();
     sandbox.up(file).await;
     let container = format!("{}-app-1", sandbox.name);
     let inside = docker(&[
@@ -44,7 +48,7 @@ services:
             "{{index .Config.Labels \"made.by\"}}",
             &image
         ]),
-        "test"
+        sandbox.name
     );
     // An image that is there is not built again; with --build and a changed
     // file it is, and its container replaced.

@@ -160,8 +160,13 @@ impl Drop for Sandbox {
                 docker(&[remove, ids].concat());
             }
         }
-        let images = docker(&["images", "-q", "--filter", &format!("reference={}-*", self.name)]);
-        let ids: Vec<&str> = images.lines().collect();
+        // By name, and what a second build took the name from.
+        let by_name = format!("reference={}-*", self.name);
+        let by_label = format!("label=made.by={}", self.name);
+        let images = [by_name, by_label]
+            .map(|filter| docker(&["images", "-q", "--filter", &filter]))
+            .join("\n");
+        let ids: Vec<&str> = images.lines().filter(|id| !id.is_empty()).collect();
         if !ids.is_empty() {
             docker(&[vec!["rmi", "-f"], ids].concat());
         }
