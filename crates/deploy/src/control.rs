@@ -119,3 +119,50 @@ fn verdict(functions: &Value, template: &str) -> Option<Verdict> {
     }
     Some(Verdict::InForce)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const TEMPLATE: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    #[test]
+    fn a_template_is_found_by_the_beginning_of_its_id() {
+        let list = |state: &str| {
+            json!({"functions": [
+                {"name": "other", "template": "fedcba987654", "state": "invalid"},
+                {"name": "hello", "template": "0123456789ab", "state": state, "reasons": ["one", "two"]},
+            ]})
+        };
+        assert_eq!(verdict(&list("ready"), TEMPLATE), Some(Verdict::InForce));
+        assert_eq!(
+            verdict(&list("invalid"), TEMPLATE),
+            Some(Verdict::Invalid(String::from("one; two")))
+        );
+    }
+
+    #[test]
+    fn what_does_not_name_the_template_decides_nothing() {
+        for other in [
+            json!({"functions": []}),
+            json!({"functions": [{"template": ""}, {"template": "0123"}, {"name": "hello"}]}),
+            json!({"problem": "another server"}),
+            json!(["0123456789ab"]),
+            json!(null),
+        ] {
+            assert_eq!(verdict(&other, TEMPLATE), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn an_address_may_come_with_or_without_its_scheme() {
+        for url in [
+            "http://127.0.0.1:8081",
+            "127.0.0.1:8081",
+            "http://127.0.0.1:8081/v1",
+        ] {
+            assert_eq!(Control::new(url, None).authority, "127.0.0.1:8081");
+        }
+    }
+}

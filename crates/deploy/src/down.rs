@@ -246,3 +246,52 @@ async fn volumes(docker: &Docker, options: &DownOptions, progress: &dyn Progress
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bollard::models::ContainerSummaryStateEnum;
+
+    fn container(service: &str, depends_on: &str) -> Existing {
+        Existing {
+            id: service.to_owned(),
+            name: service.to_owned(),
+            service: service.to_owned(),
+            number: 1,
+            created: 0,
+            labels: HashMap::from([(labels::DEPENDS_ON.to_owned(), depends_on.to_owned())]),
+            image_id: String::new(),
+            state: ContainerSummaryStateEnum::RUNNING,
+        }
+    }
+
+    fn order(containers: Vec<Existing>) -> Vec<Vec<String>> {
+        let levels = levels(containers).into_iter();
+        levels
+            .map(|level| level.into_iter().map(|container| container.service).collect())
+            .collect()
+    }
+
+    #[test]
+    fn whoever_depends_on_others_goes_first() {
+        let containers = vec![
+            container("cache", ""),
+            container("database", ""),
+            container("web", "api:service_started:false,cache:service_healthy:true"),
+            container("api", "database:service_healthy:false"),
+        ];
+        let expected: [&[&str]; 3] = [&["web"], &["cache", "api"], &["database"]];
+        assert_eq!(order(containers), expected);
+    }
+
+    #[test]
+    fn a_circle_of_labels_still_goes() {
+        let containers = vec![
+            container("a", "b:x:y"),
+            container("b", "a:x:y"),
+            container("c", "a:x:y"),
+        ];
+        let expected: [&[&str]; 2] = [&["c"], &["a", "b"]];
+        assert_eq!(order(containers), expected);
+    }
+}

@@ -51,3 +51,44 @@ pub(super) fn line(event: &Event) -> Option<String> {
         Event::Note { text } => format!("note: {text}"),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().expect("one thread").write(buffer)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn each_event_is_a_line_without_colours_and_the_end_of_a_wait_is_none() {
+        let output = Shared::default();
+        let plain = Plain::new(output.clone());
+        let name = String::from("app-web-1");
+        plain.event(Event::Created {
+            kind: "network",
+            name: String::from("app_default"),
+        });
+        plain.event(Event::Waiting {
+            name: name.clone(),
+            what: String::from("db to be healthy"),
+        });
+        plain.event(Event::Waited { name: name.clone() });
+        plain.event(Event::Started { name });
+        let written = output.0.lock().expect("one thread").clone();
+        assert_eq!(
+            String::from_utf8(written).expect("text"),
+            "network app_default: created\napp-web-1: waiting for db to be healthy\ncontainer app-web-1: started\n"
+        );
+    }
+}
