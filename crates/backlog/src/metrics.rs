@@ -6,6 +6,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::runner::REFUSALS;
+
 /// A function.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct Of {
@@ -29,6 +31,11 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     pub(crate) fn register(&self, registry: &mut Registry) {
+        // A series that is there from the start can be told from one that is missing.
+        for problem in REFUSALS {
+            let reason = problem.as_str();
+            drop(self.put_back.get_or_create(&Reason { reason }));
+        }
         registry.register(
             "skep_backlog_waiting",
             "Accepted asynchronous invocations that wait, by function; those of removed functions as well",

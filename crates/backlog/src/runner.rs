@@ -26,17 +26,20 @@ pub trait Runner: Send + Sync + 'static {
     fn run(&self, function: Arc<Function>, accepted: Accepted) -> BoxFuture<'_, Ran>;
 }
 
+/// The problems that say that a run could not be begun.
+pub(crate) const REFUSALS: [ProblemCode; 6] = [
+    ProblemCode::QueueFull,
+    ProblemCode::QueueTimeout,
+    ProblemCode::NodeFull,
+    ProblemCode::Draining,
+    ProblemCode::EngineUnavailable,
+    ProblemCode::StorageUnavailable,
+];
+
 impl Ran {
     /// Why the run could not be begun, where it was so.
     pub(crate) fn refusal(&self) -> Option<ProblemCode> {
-        use ProblemCode::{
-            Draining, EngineUnavailable, NodeFull, QueueFull, QueueTimeout, StorageUnavailable,
-        };
         let problem = self.record.ending.as_ref().and_then(|ending| ending.problem)?;
-        let refused = matches!(
-            problem,
-            QueueFull | QueueTimeout | NodeFull | Draining | EngineUnavailable | StorageUnavailable
-        );
-        refused.then_some(problem)
+        REFUSALS.contains(&problem).then_some(problem)
     }
 }

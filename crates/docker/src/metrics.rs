@@ -65,9 +65,8 @@ impl Metrics {
         let call = Call { call };
         self.calls.get_or_create(&call).inc();
         self.seconds.get_or_create(&call).observe(seconds);
-        if failed {
-            self.errors.get_or_create(&call).inc();
-        }
+        // Made at the first call, failed or not: a rate of errors needs its zero.
+        self.errors.get_or_create(&call).inc_by(u64::from(failed));
     }
 
     pub(crate) fn count_swept(&self, removed: usize) {

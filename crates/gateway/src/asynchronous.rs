@@ -81,7 +81,6 @@ pub(crate) async fn accept(
         .accept(new)
         .await
         .map_err(|error| error.problem())?;
-    gateway.metrics().accepted();
     Ok(accepted(invocation.id, &key))
 }
 

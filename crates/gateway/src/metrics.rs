@@ -16,12 +16,16 @@ struct ListenerLabel {
 pub struct Metrics {
     connections: Family<ListenerLabel, Gauge>,
     refused: Family<ListenerLabel, Counter>,
-    accepted: Counter,
 }
 
 impl Metrics {
     /// Adds the families to a registry.
     pub fn register(&self, registry: &mut Registry) {
+        // A series that is there from the start can be told from one that is missing.
+        for listener in ["public", "call"] {
+            drop(self.connections.get_or_create(&ListenerLabel { listener }));
+            drop(self.refused.get_or_create(&ListenerLabel { listener }));
+        }
         registry.register(
             "skep_connections",
             "Connections that are open now, by listener (public, call)",
@@ -31,11 +35,6 @@ impl Metrics {
             "skep_connections_refused",
             "Connections that were refused since too many were open",
             self.refused.clone(),
-        );
-        registry.register(
-            "skep_async_accepted",
-            "Asynchronous invocations that were accepted with a 202",
-            self.accepted.clone(),
         );
     }
 
@@ -47,9 +46,5 @@ impl Metrics {
 
     pub(crate) fn refused(&self, listener: &'static str) {
         self.refused.get_or_create(&ListenerLabel { listener }).inc();
-    }
-
-    pub(crate) fn accepted(&self) {
-        self.accepted.inc();
     }
 }

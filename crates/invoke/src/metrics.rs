@@ -8,7 +8,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
-use skep_model::{Phases, ProblemCode, Record};
+use skep_model::{Phase, Phases, ProblemCode, Record};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
@@ -61,6 +61,15 @@ impl Default for Metrics {
 impl Metrics {
     /// Adds the families to a registry, whose prefix is `skep`.
     pub fn register(&self, registry: &mut Registry) {
+        // A series that is there from the start can be told from one that is missing.
+        for phase in Phase::ALL {
+            drop(self.phases.get_or_create(&PhaseLabel {
+                phase: phase.as_str(),
+            }));
+        }
+        for code in ProblemCode::ALL {
+            drop(self.problems.get_or_create(&ProblemLabel { code: code.as_str() }));
+        }
         registry.register(
             "skep_requests",
             "Invocations that ended, by function, by what asked for them and by the class of their answer",

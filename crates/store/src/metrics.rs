@@ -49,6 +49,21 @@ impl Default for Metrics {
 
 impl Metrics {
     pub(crate) fn register(&self, registry: &mut Registry) {
+        // A series that is there from the start can be told from one that is missing.
+        for kind in ["record", "line"] {
+            drop(self.dropped.get_or_create(&Kind { kind }));
+        }
+        for kind in ["invocation", "record", "line"] {
+            drop(self.removed.get_or_create(&Kind { kind }));
+        }
+        for database in ["queue", "records"] {
+            drop(self.errors.get_or_create(&Database { database }));
+            drop(self.group.get_or_create(&Database { database }));
+            drop(self.commit.get_or_create(&Database { database }));
+        }
+        for database in ["queue", "records", "bodies"] {
+            drop(self.bytes.get_or_create(&Database { database }));
+        }
         registry.register(
             "skep_async_accepted",
             "Asynchronous invocations that were accepted, each on the disk before it was counted",

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::metrics::{self, NodeMetrics};
+use super::metrics;
 use super::node::LocalNode;
 use super::settings::Settings;
 use super::supervisor::Supervisor;
@@ -95,11 +95,8 @@ impl Parts {
         invoke_metrics.register(&mut registry);
         gateway_metrics.register(&mut registry);
         backlog.register(&mut registry);
-        let node = NodeMetrics {
-            dispatcher: dispatcher.clone(),
-            catalogue: catalogue.clone(),
-        };
-        metrics::register(&mut registry, node);
+        skep_dispatch::metrics::register(&mut registry, &dispatcher);
+        metrics::register(&mut registry, catalogue.clone());
 
         let stop = CancellationToken::new();
         let node = LocalNode {

@@ -70,6 +70,18 @@ impl Serving {
         kill_process(id, Signal::TERM).unwrap();
     }
 
+    /// Waits until a line begins so.
+    fn said(&mut self, prefix: &str) {
+        let mut line = String::new();
+        while !line.starts_with(prefix) {
+            line.clear();
+            assert!(
+                self.stderr.read_line(&mut line).unwrap() > 0,
+                "skep serve ended before {prefix:?}"
+            );
+        }
+    }
+
     /// Waits for the end; gives back the exit code and what was still said.
     fn ended(mut self) -> (Option<i32>, String) {
         let mut rest = String::new();
@@ -146,10 +158,35 @@ fn a_function_is_served_listed_inspected_and_removed() {
 #[test]
 fn the_reference_of_metrics_is_up_to_date() {
     let docker = Docker::new("metrics");
-    let serving = Serving::start(&docker);
-    let answer = get(&serving.control, "/metrics");
+    let probe = probe_image();
+    let function = |name: &'static str| format!("skep.function={name}");
+    let exec = ["--label", "skep.handler=exec", "--network", "none", "--label"];
+    docker.create(&[&exec[..], &[&function("cat"), &probe, "cat"]].concat());
+    docker.create(&[&exec[..], &[&function("sleep"), &probe, "sleep", "60"]].concat());
+    let mut serving = Serving::start(&docker);
+    let control = format!("http://{}", serving.control);
+    // Families that tell functions apart appear with the first invocation, and the backlog's with its work.
+    for arguments in [["invoke", "cat", "--path=/"], ["invoke", "sleep", "--async"]] {
+        let said = ran(skep(&arguments).env("SKEP_CONTROL", &control));
+        assert_eq!(said.exit, 0, "{}", said.stderr);
+    }
+    let answer = (0..200).find_map(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        Some(get(&serving.control, "/metrics")).filter(|answer| answer.contains("skep_backlog_waiting"))
+    });
+    let answer = answer.expect("the accepted invocation is counted");
     serving.signal();
-    assert_eq!(serving.ended().0, Some(0));
+    serving.said("SIGTERM");
+    serving.signal();
+    assert_eq!(
+        serving.ended().0,
+        Some(130),
+        "the second signal ends what the first let run"
+    );
+    assert!(
+        docker.containers("skep.owner").is_empty(),
+        "nothing is left behind"
+    );
     let mut text = String::from(
         "# Metrics\n\nWhat `/metrics` on the control listener tells, in OpenMetrics. Histograms have `_bucket`, `_sum` \
          and `_count`, counters end in `_total`.\n\n| family | kind | meaning |\n| --- | --- | --- |\n",
@@ -172,7 +209,10 @@ fn the_reference_of_metrics_is_up_to_date() {
         }
     }
     families.sort();
-    families.dedup_by(|a, b| a.0 == b.0);
+    assert!(
+        families.is_sorted_by(|a, b| a.0 != b.0),
+        "a family is registered twice: {families:?}"
+    );
     for (name, kind, help) in families {
         text.push_str(&format!("| `{name}` | {kind} | {help} |\n"));
     }
