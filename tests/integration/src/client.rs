@@ -56,7 +56,9 @@ impl Answer {
 
     /// A header's value, empty where there is none.
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().expect("a header of plain text"))
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().expect("a header of plain text"))
     }
 
     /// The stable code of a problem, after checking that it is one as the documentation promises.
@@ -64,10 +66,17 @@ impl Answer {
     /// # Panics
     /// When it is no problem.
     pub fn problem(&self) -> String {
-        assert_eq!(self.header("content-type"), "application/problem+json", "{self:?}");
+        assert_eq!(
+            self.header("content-type"),
+            "application/problem+json",
+            "{self:?}"
+        );
         let body = self.json();
         assert_eq!(body["status"], self.status.as_u16(), "{self:?}");
-        body["code"].as_str().unwrap_or_else(|| panic!("no code: {self:?}")).to_owned()
+        body["code"]
+            .as_str()
+            .unwrap_or_else(|| panic!("no code: {self:?}"))
+            .to_owned()
     }
 }
 
@@ -84,7 +93,8 @@ impl Client {
     /// # Panics
     /// When there is no complete answer.
     pub async fn get(&self, path: &str) -> Answer {
-        self.send(Request::get(path).body(empty()).expect("a request")).await
+        self.send(Request::get(path).body(empty()).expect("a request"))
+            .await
     }
 
     /// POST, read to the end.
@@ -92,7 +102,8 @@ impl Client {
     /// # Panics
     /// When there is no complete answer.
     pub async fn post(&self, path: &str, body: impl Into<Bytes>) -> Answer {
-        self.send(Request::post(path).body(full(body)).expect("a request")).await
+        self.send(Request::post(path).body(full(body)).expect("a request"))
+            .await
     }
 
     /// `Prefer: respond-async`; returns the path by which the invocation is looked at.
@@ -100,7 +111,10 @@ impl Client {
     /// # Panics
     /// When it is not accepted.
     pub async fn post_async(&self, path: &str, body: impl Into<Bytes>) -> String {
-        let request = Request::post(path).header("prefer", "respond-async").body(full(body)).expect("a request");
+        let request = Request::post(path)
+            .header("prefer", "respond-async")
+            .body(full(body))
+            .expect("a request");
         let answer = self.send(request).await;
         assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
         answer.header("location").to_owned()
@@ -111,19 +125,29 @@ impl Client {
     /// # Panics
     /// When there is no complete answer.
     pub async fn send(&self, request: Request<Body>) -> Answer {
-        self.try_send(request).await.unwrap_or_else(|error| panic!("no complete answer: {error:?}"))
+        self.try_send(request)
+            .await
+            .unwrap_or_else(|error| panic!("no complete answer: {error:?}"))
     }
 
     /// The same where the connection may break.
     ///
     /// # Errors
     /// There was no connection, or no complete answer.
-    pub async fn try_send(&self, request: Request<Body>) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
+    pub async fn try_send(
+        &self,
+        request: Request<Body>,
+    ) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
         let response = self.try_open(request).await?;
         let (head, body) = response.into_parts();
         let collected = body.collect().await?;
         let trailers = collected.trailers().cloned();
-        Ok(Answer { status: head.status, headers: head.headers, body: collected.to_bytes(), trailers })
+        Ok(Answer {
+            status: head.status,
+            headers: head.headers,
+            body: collected.to_bytes(),
+            trailers,
+        })
     }
 
     /// Sends a request and returns as soon as the answer's head is here.
@@ -131,7 +155,9 @@ impl Client {
     /// # Panics
     /// When there is no answer.
     pub async fn open(&self, request: Request<Body>) -> Response<Incoming> {
-        self.try_open(request).await.unwrap_or_else(|error| panic!("no answer: {error:?}"))
+        self.try_open(request)
+            .await
+            .unwrap_or_else(|error| panic!("no answer: {error:?}"))
     }
 
     async fn try_open(
@@ -143,7 +169,9 @@ impl Client {
         // It ends with the response's body, or with the value that holds it.
         tokio::spawn(connection.with_upgrades());
         if !request.headers().contains_key("host") {
-            request.headers_mut().insert("host", self.address.to_string().parse()?);
+            request
+                .headers_mut()
+                .insert("host", self.address.to_string().parse()?);
         }
         Ok(sender.send_request(request).await?)
     }
@@ -154,11 +182,16 @@ impl Client {
     /// When there is no answer.
     pub async fn open_h2(&self, method: &str, path: &str, body: Body) -> Response<Incoming> {
         let stream = TcpStream::connect(self.address).await.expect("a connection");
-        let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
+        let handshake =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
         let (mut sender, connection) = handshake.expect("HTTP/2");
         tokio::spawn(connection);
         let uri = format!("http://{}{path}", self.address);
-        let request = Request::builder().method(method).uri(uri).body(body).expect("a request");
+        let request = Request::builder()
+            .method(method)
+            .uri(uri)
+            .body(body)
+            .expect("a request");
         sender.send_request(request).await.expect("an answer")
     }
 

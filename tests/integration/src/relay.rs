@@ -37,7 +37,12 @@ impl Relay {
         let listener = UnixListener::bind(&path).expect("a socket");
         let (course, watched) = watch::channel(Course::Open);
         let task = tokio::spawn(accept(listener, watched));
-        Self { path, _directory: directory, course, task }
+        Self {
+            path,
+            _directory: directory,
+            course,
+            task,
+        }
     }
 
     /// What `--docker-host` takes.
@@ -92,10 +97,15 @@ async fn accept(listener: UnixListener, mut course: watch::Receiver<Course>) {
 }
 
 async fn connect(client: UnixStream, course: watch::Receiver<Course>) {
-    let Ok(engine) = UnixStream::connect(Path::new("/var/run/docker.sock")).await else { return };
+    let Ok(engine) = UnixStream::connect(Path::new("/var/run/docker.sock")).await else {
+        return;
+    };
     let (from_client, to_client) = client.into_split();
     let (from_engine, to_engine) = engine.into_split();
-    tokio::join!(pass(from_client, to_engine, course.clone()), pass(from_engine, to_client, course));
+    tokio::join!(
+        pass(from_client, to_engine, course.clone()),
+        pass(from_engine, to_client, course)
+    );
 }
 
 async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut course: watch::Receiver<Course>) {

@@ -22,7 +22,11 @@ use crate::{Answer, Client, PATIENCE, eventually};
 pub fn binary() -> PathBuf {
     let test = std::env::current_exe().expect("this test's own path");
     let built = test.ancestors().nth(2).expect("target/PROFILE").join("skep");
-    assert!(built.exists(), "{} is not there: `cargo build -p skep` builds it", built.display());
+    assert!(
+        built.exists(),
+        "{} is not there: `cargo build -p skep` builds it",
+        built.display()
+    );
     built
 }
 
@@ -69,7 +73,10 @@ impl Skep {
     /// When it doesn't become ready.
     pub async fn from(topic: &str, start: Start) -> Self {
         let docker = Docker::new(topic);
-        let directory = start.data.is_none().then(|| tempfile::tempdir().expect("a directory"));
+        let directory = start
+            .data
+            .is_none()
+            .then(|| tempfile::tempdir().expect("a directory"));
         let data = match (&start.data, &directory) {
             (Some(data), _) => data.clone(),
             (None, Some(directory)) => directory.path().join("data"),
@@ -77,9 +84,20 @@ impl Skep {
         };
         let said = Arc::new(Mutex::new(String::new()));
         let child = spawn(&docker, &data, &start.flags, &said);
-        let nowhere = Client { address: SocketAddr::from(([127, 0, 0, 1], 1)) };
+        let nowhere = Client {
+            address: SocketAddr::from(([127, 0, 0, 1], 1)),
+        };
         let (public, control) = (nowhere, nowhere);
-        let mut skep = Self { child, said, start, data, _directory: directory, public, control, docker };
+        let mut skep = Self {
+            child,
+            said,
+            start,
+            data,
+            _directory: directory,
+            public,
+            control,
+            docker,
+        };
         skep.ready().await;
         skep
     }
@@ -95,17 +113,32 @@ impl Skep {
         let begin = Instant::now();
         while !self.said().lines().any(|line| line == "ready") {
             let ended = self.child.try_wait().expect("its own child");
-            assert!(ended.is_none(), "skep serve ended with {ended:?}:\n{}", self.said());
-            assert!(begin.elapsed() < PATIENCE, "skep serve never became ready:\n{}", self.said());
+            assert!(
+                ended.is_none(),
+                "skep serve ended with {ended:?}:\n{}",
+                self.said()
+            );
+            assert!(
+                begin.elapsed() < PATIENCE,
+                "skep serve never became ready:\n{}",
+                self.said()
+            );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let said = self.said();
         let address = |prefix: &str| {
-            let line = said.lines().find_map(|line| line.strip_prefix(prefix).map(str::to_owned));
-            line.and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{prefix} was not said:\n{said}"))
+            let line = said
+                .lines()
+                .find_map(|line| line.strip_prefix(prefix).map(str::to_owned));
+            line.and_then(|text| text.parse().ok())
+                .unwrap_or_else(|| panic!("{prefix} was not said:\n{said}"))
         };
-        self.public = Client { address: address("listening on http://") };
-        self.control = Client { address: address("control on http://") };
+        self.public = Client {
+            address: address("listening on http://"),
+        };
+        self.control = Client {
+            address: address("control on http://"),
+        };
     }
 
     /// What it wrote to standard error.
@@ -149,7 +182,10 @@ impl Skep {
     /// Waits for its end.
     pub async fn ended(&mut self) -> ExitStatus {
         let child = &mut self.child;
-        eventually("the end of skep serve", async || child.try_wait().expect("its own child")).await
+        eventually("the end of skep serve", async || {
+            child.try_wait().expect("its own child")
+        })
+        .await
     }
 
     /// Parks a template (`docker create` with `skep.function=NAME` and these labels) and waits until it is in force.
@@ -175,7 +211,9 @@ impl Skep {
     pub async fn in_force(&self, name: &str, id: &str) {
         eventually("the template to be in force", async || {
             let answer = self.control.get(&format!("/v1/functions/{name}")).await;
-            let short = answer.json()["function"]["template"].as_str().map(str::to_owned)?;
+            let short = answer.json()["function"]["template"]
+                .as_str()
+                .map(str::to_owned)?;
             id.starts_with(&short).then_some(())
         })
         .await;
@@ -213,7 +251,10 @@ impl Skep {
 
     /// Waits until no container that this Skep made stands.
     pub async fn nothing_made(&self) {
-        eventually("the last instance to be removed", async || self.made().is_empty().then_some(())).await;
+        eventually("the last instance to be removed", async || {
+            self.made().is_empty().then_some(())
+        })
+        .await;
     }
 
     /// SIGTERM; it must end well, and leave nothing behind.
@@ -223,7 +264,11 @@ impl Skep {
     pub async fn finish(mut self) {
         self.signal(Signal::TERM);
         let status = self.ended().await;
-        assert!(status.success(), "skep serve ended with {status}:\n{}", self.said());
+        assert!(
+            status.success(),
+            "skep serve ended with {status}:\n{}",
+            self.said()
+        );
         assert_eq!(self.made(), [] as [&str; 0], "containers are left behind");
     }
 }
@@ -243,13 +288,28 @@ impl Drop for Skep {
 
 fn spawn(docker: &Docker, data: &Path, flags: &[String], said: &Arc<Mutex<String>>) -> Child {
     let mut command = Command::new(binary());
-    command.args(["serve", "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--call-port", "0"]);
-    command.args(["--namespace", docker.namespace()]).arg("--data-dir").arg(data).args(flags);
+    command.args([
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--control",
+        "127.0.0.1:0",
+        "--call-port",
+        "0",
+    ]);
+    command
+        .args(["--namespace", docker.namespace()])
+        .arg("--data-dir")
+        .arg(data)
+        .args(flags);
     // What the caller's own environment says is meant for another Skep.
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SKEP_")) {
         command.env_remove(name);
     }
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().expect("skep can be started");
     let stderr = child.stderr.take().expect("it is piped");
     let said = Arc::clone(said);

@@ -19,7 +19,11 @@ async fn docker_create_deploys_and_docker_rm_undeploys_within_moments() {
     })
     .await;
     // The instance takes most of it; DESIGN's 200 ms are tested where discovery is.
-    assert!(begin.elapsed() < Duration::from_secs(10), "took {:?}", begin.elapsed());
+    assert!(
+        begin.elapsed() < Duration::from_secs(10),
+        "took {:?}",
+        begin.elapsed()
+    );
 
     skep.docker.run(&["rm", &id]);
     let begin = Instant::now();
@@ -27,17 +31,30 @@ async fn docker_create_deploys_and_docker_rm_undeploys_within_moments() {
         (skep.public.get("/hello").await.status == StatusCode::NOT_FOUND).then_some(())
     })
     .await;
-    assert!(begin.elapsed() < Duration::from_secs(10), "took {:?}", begin.elapsed());
+    assert!(
+        begin.elapsed() < Duration::from_secs(10),
+        "took {:?}",
+        begin.elapsed()
+    );
     skep.finish().await;
 }
 
 #[tokio::test]
 async fn an_invalid_template_is_listed_with_its_reasons_and_never_run() {
     let skep = Skep::start("dsc-invalid").await;
-    let id = skep.park("bad", &["handler=exec", "timeout=soon", "rout=/x"], &["-p", "80"], &[DEBIAN, "true"]);
+    let id = skep.park(
+        "bad",
+        &["handler=exec", "timeout=soon", "rout=/x"],
+        &["-p", "80"],
+        &[DEBIAN, "true"],
+    );
     let function = eventually("the invalid function", async || {
         let list = skep.control.get("/v1/functions").await.json();
-        list["functions"].as_array()?.iter().find(|function| function["template"] == id[..12]).cloned()
+        list["functions"]
+            .as_array()?
+            .iter()
+            .find(|function| function["template"] == id[..12])
+            .cloned()
     })
     .await;
     assert_eq!(function["state"], "invalid");
@@ -54,7 +71,9 @@ async fn an_invalid_template_is_listed_with_its_reasons_and_never_run() {
 async fn two_templates_of_one_name_never_fail_a_request_while_the_newer_takes_over() {
     let skep = Skep::start("dsc-redeploy").await;
     let probe = probe_image();
-    let mut old = skep.deploy("page", &["recycle=idle"], &[], &[&probe, "http"]).await;
+    let mut old = skep
+        .deploy("page", &["recycle=idle"], &[], &[&probe, "http"])
+        .await;
     let public = skep.public;
     let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let stopped = stop.clone();
@@ -69,11 +88,18 @@ async fn two_templates_of_one_name_never_fail_a_request_while_the_newer_takes_ov
     });
     for version in ["1", "2", "3"] {
         let variable = format!("VERSION={version}");
-        let new = skep.deploy("page", &["recycle=idle"], &["-e", &variable], &[&probe, "http"]).await;
+        let new = skep
+            .deploy("page", &["recycle=idle"], &["-e", &variable], &[&probe, "http"])
+            .await;
         skep.docker.run(&["rm", &old]);
         old = new;
         eventually("the new version", async || {
-            skep.public.get("/page/env").await.text().contains(&variable).then_some(())
+            skep.public
+                .get("/page/env")
+                .await
+                .text()
+                .contains(&variable)
+                .then_some(())
         })
         .await;
     }
@@ -86,7 +112,9 @@ async fn two_templates_of_one_name_never_fail_a_request_while_the_newer_takes_ov
 async fn pruned_templates_are_served_on_and_stand_again() {
     let skep = Skep::start("dsc-prune").await;
     let probe = probe_image();
-    let id = skep.deploy("kept", &["handler=exec"], &[], &[&probe, "echo", "kept"]).await;
+    let id = skep
+        .deploy("kept", &["handler=exec"], &[], &[&probe, "echo", "kept"])
+        .await;
     skep.docker.prune();
     let back = eventually("the template to stand again", async || {
         let found = skep.docker.containers("skep.function=kept");
@@ -102,15 +130,33 @@ async fn pruned_templates_are_served_on_and_stand_again() {
 async fn the_older_template_keeps_a_route_that_two_want() {
     let skep = Skep::start("dsc-route").await;
     let probe = probe_image();
-    skep.deploy("first", &["handler=exec", "route=/same"], &[], &[&probe, "echo", "first"]).await;
-    let second = skep.park("second", &["handler=exec", "route=/same"], &[], &[&probe, "echo", "second"]);
+    skep.deploy(
+        "first",
+        &["handler=exec", "route=/same"],
+        &[],
+        &[&probe, "echo", "first"],
+    )
+    .await;
+    let second = skep.park(
+        "second",
+        &["handler=exec", "route=/same"],
+        &[],
+        &[&probe, "echo", "second"],
+    );
     let reasons = eventually("the loser", async || {
         let list = skep.control.get("/v1/functions").await.json();
-        let lost = list["functions"].as_array()?.iter().find(|f| f["template"] == second[..12])?.clone();
+        let lost = list["functions"]
+            .as_array()?
+            .iter()
+            .find(|f| f["template"] == second[..12])?
+            .clone();
         Some(lost["reasons"].to_string())
     })
     .await;
-    assert!(reasons.contains("first") && reasons.contains("/same"), "{reasons}");
+    assert!(
+        reasons.contains("first") && reasons.contains("/same"),
+        "{reasons}"
+    );
     assert_eq!(skep.public.get("/same").await.text(), "first\n");
     skep.finish().await;
 }

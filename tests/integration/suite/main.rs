@@ -1,4 +1,15 @@
 //! What Skep promises, tried on the real binary with a real engine. One file for each theme.
 
+mod asynchronous;
+mod cgi;
+mod command;
 mod discovery;
 mod exec;
+mod faults;
+mod forwarding;
+mod hostile;
+mod http2;
+mod instances;
+mod signals;
+mod streaming;
+mod unready;
