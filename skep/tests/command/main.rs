@@ -1,6 +1,7 @@
 //! Whole commands: what is typed, the exit code, what stands on standard output and on standard error.
 
 mod asking;
+mod documents;
 mod fake;
 mod serving;
 mod usage;
