@@ -73,7 +73,9 @@ impl Watcher {
         let mut heartbeat = interval(HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut listing = OptionFuture::default();
+        let mut asked = false;
         let mut beat: OptionFuture<BoxFuture<'static, _>> = OptionFuture::default();
+        let mut beating = false;
         loop {
             self.advance();
             let due = self.next_due();
@@ -90,12 +92,15 @@ impl Watcher {
                         self.image_answered(&id, &image);
                     }
                 }
-                _ = relist.tick() => {
+                // What was asked is waited for: asking anew would never find out that no answer comes.
+                _ = relist.tick(), if !asked => {
+                    asked = true;
                     let asking = list(self.docker.clone(), self.config.namespace.clone());
                     listing = Some(timeout(PATIENCE.max(self.config.relist), asking).boxed()).into();
                 }
                 Some(answer) = &mut listing => {
                     listing = OptionFuture::default();
+                    asked = false;
                     match answer {
                         Ok(Ok(found)) => {
                             self.metrics.relist.observe(found.asked.elapsed().as_secs_f64());
@@ -107,12 +112,14 @@ impl Watcher {
                         Err(_) => return "no answer to a list of the containers".to_owned(),
                     }
                 }
-                _ = heartbeat.tick() => {
+                _ = heartbeat.tick(), if !beating => {
+                    beating = true;
                     let docker = self.docker.clone();
                     beat = Some(async move { timeout(PATIENCE, docker.ping()).await }.boxed()).into();
                 }
                 Some(answer) = &mut beat => {
                     beat = OptionFuture::default();
+                    beating = false;
                     match answer {
                         Ok(Ok(_)) => {}
                         Ok(Err(error)) => return format!("the engine does not answer: {error}"),
