@@ -33,10 +33,15 @@ async fn what_is_deployed_and_what_ran_is_listed_shown_and_logged() {
     let id = answer.header("skep-invocation").to_owned();
     skep.record(&id).await;
 
-    let list = stdout(&skep, &["ls"]);
+    let list = skep_command(&skep, &["ls"]);
+    let (data, chatter) = (
+        String::from_utf8(list.stdout).unwrap(),
+        String::from_utf8(list.stderr).unwrap(),
+    );
+    assert!(data.contains("hello") && data.contains("broken"), "{data}");
     assert!(
-        list.contains("hello") && list.contains("broken") && list.contains("skep.handler=nonsense"),
-        "{list}"
+        chatter.contains("skep.handler=nonsense"),
+        "the reason is a remark: {chatter}"
     );
     let list: serde_json::Value = serde_json::from_str(&stdout(&skep, &["ls", "--json"])).unwrap();
     assert!(list.to_string().contains("hello"));

@@ -83,7 +83,7 @@ async fn the_prefix_is_stripped_and_said_and_what_strangers_claim_is_dropped() {
     assert!(text.starts_with("/a%2fb?c=d\n"), "{text}");
     for part in [
         "x-forwarded-prefix: /cut",
-        "x-forwarded-for: 127.0.0.1\n",
+        "x-forwarded-for: 127.0.0.1\r\n",
         "forwarded: for=127.0.0.1;",
         "traceparent: 00-",
     ] {
