@@ -1,8 +1,9 @@
 //! Making one instance, from the request to the started process.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use skep_engine::{Launch, LaunchError, LaunchErrorKind, Launched, Stdio};
 use skep_model::{Handler, PortChoice};
@@ -19,6 +20,8 @@ use crate::{exit, streams};
 
 /// The port for instances that have their network to themselves and ask for none.
 const DEFAULT_PORT: u16 = 8080;
+/// How long a failed launch waits for its container's removal before it says so.
+const REMOVAL_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Launches and answers. Where it fails, or nobody waits any more, everything that was made is removed.
 pub(crate) async fn run(
@@ -30,20 +33,29 @@ pub(crate) async fn run(
     shared.live().insert(id);
     let mut container = None;
     let result = make(&shared, launch, &mut container, || answer.is_closed()).await;
-    let error = match result {
+    let failed = match result {
         Ok(launched) => match answer.send(Ok(launched)) {
             Ok(()) => return,
             Err(_) => None,
         },
         Err(error) => Some((answer, error)),
     };
-    match container {
-        Some(name) => removal::remove(shared, id, name).await,
-        None => drop(shared.live().remove(&id)),
-    }
-    // Only now, so that whoever hears of the failure finds nothing left behind.
-    if let Some((answer, error)) = error {
+    let Some(name) = container else {
+        shared.live().remove(&id);
+        if let Some((answer, error)) = failed {
+            drop(answer.send(Err(error)));
+        }
+        return;
+    };
+    let mut removal = pin!(removal::remove(shared, id, name));
+    // Answered after the removal, so that whoever hears of the failure finds nothing left behind; but an engine that
+    // doesn't answer can't remove either, and the caller is to hear of it early.
+    let removed = tokio::time::timeout(REMOVAL_PATIENCE, removal.as_mut()).await.is_ok();
+    if let Some((answer, error)) = failed {
         drop(answer.send(Err(error)));
+    }
+    if !removed {
+        removal.await;
     }
 }
 
