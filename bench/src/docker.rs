@@ -93,13 +93,6 @@ impl Engine {
         let address: IpAddr = text.context("the container has no address")?.parse()?;
         Ok(SocketAddr::new(address, PORT))
     }
-
-    /// The running instance of a function in a namespace.
-    pub(crate) fn instance(namespace: &str) -> anyhow::Result<String> {
-        let filter = format!("label=skep.namespace={namespace}");
-        let text = run(Command::new("docker").args(["ps", "-q", "--no-trunc", "--filter", &filter]))?;
-        text.lines().next().map(str::to_owned).context("no instance runs")
-    }
 }
 
 fn build_backend(folder: &Path) -> anyhow::Result<()> {

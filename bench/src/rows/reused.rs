@@ -7,7 +7,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::{Context, Deployed};
-use crate::docker::Engine;
 use crate::load::{first_answer, latencies, median, throughput};
 use crate::table::{Line, milliseconds};
 
@@ -23,10 +22,18 @@ pub(crate) async fn measure(context: &Context) -> anyhow::Result<Vec<Line>> {
     ];
     let deployed = Deployed::new(context, &labels, &[], "bridge").await?;
     deployed.serve.wait_for("/bench")?;
-    let direct = context
+    // A container of its own for the yardsticks: Skep's instance is frozen whenever Skep has no work for it.
+    let container = context
         .docker
-        .address(&Engine::instance(&deployed.serve.namespace)?)
+        .create(
+            &format!("{}-direct", deployed.serve.namespace),
+            &[],
+            &[],
+            "bridge",
+        )
         .await?;
+    context.docker.start(&container).await?;
+    let direct = context.docker.address(&container).await?;
     let skep = deployed.serve.listen;
     let nginx = Nginx::start(direct)?;
     let times = [(direct, "/"), (skep, "/bench"), (nginx.listen, "/")];
@@ -46,6 +53,7 @@ pub(crate) async fn measure(context: &Context) -> anyhow::Result<Vec<Line>> {
         theirs.push(n);
     }
     drop(nginx);
+    context.docker.remove(&container).await?;
     deployed.end().await?;
     Ok(vec![
         Line {
