@@ -88,7 +88,7 @@ impl Removed {
             .filter_map(|id| self.gone.get(id))
             .map(|gone| Removal {
                 time: gone.time,
-                created: gone.held.template.created,
+                created: gone.held.made,
             })
             .collect();
         let others: Vec<i64> = self.others.drain(..).collect();

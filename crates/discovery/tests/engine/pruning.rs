@@ -201,6 +201,25 @@ async fn a_prune_of_a_few_templates_takes_no_function_out_of_force() {
 }
 
 #[tokio::test]
+async fn templates_are_put_back_after_each_of_several_prunes() {
+    let docker = Docker::new("again");
+    let names = ["a", "b", "c", "d", "e"];
+    for name in names {
+        docker.create(&["--label", &format!("skep.function={name}"), IMAGE, "true"]);
+    }
+    let mut watch = Watch::start(docker.namespace()).await;
+    let lock = docker.lock_prunes();
+    for _ in 0..4 {
+        let before = docker.containers("skep.function");
+        docker.prune_with(&lock);
+        let is_new = |f: &skep_model::Function| !before.contains(&f.template.id.0.to_string());
+        watch
+            .until(|now| now.functions().count() == names.len() && now.functions().all(|f| is_new(f)))
+            .await;
+    }
+}
+
+#[tokio::test]
 async fn of_two_templates_of_one_name_the_newer_is_in_force_after_a_prune_too() {
     let docker = Docker::new("order");
     docker.create(&["--label", "skep.function=f", IMAGE, "old"]);
