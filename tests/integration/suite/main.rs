@@ -4,6 +4,7 @@ mod asynchronous;
 mod cgi;
 mod command;
 mod discovery;
+mod engine;
 mod exec;
 mod faults;
 mod forwarding;
