@@ -181,3 +181,22 @@ async fn http2_is_spoken_and_a_head_has_no_body() {
     assert_eq!(response.status(), 404);
     assert_eq!(text(response).await, "");
 }
+
+#[tokio::test]
+async fn a_refusal_in_the_middle_of_a_body_reaches_a_caller_who_goes_on_sending() {
+    let world = limited(|config| config.max_body = 10).await;
+    for _ in 0..20 {
+        let mut stream = TcpStream::connect(world.address).await.unwrap();
+        stream
+            .write_all(b"POST /m HTTP/1.1\r\nhost: a\r\ncontent-length: 4000000\r\n\r\n")
+            .await
+            .unwrap();
+        // A caller such as most are: it reads when everything is sent.
+        stream
+            .write_all(&vec![b'x'; 4_000_000])
+            .await
+            .expect("the body is taken");
+        let response = rest(&mut stream).await;
+        assert!(response.starts_with("HTTP/1.1 413 "), "{response}");
+    }
+}
