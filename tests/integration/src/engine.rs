@@ -29,10 +29,22 @@ impl Engine {
         engine.answers();
         for image in images {
             let mut save = Command::new("docker");
-            let mut save = save.args(["save", image]).stdout(Stdio::piped()).spawn().expect("docker save");
+            let mut save = save
+                .args(["save", image])
+                .stdout(Stdio::piped())
+                .spawn()
+                .expect("docker save");
             let archive = save.stdout.take().expect("it is piped");
-            let load = engine.command().arg("load").stdin(archive).output().expect("docker load");
-            assert!(save.wait().expect("docker save").success() && load.status.success(), "{image}: {load:?}");
+            let load = engine
+                .command()
+                .arg("load")
+                .stdin(archive)
+                .output()
+                .expect("docker load");
+            assert!(
+                save.wait().expect("docker save").success() && load.status.success(),
+                "{image}: {load:?}"
+            );
         }
         engine
     }
@@ -48,7 +60,11 @@ impl Engine {
     /// When it fails.
     pub fn run(&self, arguments: &[&str]) -> String {
         let output = self.command().args(arguments).output().expect("docker runs");
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
     }
 
@@ -110,20 +126,43 @@ impl Drop for Engine {
         self.signal(Signal::TERM);
         let _ = self.child.wait();
         // The storage driver's own mount may outlive the daemon.
-        let _ = Command::new("umount").arg("-l").arg(self.directory.path().join("data/overlay2")).output();
+        let _ = Command::new("umount")
+            .arg("-l")
+            .arg(self.directory.path().join("data/overlay2"))
+            .output();
     }
 }
 
 fn spawn(directory: &Path) -> Child {
-    let log = std::fs::File::options().create(true).append(true).open(directory.join("log")).expect("a log");
+    let log = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(directory.join("log"))
+        .expect("a log");
     // In a network namespace of its own: a dockerd without a bridge removes the host's docker0 when it starts.
     let mut command = Command::new("unshare");
     command.args(["--net", "--", "dockerd"]);
-    for (flag, name) in [("--data-root", "data"), ("--exec-root", "exec"), ("--pidfile", "pid")] {
+    for (flag, name) in [
+        ("--data-root", "data"),
+        ("--exec-root", "exec"),
+        ("--pidfile", "pid"),
+    ] {
         command.arg(flag).arg(directory.join(name));
     }
-    command.arg("--host").arg(format!("unix://{}", directory.join("docker.sock").display()));
-    command.args(["--bridge=none", "--iptables=false", "--ip-forward=false", "--ip-masq=false"]);
+    command
+        .arg("--host")
+        .arg(format!("unix://{}", directory.join("docker.sock").display()));
+    command.args([
+        "--bridge=none",
+        "--iptables=false",
+        "--ip-forward=false",
+        "--ip-masq=false",
+    ]);
     let own = log.try_clone().expect("a log");
-    command.stdin(Stdio::null()).stdout(own).stderr(log).spawn().expect("dockerd starts")
+    command
+        .stdin(Stdio::null())
+        .stdout(own)
+        .stderr(log)
+        .spawn()
+        .expect("dockerd starts")
 }

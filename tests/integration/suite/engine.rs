@@ -16,7 +16,14 @@ async fn serving(topic: &str, names: &[&str]) -> (Engine, Skep) {
     for name in names {
         let function = format!("skep.function={name}");
         let namespace = format!("skep.namespace={}", skep.docker.namespace());
-        let labels = ["--label", &function, "--label", &namespace, "--label", "skep.handler=exec"];
+        let labels = [
+            "--label",
+            &function,
+            "--label",
+            &namespace,
+            "--label",
+            "skep.handler=exec",
+        ];
         let command = ["--network", "none", &probe, "echo", name];
         let id = engine.run(&[&["create"][..], &labels, &command].concat());
         skep.in_force(name, &id).await;
