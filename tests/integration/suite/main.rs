@@ -6,6 +6,7 @@ mod command;
 mod discovery;
 mod engine;
 mod exec;
+mod fairness;
 mod faults;
 mod forwarding;
 mod hostile;
