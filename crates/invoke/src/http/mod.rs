@@ -77,15 +77,17 @@ pub(crate) async fn respond(
     } else {
         let shared = lease.attachment::<http2::Shared>();
         let exchange = http2::exchange(&instance, connection, &shared, outgoing, &mut silence, &progress);
-        exchange.await.map(|response| (response, None))
+        Box::pin(exchange).await.map(|response| (response, None))
     };
     let (response, wire) = match exchanged {
         Ok(answered) => answered,
-        Err(broken) => return run.fail(diagnose(broken, &progress, &instance).await),
+        Err(broken) => return run.fail(Box::pin(diagnose(broken, &progress, &instance)).await),
     };
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return match (client, wire) {
-            (Some(client), Some(wire)) => tunnel::begin(run, response, wire, client, silence, tasks).await,
+            (Some(client), Some(wire)) => {
+                Box::pin(tunnel::begin(run, response, wire, client, silence, tasks)).await
+            }
             _ => run.fail(bad("it switched protocols without being asked to")),
         };
     }
@@ -96,7 +98,7 @@ pub(crate) async fn respond(
 fn answer(
     mut run: Run,
     response: Response<Incoming>,
-    wire: Option<Wire>,
+    wire: Option<Box<Wire>>,
     mut silence: Silence,
     progress: Arc<Progress>,
     method: &http::Method,
@@ -110,7 +112,7 @@ fn answer(
     run.head(&mut response);
     if !has_body(method, status) || incoming.is_end_stream() {
         if let Some(wire) = wire {
-            wire.release();
+            wire.release(silence);
         }
         run.complete(status, None, Fate::Reusable);
         return response;
