@@ -75,6 +75,11 @@ impl Held {
         )
     }
 
+    /// Whether nothing differs that anybody could see.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.template == other.template && self.candidate == other.candidate
+    }
+
     /// What `skep.function` says.
     pub(crate) fn function(&self) -> &str {
         self.template

@@ -161,13 +161,15 @@ async fn pruned_templates_are_put_back_exactly_as_they_were() {
     ]);
     let before: Vec<Value> = names.iter().map(|name| definition(&docker, name)).collect();
     let mut watch = Watch::start(docker.namespace()).await;
+    let old = docker.containers("skep.function");
     let revision = watch.now().function("rich").unwrap().revision.clone();
 
     docker.prune();
     let begin = std::time::Instant::now();
     let (catalogue, _) = watch
         .until(|now| {
-            now.functions().count() == 3 && now.function("rich").is_some_and(|f| *f.template.id.0 != *id)
+            let is_new = |function: &skep_model::Function| !old.contains(&function.template.id.0.to_string());
+            now.functions().count() == 3 && now.functions().all(|function| is_new(function))
         })
         .await;
     assert!(
