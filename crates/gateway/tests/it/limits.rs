@@ -200,3 +200,21 @@ async fn a_refusal_in_the_middle_of_a_body_reaches_a_caller_who_goes_on_sending(
         assert!(response.starts_with("HTTP/1.1 413 "), "{response}");
     }
 }
+
+#[tokio::test]
+async fn callers_who_come_before_it_is_known_what_is_deployed_wait_for_it() {
+    let world = limited(|_| {}).await;
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (known, wait) = tokio::sync::oneshot::channel::<()>();
+    let _serving = world.gateway.serve_after(listener, async { wait.await.unwrap() });
+    let mut early = TcpStream::connect(address).await.unwrap();
+    early
+        .write_all(b"GET /m HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    let answer = tokio::time::timeout(Duration::from_millis(100), rest(&mut early)).await;
+    assert!(answer.is_err(), "{answer:?}");
+    known.send(()).unwrap();
+    assert!(rest(&mut early).await.starts_with("HTTP/1.1 200 "));
+}
