@@ -7,22 +7,41 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
+/// One kept connection.
+pub(crate) struct Client {
+    writer: TcpStream,
+    reader: BufReader<TcpStream>,
+    request: String,
+}
+
+impl Client {
+    pub(crate) fn connect(address: SocketAddr, path: &str) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        Ok(Self {
+            writer: stream.try_clone()?,
+            reader: BufReader::new(stream),
+            request: format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+        })
+    }
+
+    /// Sends one request after another; gives the time of each.
+    pub(crate) fn latencies(&mut self, count: usize) -> anyhow::Result<Vec<Duration>> {
+        let mut times = Vec::with_capacity(count);
+        for _ in 0..count {
+            let began = Instant::now();
+            self.writer.write_all(self.request.as_bytes())?;
+            read_response(&mut self.reader)?;
+            times.push(began.elapsed());
+        }
+        Ok(times)
+    }
+}
+
 /// Sends one request after another over one kept connection; gives the time of each.
 pub(crate) fn latencies(address: SocketAddr, path: &str, count: usize) -> anyhow::Result<Vec<Duration>> {
-    let stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-    let mut writer = stream.try_clone()?;
-    let mut reader = BufReader::new(stream);
-    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    let mut times = Vec::with_capacity(count);
-    for _ in 0..count {
-        let began = Instant::now();
-        writer.write_all(request.as_bytes())?;
-        read_response(&mut reader)?;
-        times.push(began.elapsed());
-    }
-    Ok(times)
+    Client::connect(address, path)?.latencies(count)
 }
 
 fn read_response(reader: &mut BufReader<TcpStream>) -> anyhow::Result<()> {

@@ -30,7 +30,7 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 /// What can be chosen about the backlog.
 #[derive(Clone)]
 pub struct Config {
-    /// How many accepted invocations run at once on this node; each function's `skep.max` bounds it as well.
+    /// How many accepted invocations run at once on this node; what each function's instances take at once bounds it as well.
     pub at_once: u64,
     /// How often to look without having been told.
     pub period: Duration,
@@ -207,7 +207,7 @@ impl Backlog {
             }
             // After a refusal one goes ahead; the others follow when it was let in.
             Some(_) => 1_u64.saturating_sub(course.in_flight),
-            None => u64::from(function.settings.max).saturating_sub(course.in_flight),
+            None => at_once(function).saturating_sub(course.in_flight),
         };
         candidates.push(Candidate {
             function: work.function.clone(),
@@ -311,4 +311,9 @@ impl Backlog {
             metrics.waiting.get_or_create(&of).set(work.queued as i64);
         }
     }
+}
+
+/// What all of a function's instances together take at once.
+fn at_once(function: &Function) -> u64 {
+    u64::from(function.settings.max) * u64::from(function.settings.concurrency)
 }

@@ -116,7 +116,10 @@ impl Watcher {
                     found.template.created = *created;
                 }
                 let held = Box::new(Held::new(*found, &self.supports));
-                self.removed.was_read(&id);
+                let replaces = self.removed.was_read(&id);
+                let before = self.known.get(&id).and_then(|entry| entry.held.as_deref());
+                // Looking again mostly shows the same, of which nobody needs to hear.
+                self.changed |= replaces || before.is_none_or(|before| !before.is_same(&held));
                 self.known.insert(
                     id,
                     Entry {
@@ -125,7 +128,6 @@ impl Watcher {
                         learnt,
                     },
                 );
-                self.changed = true;
             }
             Read::Other => {
                 let before = self.known.insert(

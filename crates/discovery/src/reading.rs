@@ -7,6 +7,7 @@ use std::time::Duration;
 use bollard::Docker;
 use bollard::errors::Error;
 use bollard::query_parameters::InspectContainerOptions;
+use jiff::Timestamp;
 use skep_model::{Function, Invalid, Namespace, Revision, Template, label};
 use tokio::time::timeout;
 
@@ -25,6 +26,8 @@ pub(crate) struct Found {
     pub(crate) revision: Revision,
     /// Networks that it names and that the engine doesn't have.
     pub(crate) missing_networks: Vec<String>,
+    /// When the engine created the container. The template's own time may be an earlier one, where it was put back.
+    pub(crate) made: Timestamp,
 }
 
 /// A template that is known, with what it makes.
@@ -33,6 +36,7 @@ pub(crate) struct Held {
     pub(crate) template: Arc<Template>,
     revision: Revision,
     missing_networks: Vec<String>,
+    pub(crate) made: Timestamp,
     pub(crate) candidate: Result<Function, Invalid>,
 }
 
@@ -42,6 +46,7 @@ impl Held {
             template,
             revision,
             missing_networks,
+            made,
         } = found;
         let template = Arc::new(template);
         let candidate = candidate(&template, &revision, &missing_networks, supports);
@@ -49,6 +54,7 @@ impl Held {
             template,
             revision,
             missing_networks,
+            made,
             candidate,
         }
     }
@@ -63,9 +69,15 @@ impl Held {
                 template,
                 revision,
                 missing_networks,
+                made: self.made,
             },
             supports,
         )
+    }
+
+    /// Whether nothing differs that anybody could see.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.template == other.template && self.candidate == other.candidate
     }
 
     /// What `skep.function` says.
@@ -125,10 +137,12 @@ async fn inspect(
         return Ok(Read::Other);
     }
     let missing_networks = networks.missing(docker, &template.networks).await?;
+    let made = template.created;
     Ok(Read::Template(Box::new(Found {
         template,
         revision,
         missing_networks,
+        made,
     })))
 }
 

@@ -88,7 +88,7 @@ impl Removed {
             .filter_map(|id| self.gone.get(id))
             .map(|gone| Removal {
                 time: gone.time,
-                created: gone.held.template.created,
+                created: gone.held.made,
             })
             .collect();
         let others: Vec<i64> = self.others.drain(..).collect();
@@ -117,10 +117,12 @@ impl Removed {
         self.gone.remove(id);
     }
 
-    /// The container was read: what it replaces is done with.
-    pub(crate) fn was_read(&mut self, id: &str) {
+    /// The container was read: what it replaces is done with. True where it replaces something.
+    pub(crate) fn was_read(&mut self, id: &str) -> bool {
+        let before = self.gone.len();
         self.gone
             .retain(|_, gone| !matches!(&gone.stage, Stage::PutBack(new) if **new == *id));
+        self.gone.len() < before
     }
 
     /// The removed templates that are still in force.

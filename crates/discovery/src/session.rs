@@ -61,7 +61,8 @@ impl Watcher {
         let since = match self.last_event {
             Some(time) => time,
             None => match engine_time(&self.docker).await {
-                Ok(time) => time,
+                // The next session begins here too, should this one see no event at all.
+                Ok(time) => *self.last_event.insert(time),
                 Err(problem) => return problem,
             },
         };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use skep_engine::{Launch, LaunchError, Launched, Stdio};
-use skep_model::{InvocationId, Phases, Problem, ProblemCode, Recycle};
+use skep_model::{InvocationId, LogEntry, LogLine, LogStream, Phases, Problem, ProblemCode, Recycle};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -79,8 +79,16 @@ pub(crate) async fn live(
     };
     let launched = match launched {
         Ok(Ok(launched)) => launched,
-        Ok(Err(error)) => return watch.fail(&refused(&launch, &error), Phases::default()),
-        Err(_) => return watch.fail(&stalled(&launch), Phases::default()),
+        Ok(Err(error)) => {
+            let problem = refused(&launch, &error);
+            explain(&shared, &launch, &problem);
+            return watch.fail(&problem, Phases::default());
+        }
+        Err(_) => {
+            let problem = stalled(&launch);
+            explain(&shared, &launch, &problem);
+            return watch.fail(&problem, Phases::default());
+        }
     };
     let phases = Phases {
         sandbox: launched.sandbox,
@@ -113,6 +121,7 @@ pub(crate) async fn live(
             Err(problem) => {
                 tracing::warn!(function = %launch.function.name, instance = %launch.instance,
                     code = problem.code.as_str(), reason = problem.internal, "an instance did not become ready");
+                explain(&shared, &launch, &problem);
                 return watch.fail(&problem, phases);
             }
         }
@@ -190,6 +199,23 @@ fn stalled(launch: &Launch) -> Problem {
     tracing::error!(function = %launch.function.name, instance = %launch.instance, "the engine stalls");
     Problem::new(ProblemCode::EngineUnavailable)
         .internal(format!("the engine did not answer a launch within {STALLED:?}"))
+}
+
+/// Says in the function's log why there is no instance: its author looks there first, and the public is not told.
+fn explain(shared: &Shared, launch: &Launch, problem: &Problem) {
+    let Some(reason) = problem.internal.as_ref().or(problem.detail.as_ref()) else {
+        return;
+    };
+    shared.journal.log(LogEntry {
+        function: launch.function.name.clone(),
+        instance: launch.instance,
+        invocation: None,
+        line: LogLine {
+            time: jiff::Timestamp::now(),
+            stream: LogStream::Skep,
+            text: reason.clone().into_bytes(),
+        },
+    });
 }
 
 /// Stops an idle instance's processes from running, unless it was given work meanwhile.

@@ -23,6 +23,8 @@ use crate::{launch, support};
 
 /// How often the background looks whether something was left behind.
 const SWEEP_PERIOD: Duration = Duration::from_secs(60);
+/// How long the sweep at the end may take.
+const LAST_SWEEP: Duration = Duration::from_secs(5);
 /// How often the networks are looked at again when no event says that one changed.
 const NETWORK_PERIOD: Duration = Duration::from_secs(15);
 
@@ -163,6 +165,10 @@ impl DockerEngine {
         self.shared.calls.close();
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
+        // A call that an engine under stress carried out after it was given up made what nobody knows of.
+        if tokio::time::timeout(LAST_SWEEP, self.sweep()).await.is_err() {
+            tracing::warn!("the engine did not answer a last sweep; the next Skep makes it");
+        }
         self.shared.own_networks.leave(&self.shared).await;
     }
 }

@@ -30,7 +30,11 @@ pub(crate) async fn examine(report: &mut Report, docker_host: Option<&str>) -> O
     let info = match docker.info().await {
         Ok(info) => info,
         Err(error) => {
-            report.fail("engine", format!("it does not say what it is: {error}"), "check `docker info`");
+            report.fail(
+                "engine",
+                format!("it does not say what it is: {error}"),
+                "check `docker info`",
+            );
             return None;
         }
     };
@@ -48,7 +52,9 @@ pub(crate) async fn examine(report: &mut Report, docker_host: Option<&str>) -> O
 fn unreachable(report: &mut Report, error: &ConnectError) {
     // Its own message says what to do already, after the semicolon.
     let text = error.to_string();
-    let (finding, advice) = text.split_once("; ").unwrap_or((&text, "start Docker, or set DOCKER_HOST"));
+    let (finding, advice) = text
+        .split_once("; ")
+        .unwrap_or((&text, "start Docker, or set DOCKER_HOST"));
     report.fail("engine", format!("{finding}: no function can run"), advice);
 }
 
@@ -56,7 +62,9 @@ async fn version(report: &mut Report, docker: &Docker) {
     let Ok(version) = docker.version().await else {
         return report.fail("engine", "it does not tell its version", "check `docker version`");
     };
-    let release = version.version.unwrap_or_else(|| "of an unknown version".to_owned());
+    let release = version
+        .version
+        .unwrap_or_else(|| "of an unknown version".to_owned());
     let api = version.api_version.unwrap_or_default();
     let said = format!("Docker {release} answers (API {api})");
     if parsed(&api) >= Some(OLDEST_API) {
@@ -79,7 +87,10 @@ fn storage(report: &mut Report, info: &SystemInfo) {
     let driver = info.driver.as_deref().unwrap_or("unknown");
     match driver {
         "overlay2" | "overlayfs" | "btrfs" | "zfs" | "stargz" => {
-            report.ok("storage", format!("{driver}: a fresh container shares its image's files"));
+            report.ok(
+                "storage",
+                format!("{driver}: a fresh container shares its image's files"),
+            );
         }
         _ => report.warn(
             "storage",
@@ -102,8 +113,16 @@ fn restart(report: &mut Report, info: &SystemInfo) {
 }
 
 fn clock(report: &mut Report, info: &SystemInfo) {
-    let Some(theirs) = info.system_time.as_deref().and_then(|text| text.parse::<Timestamp>().ok()) else {
-        return report.warn("clock", "the engine does not tell its time", "compare `docker info` with `date`");
+    let Some(theirs) = info
+        .system_time
+        .as_deref()
+        .and_then(|text| text.parse::<Timestamp>().ok())
+    else {
+        return report.warn(
+            "clock",
+            "the engine does not tell its time",
+            "compare `docker info` with `date`",
+        );
     };
     let skew = Timestamp::now().duration_since(theirs).abs();
     if skew <= SKEW {
@@ -111,14 +130,20 @@ fn clock(report: &mut Report, info: &SystemInfo) {
     } else {
         report.warn(
             "clock",
-            format!("the engine's differs from this host's by {} s: times in logs won't match", skew.as_secs()),
+            format!(
+                "the engine's differs from this host's by {} s: times in logs won't match",
+                skew.as_secs()
+            ),
             "synchronise both with NTP",
         );
     }
 }
 
 fn cgroup(report: &mut Report, info: &SystemInfo) {
-    let version = info.cgroup_version.map(|version| version.to_string()).unwrap_or_default();
+    let version = info
+        .cgroup_version
+        .map(|version| version.to_string())
+        .unwrap_or_default();
     let limits = info.memory_limit.unwrap_or(true);
     if !limits {
         report.warn(
@@ -127,16 +152,27 @@ fn cgroup(report: &mut Report, info: &SystemInfo) {
             "switch the memory controller on (kernel parameter cgroup_enable=memory on older Debian)",
         );
     } else if version == "2" {
-        report.ok("cgroup", "version 2: limits work, also for the lean engine once it is there");
+        report.ok(
+            "cgroup",
+            "version 2: limits work, also for the lean engine once it is there",
+        );
     } else {
-        report.ok("cgroup", format!("version {version}: limits work with this version's docker engine"));
+        report.ok(
+            "cgroup",
+            format!("version {version}: limits work with this version's docker engine"),
+        );
     }
 }
 
 async fn reach(report: &mut Report, docker_host: Option<&str>) {
-    let config = Config { docker_host: docker_host.map(str::to_owned), ..Config::default() };
+    let config = Config {
+        docker_host: docker_host.map(str::to_owned),
+        ..Config::default()
+    };
     // Connecting alone makes nothing on the engine: no container, no lock, no listener.
-    let Ok((engine, _calls)) = DockerEngine::connect(config).await else { return };
+    let Ok((engine, _calls)) = DockerEngine::connect(config).await else {
+        return;
+    };
     match engine.unreachable() {
         None => report.ok("reach", "functions' networks can be reached, so that http functions work"),
         Some(reason) => report.fail(

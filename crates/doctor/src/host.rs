@@ -26,12 +26,26 @@ fn data_directory(report: &mut Report, data: &Path) {
     let shown = data.display();
     let (existing, made) = match existing(data) {
         Some(existing) => existing,
-        None => return report.fail("data", format!("{shown} has no place on this host"), "choose another --data-dir"),
+        None => {
+            return report.fail(
+                "data",
+                format!("{shown} has no place on this host"),
+                "choose another --data-dir",
+            );
+        }
     };
-    if rustix::fs::access(&existing, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).is_err() {
+    if rustix::fs::access(
+        &existing,
+        rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK,
+    )
+    .is_err()
+    {
         return report.fail(
             "data",
-            format!("{} can't be written to by this user: skep serve will not start", existing.display()),
+            format!(
+                "{} can't be written to by this user: skep serve will not start",
+                existing.display()
+            ),
             "run skep as root, or choose another --data-dir",
         );
     }
@@ -39,37 +53,65 @@ fn data_directory(report: &mut Report, data: &Path) {
     match free(&existing) {
         Some(bytes) if bytes < ENOUGH_FOR_DATA => report.warn(
             "data",
-            format!("{shown}{will} has {} free: asynchronous invocations are refused once it is full", size(bytes)),
+            format!(
+                "{shown}{will} has {} free: asynchronous invocations are refused once it is full",
+                size(bytes)
+            ),
             "free some space, choose another --data-dir, or keep less (--keep-bytes)",
         ),
         Some(bytes) => report.ok("data", format!("{shown}{will} has {} free", size(bytes))),
-        None => report.warn("data", format!("the file system of {shown} does not tell its space"), "look at `df`"),
+        None => report.warn(
+            "data",
+            format!("the file system of {shown} does not tell its space"),
+            "look at `df`",
+        ),
     }
 }
 
 fn docker_root(report: &mut Report, root: &Path) {
     // An engine in a virtual machine, or behind TCP, has its disk elsewhere.
-    let Some(bytes) = root.exists().then(|| free(root)).flatten() else { return };
+    let Some(bytes) = root.exists().then(|| free(root)).flatten() else {
+        return;
+    };
     if bytes < ENOUGH_FOR_DOCKER {
         report.warn(
             "docker's disk",
-            format!("{} has {} free: a full one stops every start of a container", root.display(), size(bytes)),
+            format!(
+                "{} has {} free: a full one stops every start of a container",
+                root.display(),
+                size(bytes)
+            ),
             "remove images that nobody uses: docker image prune",
         );
     } else {
-        report.ok("docker's disk", format!("{} has {} free", root.display(), size(bytes)));
+        report.ok(
+            "docker's disk",
+            format!("{} has {} free", root.display(), size(bytes)),
+        );
     }
 }
 
 fn memory(report: &mut Report, engine: Option<u64>) {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let Some(total) = engine.or_else(|| meminfo(&text, "MemTotal:")) else {
-        return report.warn("memory", "it can't be told how much there is", "set --memory-budget for skep serve");
+        return report.warn(
+            "memory",
+            "it can't be told how much there is",
+            "set --memory-budget for skep serve",
+        );
     };
     let available = meminfo(&text, "MemAvailable:").unwrap_or(total);
-    let said = format!("{} of {} are available to instances and everything else", size(available), size(total));
+    let said = format!(
+        "{} of {} are available to instances and everything else",
+        size(available),
+        size(total)
+    );
     if available < ENOUGH_MEMORY {
-        report.warn("memory", said, "give functions small limits (docker create --memory), or set --memory-budget");
+        report.warn(
+            "memory",
+            said,
+            "give functions small limits (docker create --memory), or set --memory-budget",
+        );
     } else {
         report.ok("memory", said);
     }
@@ -78,7 +120,12 @@ fn memory(report: &mut Report, engine: Option<u64>) {
 /// A line of /proc/meminfo, in bytes.
 fn meminfo(text: &str, key: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(key))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
+    line.trim()
+        .strip_suffix("kB")?
+        .trim()
+        .parse::<u64>()
+        .ok()
+        .map(|kilobytes| kilobytes * 1024)
 }
 
 /// The nearest directory that is there already, and whether it is the wanted one itself.
@@ -118,6 +165,9 @@ mod tests {
         assert_eq!(existing(&wanted), Some((place.path().to_owned(), false)));
         let mut report = Report::default();
         data_directory(&mut report, &wanted);
-        assert!(report.findings[0].finding.contains("skep serve will make it"), "{report:?}");
+        assert!(
+            report.findings[0].finding.contains("skep serve will make it"),
+            "{report:?}"
+        );
     }
 }

@@ -31,19 +31,40 @@ pub(crate) fn examine(report: &mut Report) {
 /// What is missing matters only for the lean engine, so nothing of it fails.
 fn features(report: &mut Report) {
     let present = [
-        ("overlayfs", read("/proc/filesystems").split_whitespace().any(|word| word == "overlay")),
-        ("user namespaces", read("/proc/sys/user/max_user_namespaces").parse::<u64>().is_ok_and(|max| max > 0)),
-        ("seccomp", read("/proc/sys/kernel/seccomp/actions_avail").contains("errno")),
+        (
+            "overlayfs",
+            read("/proc/filesystems")
+                .split_whitespace()
+                .any(|word| word == "overlay"),
+        ),
+        (
+            "user namespaces",
+            read("/proc/sys/user/max_user_namespaces")
+                .parse::<u64>()
+                .is_ok_and(|max| max > 0),
+        ),
+        (
+            "seccomp",
+            read("/proc/sys/kernel/seccomp/actions_avail").contains("errno"),
+        ),
         ("network namespaces", fs::metadata("/proc/self/ns/net").is_ok()),
     ];
     let (there, missing): (Vec<_>, Vec<_>) = present.into_iter().partition(|(_, there)| *there);
-    let names = |list: Vec<(&'static str, bool)>| list.into_iter().map(|(name, _)| name).collect::<Vec<_>>().join(", ");
+    let names = |list: Vec<(&'static str, bool)>| {
+        list.into_iter()
+            .map(|(name, _)| name)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     if missing.is_empty() {
         report.ok("kernel features", format!("{} are there", names(there)));
     } else {
         report.warn(
             "kernel features",
-            format!("{} can't be seen from here; the lean engine will need them", names(missing)),
+            format!(
+                "{} can't be seen from here; the lean engine will need them",
+                names(missing)
+            ),
             "nothing now: this version runs every function on the docker engine",
         );
     }
@@ -54,21 +75,30 @@ fn files(report: &mut Report) {
     match limit.maximum {
         Some(maximum) if maximum < ENOUGH_FILES => report.warn(
             "open files",
-            format!("at most {maximum}, and each connection takes two: under load connections will be refused"),
+            format!(
+                "at most {maximum}, and each connection takes two: under load connections will be refused"
+            ),
             "raise the hard limit (LimitNOFILE= in a systemd unit, --ulimit nofile= for a container)",
         ),
-        Some(maximum) => report.ok("open files", format!("up to {maximum}; skep serve raises its own limit to it")),
+        Some(maximum) => report.ok(
+            "open files",
+            format!("up to {maximum}; skep serve raises its own limit to it"),
+        ),
         None => report.ok("open files", "no limit"),
     }
 }
 
 fn read(path: &str) -> String {
-    fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default()
+    fs::read_to_string(path)
+        .map(|text| text.trim().to_owned())
+        .unwrap_or_default()
 }
 
 /// The first two numbers of a release such as `6.1.0-18-amd64`.
 fn number(release: &str) -> Option<(u32, u32)> {
-    let mut parts = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    let mut parts = release
+        .split(|c: char| !c.is_ascii_digit())
+        .map(str::parse::<u32>);
     Some((parts.next()?.ok()?, parts.next()?.ok()?))
 }
 

@@ -37,7 +37,10 @@ pub(crate) fn examine(report: &mut Report, config: Option<&Path>) {
 fn has_filter(config: &Value) -> bool {
     let filters = config.get("pruneFilters").and_then(Value::as_array);
     filters.is_some_and(|filters| {
-        filters.iter().filter_map(Value::as_str).any(|filter| filter.replace(' ', "") == FILTER)
+        filters
+            .iter()
+            .filter_map(Value::as_str)
+            .any(|filter| filter.replace(' ', "") == FILTER)
     })
 }
 
@@ -57,7 +60,10 @@ mod tests {
 
     #[test]
     fn the_filter_is_found_among_others() {
-        assert_eq!(level(r#"{"pruneFilters": ["until=24h", "label!=skep.function"]}"#), Level::Ok);
+        assert_eq!(
+            level(r#"{"pruneFilters": ["until=24h", "label!=skep.function"]}"#),
+            Level::Ok
+        );
     }
 
     #[test]

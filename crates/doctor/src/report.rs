@@ -48,20 +48,49 @@ pub struct Report {
 impl Report {
     /// The worst that was found.
     pub fn worst(&self) -> Level {
-        self.findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Ok)
+        self.findings
+            .iter()
+            .map(|finding| finding.level)
+            .max()
+            .unwrap_or(Level::Ok)
     }
 
     pub(crate) fn ok(&mut self, check: &'static str, finding: impl Into<String>) {
-        self.findings.push(Finding { check, level: Level::Ok, finding: finding.into(), advice: None });
+        self.findings.push(Finding {
+            check,
+            level: Level::Ok,
+            finding: finding.into(),
+            advice: None,
+        });
     }
 
-    pub(crate) fn warn(&mut self, check: &'static str, finding: impl Into<String>, advice: impl Into<String>) {
+    pub(crate) fn warn(
+        &mut self,
+        check: &'static str,
+        finding: impl Into<String>,
+        advice: impl Into<String>,
+    ) {
         let (finding, advice) = (finding.into(), Some(advice.into()));
-        self.findings.push(Finding { check, level: Level::Warn, finding, advice });
+        self.findings.push(Finding {
+            check,
+            level: Level::Warn,
+            finding,
+            advice,
+        });
     }
 
-    pub(crate) fn fail(&mut self, check: &'static str, finding: impl Into<String>, advice: impl Into<String>) {
+    pub(crate) fn fail(
+        &mut self,
+        check: &'static str,
+        finding: impl Into<String>,
+        advice: impl Into<String>,
+    ) {
         let (finding, advice) = (finding.into(), Some(advice.into()));
-        self.findings.push(Finding { check, level: Level::Fail, finding, advice });
+        self.findings.push(Finding {
+            check,
+            level: Level::Fail,
+            finding,
+            advice,
+        });
     }
 }

@@ -83,7 +83,17 @@ impl Gateway {
 
     /// Serves the public listener.
     pub fn serve(&self, listener: TcpListener) -> Serving {
-        listener::serve_listener(self.clone(), listener)
+        self.serve_after(listener, std::future::ready(()))
+    }
+
+    /// Serves the public listener once `known` returns: until it is known what is deployed, callers would be told
+    /// that nothing is there. They wait in the listener's queue meanwhile.
+    pub fn serve_after(
+        &self,
+        listener: TcpListener,
+        known: impl Future<Output = ()> + Send + 'static,
+    ) -> Serving {
+        listener::serve_listener(self.clone(), listener, known)
     }
 
     /// Serves the connections by which functions call each other; `streams` has each with its peer's address.

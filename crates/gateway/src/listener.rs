@@ -27,6 +27,8 @@ pub struct Serving {
     address: Option<SocketAddr>,
     drain: CancellationToken,
     tasks: TaskTracker,
+    /// Cancelled when nothing is accepted any more, for whatever reason.
+    stopped: CancellationToken,
     /// Ends what is left.
     end: tokio_util::sync::DropGuard,
 }
@@ -35,6 +37,11 @@ impl Serving {
     /// Where it listens, if it does so itself.
     pub fn address(&self) -> Option<SocketAddr> {
         self.address
+    }
+
+    /// Returns when nothing is accepted any more: before a drain that is a fault, of which somebody should speak.
+    pub async fn stopped(&self) {
+        self.stopped.cancelled().await;
     }
 
     /// Accepts no more. Requests under way are answered to their end; returns when the last connection is closed.
@@ -67,6 +74,7 @@ struct Connections {
     drain: CancellationToken,
     end: CancellationToken,
     tasks: TaskTracker,
+    stopped: CancellationToken,
 }
 
 impl Connections {
@@ -81,6 +89,7 @@ impl Connections {
             drain: CancellationToken::new(),
             end: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            stopped: CancellationToken::new(),
         }
     }
 
@@ -90,6 +99,7 @@ impl Connections {
             address,
             drain,
             tasks,
+            stopped: self.stopped.clone(),
             end: self.end.clone().drop_guard(),
         }
     }
@@ -117,11 +127,22 @@ impl Connections {
 }
 
 /// Serves the public listener.
-pub(crate) fn serve_listener(gateway: Gateway, listener: TcpListener) -> Serving {
+pub(crate) fn serve_listener(
+    gateway: Gateway,
+    listener: TcpListener,
+    known: impl Future<Output = ()> + Send + 'static,
+) -> Serving {
     let connections = Connections::new(gateway, Door::Public);
     let serving = connections.serving(listener.local_addr().ok());
     let tasks = connections.tasks.clone();
+    let stopped = connections.stopped.clone().drop_guard();
     tasks.spawn(async move {
+        let _stopped = stopped;
+        tokio::select! {
+            () = known => {}
+            () = connections.drain.cancelled() => return,
+            () = connections.end.cancelled() => return,
+        }
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
@@ -148,7 +169,9 @@ pub(crate) fn serve_streams(
     let connections = Connections::new(gateway, Door::Call);
     let serving = connections.serving(None);
     let tasks = connections.tasks.clone();
+    let stopped = connections.stopped.clone().drop_guard();
     tasks.spawn(async move {
+        let _stopped = stopped;
         loop {
             tokio::select! {
                 accepted = streams.recv() => match accepted {

@@ -50,7 +50,12 @@ impl Connection {
             .cloned()
             .unwrap_or(PathAndQuery::from_static("/"));
         if let Some(rest) = target.path().strip_prefix("/_skep/") {
-            return lookup::respond(&self.gateway, &parts.method, Address::parse(rest)?).await;
+            return Box::pin(lookup::respond(
+                &self.gateway,
+                &parts.method,
+                Address::parse(rest)?,
+            ))
+            .await;
         }
         let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
         let destination = self.gateway.find(self.door, host, target.as_str())?;
@@ -76,7 +81,7 @@ impl Connection {
         };
         if asynchronous {
             invocation.trigger = Trigger::Async;
-            return asynchronous::accept(&self.gateway, invocation, self.door).await;
+            return Box::pin(asynchronous::accept(&self.gateway, invocation, self.door)).await;
         }
         Ok(self.gateway.run(invocation, self.door).await)
     }

@@ -2,16 +2,25 @@
 
 use std::future::Future;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 /// How an HTTP/2 connection begins (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// How the head begins after which the connection is no longer HTTP.
+const UPGRADED: &[u8] = b"HTTP/1.1 101 ";
+/// How long a caller who was answered may be silent, and may go on sending, before the connection is closed.
+const LINGER_SILENT: Duration = Duration::from_secs(1);
+const LINGER: Duration = Duration::from_secs(10);
+/// How much is thrown away in one turn.
+const DISCARD: usize = 16 * 1024;
 
 type Timer = Option<Pin<Box<Sleep>>>;
 
@@ -26,6 +35,18 @@ pub(crate) struct GuardedStream {
     /// Runs while nothing can be sent.
     stalled: Timer,
     send_timeout: Duration,
+    /// The other side has said that nothing more comes.
+    ended: bool,
+    /// Both directions belong to the upgraded protocol.
+    upgraded: bool,
+    lingering: Option<Lingering>,
+}
+
+/// What is still thrown away after the answer. A socket that is closed with unread bytes resets its connection, and
+/// the reset may overtake the answer: a caller who was refused in the middle of a body would never read why.
+struct Lingering {
+    silent: Pin<Box<Sleep>>,
+    whole: Pin<Box<Sleep>>,
 }
 
 impl GuardedStream {
@@ -37,6 +58,9 @@ impl GuardedStream {
             matched: 0,
             stalled: None,
             send_timeout,
+            ended: false,
+            upgraded: false,
+            lingering: None,
         }
     }
 
@@ -65,6 +89,31 @@ impl GuardedStream {
     }
 }
 
+impl GuardedStream {
+    /// Reads until the other side ends too, or for as long as it is worth.
+    fn linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let lingering = self.lingering.get_or_insert_with(|| Lingering {
+            silent: Box::pin(tokio::time::sleep(LINGER_SILENT)),
+            whole: Box::pin(tokio::time::sleep(LINGER)),
+        });
+        if lingering.whole.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let mut space = [MaybeUninit::uninit(); DISCARD];
+        let mut buffer = ReadBuf::uninit(&mut space);
+        match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
+            Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                lingering.silent.as_mut().reset(Instant::now() + LINGER_SILENT);
+                // Others get their turn between two reads.
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Poll::Ready(_) => Poll::Ready(()),
+            Poll::Pending => lingering.silent.as_mut().poll(cx),
+        }
+    }
+}
+
 impl AsyncRead for GuardedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -74,6 +123,11 @@ impl AsyncRead for GuardedStream {
         let this = &mut *self;
         let before = buffer.filled().len();
         let polled = Pin::new(&mut this.stream).poll_read(cx, buffer);
+        this.ended |= match &polled {
+            Poll::Ready(Ok(())) => buffer.filled().len() == before && buffer.remaining() > 0,
+            Poll::Ready(Err(_)) => true,
+            Poll::Pending => false,
+        };
         let Some(opening) = &mut this.opening else {
             return polled;
         };
@@ -90,6 +144,7 @@ impl AsyncRead for GuardedStream {
 
 impl AsyncWrite for GuardedStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.upgraded |= bytes.starts_with(UPGRADED);
         let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.watch(polled, cx)
     }
@@ -99,7 +154,13 @@ impl AsyncWrite for GuardedStream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        if self.lingering.is_none() {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+            if self.ended || self.upgraded {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        self.linger(cx).map(Ok)
     }
 
     fn poll_write_vectored(
@@ -107,6 +168,7 @@ impl AsyncWrite for GuardedStream {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.upgraded |= slices.first().is_some_and(|first| first.starts_with(UPGRADED));
         let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
         self.watch(polled, cx)
     }

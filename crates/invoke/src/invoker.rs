@@ -29,7 +29,7 @@ pub struct Config {
 #[derive(Clone)]
 pub struct Invoker {
     dispatcher: Dispatcher,
-    reporting: Reporting,
+    reporting: Arc<Reporting>,
     config: Arc<Config>,
     /// What outlives the call that began it: upgraded connections.
     tasks: TaskTracker,
@@ -38,7 +38,7 @@ pub struct Invoker {
 impl Invoker {
     /// An invoker over this dispatcher.
     pub fn new(config: Config, dispatcher: Dispatcher, journal: Arc<dyn Journal>, metrics: Metrics) -> Self {
-        let reporting = Reporting { journal, metrics };
+        let reporting = Arc::new(Reporting { journal, metrics });
         Self {
             dispatcher,
             reporting,
@@ -80,14 +80,17 @@ impl Invoker {
                 }
                 Err(problem) => run.fail(Failure::new(problem)),
             },
-            Handler::Exec => {
-                let environment = environment(&run, &trace);
-                match self.process(&mut run, invocation, environment).await {
-                    Ok((process, request)) => exec::respond(run, process, request.method()).await,
-                    Err(problem) => run.fail(Failure::new(problem)),
-                }
-            }
-            Handler::Cgi => self.cgi(run, invocation, &trace).await,
+            // Boxed, so that the future of a request to a server, which takes microseconds, is not as large as theirs.
+            Handler::Exec => Box::pin(self.exec(run, invocation, &trace)).await,
+            Handler::Cgi => Box::pin(self.cgi(run, invocation, &trace)).await,
+        }
+    }
+
+    async fn exec(&self, mut run: Run, invocation: Invocation, trace: &Trace) -> Response<Body> {
+        let environment = environment(&run, trace);
+        match self.process(&mut run, invocation, environment).await {
+            Ok((process, request)) => exec::respond(run, process, request.method()).await,
+            Err(problem) => run.fail(Failure::new(problem)),
         }
     }
 

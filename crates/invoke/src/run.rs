@@ -19,7 +19,6 @@ use crate::metrics::Metrics;
 use crate::response::{problem_response, sign};
 
 /// What every run needs to report.
-#[derive(Clone)]
 pub(crate) struct Reporting {
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) metrics: Metrics,
@@ -65,17 +64,19 @@ pub(crate) fn describe(exit: Exit) -> String {
 /// An invocation that was begun and has not ended. Dropping it means that its caller went away: the record says
 /// so, and the instance is given up with the lease.
 pub(crate) struct Run {
-    reporting: Reporting,
+    reporting: Arc<Reporting>,
     function: Arc<Function>,
     record: Record,
     report: Option<Report>,
+    /// Whether its record is kept already, which then must not go on saying that it runs.
+    announced: bool,
     lease: Option<Lease>,
     handed: Instant,
     ended: bool,
 }
 
 impl Run {
-    pub(crate) fn begin(reporting: Reporting, invocation: &mut Invocation) -> Self {
+    pub(crate) fn begin(reporting: Arc<Reporting>, invocation: &mut Invocation) -> Self {
         reporting.metrics.begun();
         let request = &invocation.request;
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
@@ -102,6 +103,7 @@ impl Run {
             function: invocation.function.clone(),
             record,
             report: Some(report),
+            announced: false,
             lease: None,
             handed: Instant::now(),
             ended: false,
@@ -148,8 +150,9 @@ impl Run {
     }
 
     /// Whether a record of the running invocation is worth one of its own: a long one is looked for while it runs.
-    pub(crate) fn announce(&self) {
+    pub(crate) fn announce(&mut self) {
         if matches!(self.report, Some(Report::Journal)) {
+            self.announced = true;
             self.reporting.journal.record(self.record.clone());
         }
     }
@@ -209,7 +212,15 @@ impl Run {
                 // Whoever asked may have been shut down; then the invocation is repeated later.
                 let _ = sender.send(self.record.clone());
             }
-            _ => self.reporting.journal.record(self.record.clone()),
+            _ => self.keep(),
+        }
+    }
+
+    fn keep(&self) {
+        if self.announced {
+            self.reporting.journal.record(self.record.clone());
+        } else {
+            self.reporting.journal.sample(&self.record);
         }
     }
 

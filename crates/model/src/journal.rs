@@ -18,12 +18,18 @@ pub struct LogEntry {
     pub line: LogLine,
 }
 
-/// Keeps records and logs, written behind. Neither call waits: under overload an entry is counted instead of kept.
+/// Keeps records and logs, written behind. No call waits: under overload an entry is counted instead of kept.
 pub trait Journal: Send + Sync + 'static {
     /// Keeps what is known of an invocation now, in place of what was known of it before.
     ///
     /// For synchronous invocations only; accepted asynchronous ones are never written behind.
     fn record(&self, record: Record);
+
+    /// Keeps the record of an invocation that has ended and of which nothing was kept before. Of a function that has
+    /// many of them in a short time, some are counted instead.
+    fn sample(&self, record: &Record) {
+        self.record(record.clone());
+    }
 
     /// Keeps a line of an instance's log.
     fn log(&self, entry: LogEntry);

@@ -3,15 +3,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, params, params_from_iter};
-use skep_model::{LogEntry, LogStream, Record};
+use skep_model::{LogEntry, LogStream, Record, Status};
 use tokio::sync::watch;
 
 use crate::columns::{self, COLUMNS, PARAMETERS, Time};
 use crate::error::StoreError;
-use crate::metrics::{Kind, Metrics};
+use crate::metrics::{self, Metrics};
+use crate::quota::{self, Quota};
 use crate::writer::{Setup, Writer};
 
 /// How many bytes may wait to be written.
@@ -25,6 +26,7 @@ const FLUSH: Duration = Duration::from_secs(1);
 pub(crate) struct WriteBehind {
     writer: Arc<Writer>,
     waiting: Arc<AtomicUsize>,
+    quota: Quota,
     metrics: Metrics,
     news: watch::Sender<()>,
 }
@@ -40,6 +42,7 @@ impl WriteBehind {
         Ok(Self {
             writer,
             waiting: Arc::default(),
+            quota: Quota::new(Instant::now()),
             metrics,
             news,
         })
@@ -52,6 +55,19 @@ impl WriteBehind {
     pub(crate) fn record(&self, record: Record) {
         let bytes = ENTRY_BYTES + record.path.len();
         self.enqueue("record", bytes, move |connection| put_record(connection, &record));
+    }
+
+    /// Keeps a record as long as its function's quota lasts.
+    pub(crate) fn sample(&self, record: &Record) {
+        let kind = match record.status {
+            Status::Failed => quota::Kind::Failed,
+            Status::Queued | Status::Running | Status::Succeeded => quota::Kind::Succeeded,
+        };
+        if self.quota.admits(&record.function, kind, Instant::now()) {
+            self.record(record.clone());
+        } else {
+            self.dropped("record");
+        }
     }
 
     pub(crate) fn log(&self, entry: LogEntry) {
@@ -86,14 +102,18 @@ impl WriteBehind {
                 // Followers wake once per group at most: the channel keeps only that there was something.
                 Ok(()) => news.send_replace(()),
                 Err(_) => {
-                    metrics.dropped.get_or_create(&Kind { kind }).inc();
+                    metrics.dropped.get_or_create(&metrics::Kind { kind }).inc();
                 }
             }
         };
         let queued = !full && self.writer.try_run("keep what was written behind", put, conclude);
         if !queued {
-            self.metrics.dropped.get_or_create(&Kind { kind }).inc();
+            self.dropped(kind);
         }
+    }
+
+    fn dropped(&self, kind: &'static str) {
+        self.metrics.dropped.get_or_create(&metrics::Kind { kind }).inc();
     }
 }
 

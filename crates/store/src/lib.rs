@@ -23,6 +23,7 @@ mod listing;
 mod metrics;
 mod query;
 mod queue;
+mod quota;
 mod read;
 mod recover;
 mod retention;

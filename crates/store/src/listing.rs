@@ -77,6 +77,10 @@ impl Journal for Store {
         self.inner.journal.record(record);
     }
 
+    fn sample(&self, record: &Record) {
+        self.inner.journal.sample(record);
+    }
+
     fn log(&self, entry: LogEntry) {
         self.inner.journal.log(entry);
     }

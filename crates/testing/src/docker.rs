@@ -72,6 +72,20 @@ impl Docker {
         name
     }
 
+    /// `docker rm` of one container, with no test's prune so soon after it that it would look like a part of it.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn remove(&self, container: &str) {
+        let lock = self.lock_prunes();
+        self.run(&["rm", container]);
+        std::thread::spawn(move || {
+            // Longer than Skep takes the pause between two removals of one prune to be.
+            std::thread::sleep(std::time::Duration::from_millis(1_100));
+            drop(lock);
+        });
+    }
+
     /// `docker container prune` of this namespace's containers only.
     ///
     /// # Panics

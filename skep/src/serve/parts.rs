@@ -1,6 +1,7 @@
 //! The parts of a running Skep, and how they are put together: from the engine upwards, each handed what it needs.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 use skep_backlog::Backlog;
@@ -28,6 +29,8 @@ use crate::exit::{Exit, Failed};
 
 /// The name by which the drain finds the backlog among what is supervised.
 pub(super) const BACKLOG: &str = "backlog of asynchronous invocations";
+/// How long callers are kept waiting at the start for what is deployed.
+const FIRST_LOOK: Duration = Duration::from_secs(10);
 
 /// Everything that runs, as far as its end has to be brought about.
 pub(super) struct Parts {
@@ -129,7 +132,7 @@ impl Parts {
         );
         let backlog = supervisor.watch(BACKLOG, backlog.run(backlog_drain.clone()));
         Ok(Self {
-            public: gateway.serve(public),
+            public: gateway.serve_after(public, first_look(connection.clone())),
             calls: gateway.serve_calls(calls),
             invoker,
             dispatcher,
@@ -145,19 +148,29 @@ impl Parts {
 
     /// Returns when the engine's templates were read once.
     pub(super) fn listed(&self) -> impl Future<Output = ()> + use<> {
-        let mut connection = self.connection.clone();
-        async move {
-            // Discovery that ended is noticed by the supervisor.
-            if connection.wait_for(|state| state.listed).await.is_err() {
-                std::future::pending().await
-            }
-        }
+        listed(self.connection.clone())
     }
 
     /// Returns, with a reason, when a part ended that never should.
     pub(super) async fn failed(&mut self) -> String {
-        self.supervisor.failed().await
+        tokio::select! {
+            reason = self.supervisor.failed() => reason,
+            () = self.public.stopped() => "the public listener ended by itself, which it never should".to_owned(),
+            () = self.calls.stopped() => "the listener for functions' calls ended by itself".to_owned(),
+        }
     }
+}
+
+async fn listed(mut connection: watch::Receiver<Connection>) {
+    // Discovery that ended is noticed by the supervisor.
+    if connection.wait_for(|state| state.listed).await.is_err() {
+        std::future::pending().await
+    }
+}
+
+/// The same, but not for ever: callers get an answer also where the engine stalls.
+async fn first_look(connection: watch::Receiver<Connection>) {
+    let _ = tokio::time::timeout(FIRST_LOOK, listed(connection)).await;
 }
 
 async fn connect(settings: &Settings) -> Result<(DockerEngine, CallReceiver), Failed> {

@@ -3,10 +3,12 @@
 //! flags, HTTP and Docker; no crate of Skep's is linked. It ends and removes only what it started and made.
 
 mod client;
+mod engine;
 mod relay;
 mod serve;
 
 pub use client::{Answer, Body, Client, empty, full};
+pub use engine::Engine;
 pub use relay::Relay;
 pub use serve::{Skep, Start, binary};
 pub use skep_testing::{Docker, probe_image};

@@ -156,7 +156,7 @@ async fn work_for_a_function_that_is_gone_waits_visibly_and_runs_when_it_is_back
         .await;
     let first = skep.public.post_async("/f", "").await;
     let second = skep.public.post_async("/f", "").await;
-    skep.docker.run(&["rm", &slow]);
+    skep.docker.remove(&slow);
     assert_eq!(
         skep.outcome(&first).await["status"],
         "succeeded",

@@ -25,7 +25,7 @@ async fn docker_create_deploys_and_docker_rm_undeploys_within_moments() {
         begin.elapsed()
     );
 
-    skep.docker.run(&["rm", &id]);
+    skep.docker.remove(&id);
     let begin = Instant::now();
     eventually("the route's end", async || {
         (skep.public.get("/hello").await.status == StatusCode::NOT_FOUND).then_some(())
@@ -91,7 +91,7 @@ async fn two_templates_of_one_name_never_fail_a_request_while_the_newer_takes_ov
         let new = skep
             .deploy("page", &["recycle=idle"], &["-e", &variable], &[&probe, "http"])
             .await;
-        skep.docker.run(&["rm", &old]);
+        skep.docker.remove(&old);
         old = new;
         eventually("the new version", async || {
             skep.public

@@ -1,7 +1,7 @@
 //! Requests that mean harm, or are only too large.
 
 use http::{Request, StatusCode};
-use skep_tests::{Skep, empty, full, probe_image};
+use skep_tests::{Skep, empty, probe_image};
 
 #[tokio::test]
 async fn what_could_smuggle_a_second_request_is_refused_and_reaches_no_function() {
@@ -15,7 +15,7 @@ async fn what_could_smuggle_a_second_request_is_refused_and_reaches_no_function(
         format!("POST /p HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\n\r\n{smuggled}"),
         format!("POST /p HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n{smuggled}"),
         format!("POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: +4\r\n\r\n{smuggled}"),
-        "GET /p HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n".to_owned(),
+        "GET /p HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n".to_owned(),
         "GET /p HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n".to_owned(),
         "GET /p HTTP/1.1\r\nHost: a\r\n folded: yes\r\n\r\n".to_owned(),
     ];
@@ -35,11 +35,7 @@ async fn what_could_smuggle_a_second_request_is_refused_and_reaches_no_function(
         "POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n{smuggled}"
     );
     let answer = skep.public.raw(both.as_bytes()).await;
-    assert_eq!(
-        answer.matches("HTTP/1.1 ").count() - answer.matches("POST / HTTP/1.1").count(),
-        1,
-        "{answer:?}"
-    );
+    assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer:?}");
     assert!(
         !answer.contains("smuggled") && !answer.contains("content-length: 4\r\n"),
         "{answer:?}"
@@ -69,18 +65,17 @@ async fn a_header_without_end_and_a_body_above_the_limit_are_refused() {
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         "{answer:?}"
     );
-    let answer = skep.public.post("/p/echo", vec![0; 2 << 20]).await;
-    assert_eq!(
-        (answer.status, answer.problem().as_str()),
-        (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large")
-    );
+    // Refused before the body is sent.
+    for more in ["", "Prefer: respond-async\r\n"] {
+        let head = format!("POST /p/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2097152\r\n{more}\r\n");
+        let answer = skep.public.raw(head.as_bytes()).await;
+        assert!(
+            answer.starts_with("HTTP/1.1 413") && answer.contains("\"body-too-large\""),
+            "{answer}"
+        );
+    }
     let fits = skep.public.post("/p/echo", vec![0; 1 << 20]).await;
     assert_eq!((fits.status, fits.body.len()), (StatusCode::OK, 1 << 20));
-    let request = Request::post("/p/echo")
-        .header("prefer", "respond-async")
-        .body(full(vec![0; 2 << 20]))
-        .unwrap();
-    assert_eq!(skep.public.send(request).await.problem(), "body-too-large");
     skep.finish().await;
 }
 

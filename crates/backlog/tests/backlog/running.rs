@@ -117,6 +117,21 @@ async fn no_more_run_at_once_than_the_function_allows() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn as_many_run_at_once_as_the_functions_instances_take() {
+    let mut wide = function("wide", 2);
+    wide.settings.concurrency = 3;
+    let mut fixture = Fixture::new(&[wide], &[("wide", &[Act::Wait])]).await;
+    for _ in 0..7 {
+        accept(&fixture.store, "wide").await;
+    }
+    for _ in 0..6 {
+        fixture.began.recv().await.unwrap();
+    }
+    assert_eq!(fixture.store.waiting()[0].queued, 1, "the seventh waits");
+    fixture.runner.gate.notify_waiters();
+}
+
+#[tokio::test(start_paused = true)]
 async fn functions_share_the_node_in_turns() {
     let small = Config {
         at_once: 2,

@@ -118,7 +118,7 @@ async fn the_catalogue_serves_on_while_the_engine_is_gone_and_catches_up_afterwa
         3,
         "what was known goes on being served"
     );
-    docker.run(&["rm", &removed]);
+    docker.remove(&removed);
     docker.run(&["update", "-m", "96m", "--memory-swap", "192m", &changed]);
     docker.create(&["--label", "skep.function=added", IMAGE, "true"]);
 

@@ -29,7 +29,7 @@ async fn create_alone_deploys_and_rm_alone_undeploys_at_once() {
     assert!(seen < SOON, "seen after {seen:?}");
     assert_eq!(&*catalogue.function("hello").unwrap().template.id.0, id);
 
-    docker.run(&["rm", &id]);
+    docker.remove(&id);
     let (_, seen) = watch
         .until(|catalogue| catalogue.function("hello").is_none())
         .await;
@@ -92,7 +92,7 @@ async fn the_newest_valid_template_of_a_name_is_in_force() {
     watch
         .until(|now| now.function("f").is_some_and(|f| *f.template.id.0 == *new))
         .await;
-    docker.run(&["rm", &new]);
+    docker.remove(&new);
     watch
         .until(|now| now.function("f").is_some_and(|f| *f.template.id.0 == *old))
         .await;

@@ -14,6 +14,8 @@ async fn a_template_on_a_network_that_is_not_there_is_invalid_until_it_is() {
     let id = docker.create(&["--label", "skep.function=f", "--network", &network, IMAGE, "true"]);
     let mut watch = Watch::start(docker.namespace()).await;
     assert!(watch.now().function("f").is_some());
+    // Another test's prune just after the removal would look like its cause.
+    let _lock = docker.lock_prunes();
     docker.run(&["network", "rm", &network]);
     let reasons = watch.reasons(&id).await;
     assert!(

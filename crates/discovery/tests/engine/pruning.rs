@@ -161,13 +161,15 @@ async fn pruned_templates_are_put_back_exactly_as_they_were() {
     ]);
     let before: Vec<Value> = names.iter().map(|name| definition(&docker, name)).collect();
     let mut watch = Watch::start(docker.namespace()).await;
+    let old = docker.containers("skep.function");
     let revision = watch.now().function("rich").unwrap().revision.clone();
 
     docker.prune();
     let begin = std::time::Instant::now();
     let (catalogue, _) = watch
         .until(|now| {
-            now.functions().count() == 3 && now.function("rich").is_some_and(|f| *f.template.id.0 != *id)
+            let is_new = |function: &skep_model::Function| !old.contains(&function.template.id.0.to_string());
+            now.functions().count() == 3 && now.functions().all(|function| is_new(function))
         })
         .await;
     assert!(
@@ -198,6 +200,25 @@ async fn a_prune_of_a_few_templates_takes_no_function_out_of_force() {
         }
     }
     watch.until(|now| now.function("f").is_some()).await;
+}
+
+#[tokio::test]
+async fn templates_are_put_back_after_each_of_several_prunes() {
+    let docker = Docker::new("again");
+    let names = ["a", "b", "c", "d", "e"];
+    for name in names {
+        docker.create(&["--label", &format!("skep.function={name}"), IMAGE, "true"]);
+    }
+    let mut watch = Watch::start(docker.namespace()).await;
+    let lock = docker.lock_prunes();
+    for _ in 0..4 {
+        let before = docker.containers("skep.function");
+        docker.prune_with(&lock);
+        let is_new = |f: &skep_model::Function| !before.contains(&f.template.id.0.to_string());
+        watch
+            .until(|now| now.functions().count() == names.len() && now.functions().all(|f| is_new(f)))
+            .await;
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use skep_engine::Stdio;
-use skep_model::{Function, InvocationId, ProblemCode};
+use skep_model::{Function, InvocationId, LogStream, ProblemCode};
 
 use super::engine::{Behaviour, FakeEngine};
 use super::functions::{exec, function, reused};
@@ -183,6 +183,11 @@ async fn a_launch_that_fails_says_so_and_leaves_nothing() {
         "the daemon's words are the operator's"
     );
     assert_eq!(dispatcher.snapshot().memory_used, 0);
+    let log = engine.log.lock().expect("no test panics with it");
+    let told = log
+        .iter()
+        .any(|entry| entry.line.stream == LogStream::Skep && entry.line.text == b"no such command");
+    assert!(told, "the function's log says why");
 }
 
 #[tokio::test(start_paused = true)]

@@ -181,3 +181,40 @@ async fn http2_is_spoken_and_a_head_has_no_body() {
     assert_eq!(response.status(), 404);
     assert_eq!(text(response).await, "");
 }
+
+#[tokio::test]
+async fn a_refusal_in_the_middle_of_a_body_reaches_a_caller_who_goes_on_sending() {
+    let world = limited(|config| config.max_body = 10).await;
+    for _ in 0..20 {
+        let mut stream = TcpStream::connect(world.address).await.unwrap();
+        stream
+            .write_all(b"POST /m HTTP/1.1\r\nhost: a\r\ncontent-length: 4000000\r\n\r\n")
+            .await
+            .unwrap();
+        // A caller such as most are: it reads when everything is sent.
+        stream
+            .write_all(&vec![b'x'; 4_000_000])
+            .await
+            .expect("the body is taken");
+        let response = rest(&mut stream).await;
+        assert!(response.starts_with("HTTP/1.1 413 "), "{response}");
+    }
+}
+
+#[tokio::test]
+async fn callers_who_come_before_it_is_known_what_is_deployed_wait_for_it() {
+    let world = limited(|_| {}).await;
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (known, wait) = tokio::sync::oneshot::channel::<()>();
+    let _serving = world.gateway.serve_after(listener, async { wait.await.unwrap() });
+    let mut early = TcpStream::connect(address).await.unwrap();
+    early
+        .write_all(b"GET /m HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    let answer = tokio::time::timeout(Duration::from_millis(100), rest(&mut early)).await;
+    assert!(answer.is_err(), "{answer:?}");
+    known.send(()).unwrap();
+    assert!(rest(&mut early).await.starts_with("HTTP/1.1 200 "));
+}

@@ -44,6 +44,7 @@ pub(crate) struct World {
     pub(crate) engine: Arc<FakeEngine>,
     pub(crate) dispatcher: Dispatcher,
     pub(crate) store: Store,
+    pub(crate) gateway: Gateway,
     pub(crate) serving: Serving,
     pub(crate) calls: mpsc::Sender<(TcpStream, SocketAddr)>,
     memory: Arc<Memory>,
@@ -112,6 +113,7 @@ impl World {
             calls,
             memory,
             _calls: gateway.serve_calls(streams),
+            gateway,
             _backlog: backlog,
             _directory: directory,
         }

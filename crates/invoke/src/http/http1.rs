@@ -16,44 +16,48 @@ use tokio::net::TcpStream;
 
 use super::Broken;
 use crate::body::empty;
-use crate::silence::Silence;
+use crate::silence::{Silence, Timer};
 use crate::upload::{Progress, Upload};
 
 /// An instance's connections that nobody uses just now.
 #[derive(Default)]
-pub(super) struct Idle(Mutex<Vec<Wire>>);
+pub(super) struct Idle(Mutex<Vec<Box<Wire>>>);
 
 impl Idle {
-    fn take(&self) -> Option<Wire> {
+    fn take(&self) -> Option<Box<Wire>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
     }
 
-    fn put(&self, wire: Wire) {
+    fn put(&self, wire: Box<Wire>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(wire);
     }
 }
 
-/// One connection, and the half of hyper's machine that moves its bytes.
+/// One connection, and the half of hyper's machine that moves its bytes. It is large, and goes from hand to hand in
+/// a box.
 pub(super) struct Wire {
     sender: SendRequest<Upload>,
     connection: Connection<TokioIo<TcpStream>, Upload>,
     /// The machine has stopped, and must not be polled again.
     stopped: bool,
+    /// What watched over the last request on it.
+    timer: Option<Timer>,
     /// Where it goes afterwards; `None` while it lies there, since each would keep the other.
     home: Option<Arc<Idle>>,
 }
 
 impl Wire {
-    async fn open(stream: TcpStream, home: Arc<Idle>) -> Result<Self, Broken> {
+    async fn open(stream: TcpStream, home: Arc<Idle>) -> Result<Box<Self>, Broken> {
         // A request that waits for Nagle's algorithm waits 40 ms.
         stream.set_nodelay(true).map_err(Broken::Connect)?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(Broken::Http)?;
-        Ok(Self {
+        Ok(Box::new(Self {
             sender,
             connection,
             stopped: false,
+            timer: None,
             home: Some(home),
-        })
+        }))
     }
 
     /// Moves bytes both ways; ready once the connection is over.
@@ -74,16 +78,17 @@ impl Wire {
     }
 
     /// Puts the connection back for the next request, if it can take one.
-    pub(super) fn release(mut self) {
+    pub(super) fn release(mut self: Box<Self>, silence: Silence) {
         if self.usable()
             && let Some(home) = self.home.take()
         {
+            self.timer = silence.into_timer();
             home.put(self);
         }
     }
 
     /// The socket after a switch of protocols, and what was read of the new one already.
-    pub(super) async fn into_socket(mut self) -> (TcpStream, Bytes) {
+    pub(super) async fn into_socket(mut self: Box<Self>) -> (TcpStream, Bytes) {
         poll_fn(|cx| self.poll(cx)).await;
         let parts = self.connection.into_parts();
         (parts.io.into_inner(), parts.read_buf)
@@ -98,10 +103,13 @@ pub(super) async fn exchange(
     mut request: Request<Upload>,
     silence: &mut Silence,
     progress: &Progress,
-) -> Result<(Response<Incoming>, Option<Wire>), Broken> {
+) -> Result<(Response<Incoming>, Option<Box<Wire>>), Broken> {
     let waiting = if first.is_none() { usable(&idle) } else { None };
     if let Some(mut wire) = waiting {
         let spare = repeatable(&request);
+        if let Some(timer) = wire.timer.take() {
+            silence.wait_with(timer);
+        }
         match send(&mut wire, request, silence, progress).await {
             Ok(response) => return Ok((response, Some(wire))),
             Err((broken, unsent)) => match unsent.or(spare) {
@@ -123,7 +131,7 @@ pub(super) async fn exchange(
 }
 
 /// An idle connection that still stands; closed ones are dropped on the way.
-fn usable(idle: &Arc<Idle>) -> Option<Wire> {
+fn usable(idle: &Arc<Idle>) -> Option<Box<Wire>> {
     loop {
         let mut wire = idle.take()?;
         if wire.usable() {

@@ -33,8 +33,11 @@ use crate::upload::Progress;
 use http1::Wire;
 use stream::HttpBody;
 
-/// After a connection broke, an instance that is about to be known to have exited is waited for this long.
-const EXIT_GRACE: Duration = Duration::from_millis(250);
+/// After a connection broke, an instance that is about to be known to have exited is waited for this long: a busy
+/// engine takes its time to say so.
+const EXIT_GRACE: Duration = Duration::from_secs(2);
+/// The same after an answer that can't be understood.
+const PARSED_GRACE: Duration = Duration::from_millis(250);
 
 /// Why an exchange with an instance gave no response.
 enum Broken {
@@ -74,15 +77,17 @@ pub(crate) async fn respond(
     } else {
         let shared = lease.attachment::<http2::Shared>();
         let exchange = http2::exchange(&instance, connection, &shared, outgoing, &mut silence, &progress);
-        exchange.await.map(|response| (response, None))
+        Box::pin(exchange).await.map(|response| (response, None))
     };
     let (response, wire) = match exchanged {
         Ok(answered) => answered,
-        Err(broken) => return run.fail(diagnose(broken, &progress, &instance).await),
+        Err(broken) => return run.fail(Box::pin(diagnose(broken, &progress, &instance)).await),
     };
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return match (client, wire) {
-            (Some(client), Some(wire)) => tunnel::begin(run, response, wire, client, silence, tasks).await,
+            (Some(client), Some(wire)) => {
+                Box::pin(tunnel::begin(run, response, wire, client, silence, tasks)).await
+            }
             _ => run.fail(bad("it switched protocols without being asked to")),
         };
     }
@@ -93,7 +98,7 @@ pub(crate) async fn respond(
 fn answer(
     mut run: Run,
     response: Response<Incoming>,
-    wire: Option<Wire>,
+    wire: Option<Box<Wire>>,
     mut silence: Silence,
     progress: Arc<Progress>,
     method: &http::Method,
@@ -107,7 +112,7 @@ fn answer(
     run.head(&mut response);
     if !has_body(method, status) || incoming.is_end_stream() {
         if let Some(wire) = wire {
-            wire.release();
+            wire.release(silence);
         }
         run.complete(status, None, Fate::Reusable);
         return response;
@@ -122,12 +127,17 @@ async fn diagnose(broken: Broken, progress: &Progress, instance: &Arc<dyn Instan
     if let Some(fault) = progress.fault() {
         return Failure::new(fault.problem());
     }
-    let reason = match broken {
+    let (reason, grace) = match broken {
         Broken::Timeout => return Failure::new(Problem::new(ProblemCode::Timeout)),
-        Broken::Connect(error) => format!("connecting to its port {} failed: {error}", instance.port()),
-        Broken::Http(error) => explain(&error),
+        Broken::Connect(error) => {
+            let reason = format!("connecting to its port {} failed: {error}", instance.port());
+            (reason, EXIT_GRACE)
+        }
+        // It said something, so it lives, most likely.
+        Broken::Http(error) if error.is_parse() => (explain(&error), PARSED_GRACE),
+        Broken::Http(error) => (explain(&error), EXIT_GRACE),
     };
-    match tokio::time::timeout(EXIT_GRACE, instance.exited()).await {
+    match tokio::time::timeout(grace, instance.exited()).await {
         Ok(exit) => exited(exit, &reason),
         Err(_) => bad(&reason),
     }

@@ -32,7 +32,7 @@ struct State {
     run: Run,
     incoming: Incoming,
     /// The connection it comes by; `None` for HTTP/2, which moves by itself.
-    wire: Option<Wire>,
+    wire: Option<Box<Wire>>,
     silence: Silence,
     progress: Arc<Progress>,
 }
@@ -43,7 +43,7 @@ impl HttpBody {
     pub(super) fn new(
         run: Run,
         incoming: Incoming,
-        wire: Option<Wire>,
+        wire: Option<Box<Wire>>,
         silence: Silence,
         progress: Arc<Progress>,
         status: StatusCode,
@@ -62,12 +62,15 @@ impl HttpBody {
     }
 
     fn finish(&mut self) {
-        let Some(State { run, wire, .. }) = self.state.take() else {
+        let Some(State {
+            run, wire, silence, ..
+        }) = self.state.take()
+        else {
             return;
         };
         // The connection first: whoever gets the instance next looks for it.
         if let Some(wire) = wire {
-            wire.release();
+            wire.release(silence);
         }
         run.complete(self.status, None, Fate::Reusable);
     }

@@ -27,7 +27,7 @@ const WINDOW: usize = 16 * 1024;
 pub(super) async fn begin(
     mut run: Run,
     response: Response<Incoming>,
-    wire: Wire,
+    wire: Box<Wire>,
     client: OnUpgrade,
     silence: Silence,
     tasks: &TaskTracker,
