@@ -54,14 +54,15 @@ pub(crate) fn plan(function: &Function, host: &Host) -> Result<Plan, Vec<String>
     let network = network(&mut host_config, &inspect, &mut reasons);
     let mut process = process(&mut config, &mut host_config, &mut reasons);
     rights(&mut process, &mut host_config, host, network, &mut reasons);
-    let mounts = mounts(&inspect, &mut host_config, &mut reasons);
+    let read_only_root = host_config.flag("ReadonlyRootfs");
+    let mounts = mounts(&inspect, &mut host_config, read_only_root, &mut reasons);
     let settings = limits::read(&mut host_config);
     let plan = Plan {
         process,
         mounts,
         masked: host_config.texts("MaskedPaths"),
         read_only: host_config.texts("ReadonlyPaths"),
-        read_only_root: host_config.flag("ReadonlyRootfs"),
+        read_only_root,
         settings,
         cgroup_namespace: host_config.text("CgroupnsMode") == "private",
         network,
@@ -197,7 +198,7 @@ fn rights(
     process.apparmor.clone_from(&host.apparmor);
 }
 
-fn mounts(inspect: &Value, host: &mut Fields, reasons: &mut Vec<String>) -> Vec<Mount> {
+fn mounts(inspect: &Value, host: &mut Fields, read_only_root: bool, reasons: &mut Vec<String>) -> Vec<Mount> {
     let plain = MountOptions {
         no_suid: true,
         no_devices: true,
@@ -251,7 +252,14 @@ fn mounts(inspect: &Value, host: &mut Fields, reasons: &mut Vec<String>) -> Vec<
         ),
     ];
     for (index, path) in FILES.into_iter().enumerate() {
-        all.push(mount(MountKind::File(index), path, MountOptions::default()));
+        all.push(mount(
+            MountKind::File(index),
+            path,
+            MountOptions {
+                read_only: read_only_root,
+                ..MountOptions::default()
+            },
+        ));
     }
     let mut own = volumes::read(inspect, host, reasons);
     // As Docker: the shorter path first, so that none hides another.

@@ -11,9 +11,9 @@ use skep_discovery::{Connection, Discovery};
 use skep_dispatch::Dispatcher;
 use skep_docker::{CallReceiver, DockerEngine, EngineError, NamespaceLock};
 use skep_engine::Engine;
-use skep_lean::{Engines, LeanEngine};
 use skep_gateway::{Gateway, Serving};
 use skep_invoke::Invoker;
+use skep_lean::{Engines, LeanEngine};
 use skep_store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -52,12 +52,20 @@ pub(super) struct Parts {
 
 impl Parts {
     /// Finds the engine, makes sure that this Skep is the only one of its namespace, and starts every part.
-    pub(super) async fn start(settings: &Settings, public: TcpListener, control: TcpListener) -> Result<Self, Failed> {
+    pub(super) async fn start(
+        settings: &Settings,
+        public: TcpListener,
+        control: TcpListener,
+    ) -> Result<Self, Failed> {
         let (docker, calls) = connect(settings).await?;
         let store = open_store(settings).await?;
-        let lock = docker.lock().await.map_err(|error| Failed::from_error(Exit::Failure, &error))?;
+        let lock = docker
+            .lock()
+            .await
+            .map_err(|error| Failed::from_error(Exit::Failure, &error))?;
         docker.sweep().await;
-        let spawner = spawner::start(&settings.data_directory).map_err(|error| Failed::from_error(Exit::Failure, &error))?;
+        let spawner = spawner::start(&settings.data_directory)
+            .map_err(|error| Failed::from_error(Exit::Failure, &error))?;
         let lean = skep_lean::Config {
             namespace: settings.namespace.clone(),
             data_directory: settings.data_directory.clone(),
@@ -120,10 +128,15 @@ impl Parts {
         );
         let backlog_drain = CancellationToken::new();
         let mut supervisor = Supervisor::default();
-        supervisor.watch("control listener", Control::new(control, router, stop.clone()).run());
+        supervisor.watch(
+            "control listener",
+            Control::new(control, router, stop.clone()).run(),
+        );
         supervisor.watch("docker engine's background", background(docker, stop.clone()));
         let background = stop.clone();
-        supervisor.watch("lean engine's background", async move { lean.run_background(background).await });
+        supervisor.watch("lean engine's background", async move {
+            lean.run_background(background).await
+        });
         supervisor.watch("line to the spawner", spawner::run(spawner, stop.clone()));
         supervisor.watch("discovery", watch_templates(discovery, stop.clone()));
         supervisor.watch(
@@ -201,12 +214,24 @@ async fn open_store(settings: &Settings) -> Result<Store, Failed> {
 }
 
 fn discover(settings: &Settings, docker: &DockerEngine, engine: &Engines) -> Discovery {
-    let config = skep_discovery::Config { namespace: settings.namespace.clone(), relist: settings.relist };
+    let config = skep_discovery::Config {
+        namespace: settings.namespace.clone(),
+        relist: settings.relist,
+    };
     let judge = engine.clone();
-    Discovery::start(docker.docker(), config, Arc::new(move |function| judge.unsupported(function)))
+    Discovery::start(
+        docker.docker(),
+        config,
+        Arc::new(move |function| judge.unsupported(function)),
+    )
 }
 
-async fn dispatcher(settings: &Settings, docker: &DockerEngine, engine: &Engines, store: &Store) -> Dispatcher {
+async fn dispatcher(
+    settings: &Settings,
+    docker: &DockerEngine,
+    engine: &Engines,
+    store: &Store,
+) -> Dispatcher {
     let budget = match settings.memory_budget {
         Some(bytes) => bytes,
         None => memory_of(docker).await / 5 * 4,

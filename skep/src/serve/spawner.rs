@@ -21,7 +21,9 @@ pub(super) fn start(directory: &Path) -> io::Result<Spawner> {
         .stdout(Stdio::null())
         .spawn()?;
     // Reaped when it ends; nobody else waits for it.
-    std::thread::Builder::new().name("skep-spawner-end".to_owned()).spawn(move || drop(child.wait()))?;
+    std::thread::Builder::new()
+        .name("skep-spawner-end".to_owned())
+        .spawn(move || drop(child.wait()))?;
     Spawner::connect(ours)
 }
 
