@@ -13,11 +13,6 @@ mod serve;
 
 use std::process::ExitCode;
 
-/// A request makes and drops a few dozen small things, often on different threads: the C library's allocator takes
-/// a sixth of the time of the whole request for that.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     commands::run(cli::parse())
 }

@@ -22,9 +22,13 @@ pub(crate) fn template(inspect: ContainerInspectResponse) -> (Template, Revision
         .unwrap_or_default();
     let state = inspect.state.unwrap_or_default();
     let started_at = state.started_at.unwrap_or_default();
-    // Go's zero time stands for "never".
+    // Go's zero time stands for "never". One that is just being removed is no template either, but that is told by
+    // its end: a prune on its way must not make it look like one that was started, which is never put back.
     let ever_started = !(started_at.is_empty() || started_at.starts_with("0001-01-01"))
-        || !matches!(state.status, None | Some(ContainerStateStatusEnum::CREATED));
+        || !matches!(
+            state.status,
+            None | Some(ContainerStateStatusEnum::CREATED | ContainerStateStatusEnum::REMOVING)
+        );
     let ports = host.port_bindings.is_some_and(|ports| !ports.is_empty());
     let fixed_address = networks
         .values()
@@ -128,6 +132,13 @@ mod tests {
         let mut state = never_started();
         state.started_at = Some("2026-01-02T03:04:06Z".to_owned());
         assert!(template(created(state)).0.ever_started);
+    }
+
+    #[test]
+    fn a_parked_container_that_is_being_removed_was_never_started() {
+        let mut state = never_started();
+        state.status = Some(ContainerStateStatusEnum::REMOVING);
+        assert!(!template(created(state)).0.ever_started);
     }
 
     #[test]

@@ -181,11 +181,20 @@ async fn ended(exit: Exit, logs: &Attribution) -> Problem {
     } else {
         (problem.detail("The instance ended before it was ready."), "")
     };
-    let words = logs.tail();
     problem.internal(format!(
-        "ended with exit code {}{why} before it was ready; last lines: {words}",
-        exit.code
+        "ended with exit code {}{why} before it was ready; {}",
+        exit.code,
+        last_lines(logs)
     ))
+}
+
+fn last_lines(logs: &Attribution) -> String {
+    let words = logs.tail();
+    if words.is_empty() {
+        "it wrote nothing".to_owned()
+    } else {
+        format!("last lines: {words}")
+    }
 }
 
 /// The time is over.
@@ -201,8 +210,5 @@ async fn late(instance: &Arc<dyn Instance>, function: &Function, logs: &Attribut
     };
     Problem::new(ProblemCode::NotReady)
         .detail("The instance did not accept work within the function's skep.timeout.")
-        .internal(format!(
-            "{missing} within {waited:?}; last lines: {}",
-            logs.tail()
-        ))
+        .internal(format!("{missing} within {waited:?}; {}", last_lines(logs)))
 }

@@ -262,10 +262,13 @@ async fn an_instance_that_never_listens_is_given_up_after_the_timeout() {
     );
     let deaf = function("deaf", |_| {});
     let began = tokio::time::Instant::now();
-    assert_eq!(
-        code(dispatcher.acquire(&deaf, work(&deaf)).await),
-        ProblemCode::NotReady
-    );
+    let refusal = dispatcher
+        .acquire(&deaf, work(&deaf))
+        .await
+        .expect_err("it is deaf");
+    assert_eq!(refusal.problem.code, ProblemCode::NotReady);
+    let reason = refusal.problem.internal.expect("its author is told");
+    assert!(reason.ends_with("; it wrote nothing"), "{reason}");
     assert_eq!(began.elapsed().as_secs(), 30);
     engine.made()[0].removed().await;
 }
