@@ -238,8 +238,9 @@ async fn a_link_in_an_image_leads_no_mount_out_of_its_root() {
     let host = tempfile::tempdir().expect("a directory");
     let target = host.path().display().to_string();
     let context = tempfile::tempdir().expect("a directory");
-    let dockerfile =
-        format!("FROM {DEBIAN}\nRUN mkdir -p {target} && ln -s ../../../../../..{target} /escape && ln -s {target} /absolute\n");
+    let dockerfile = format!(
+        "FROM {DEBIAN}\nRUN mkdir -p {target} && ln -s ../../../../../..{target} /escape && ln -s {target} /absolute\n"
+    );
     std::fs::write(context.path().join("Dockerfile"), dockerfile).expect("a file");
     let image = format!("skep-test/links-{}", skep.docker.namespace());
     skep.docker
