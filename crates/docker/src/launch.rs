@@ -50,7 +50,9 @@ pub(crate) async fn run(
     let mut removal = pin!(removal::remove(shared, id, name));
     // Answered after the removal, so that whoever hears of the failure finds nothing left behind; but an engine that
     // doesn't answer can't remove either, and the caller is to hear of it early.
-    let removed = tokio::time::timeout(REMOVAL_PATIENCE, removal.as_mut()).await.is_ok();
+    let removed = tokio::time::timeout(REMOVAL_PATIENCE, removal.as_mut())
+        .await
+        .is_ok();
     if let Some((answer, error)) = failed {
         drop(answer.send(Err(error)));
     }

@@ -154,12 +154,12 @@ fn cgroup(report: &mut Report, info: &SystemInfo) {
     } else if version == "2" {
         report.ok(
             "cgroup",
-            "version 2: limits work, also for the lean engine once it is there",
+            "version 2: limits work with the docker engine; skep.engine=lean knows version 1 only",
         );
     } else {
         report.ok(
             "cgroup",
-            format!("version {version}: limits work with this version's docker engine"),
+            format!("version {version}: limits work with the docker engine and with skep.engine=lean"),
         );
     }
 }

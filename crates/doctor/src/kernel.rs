@@ -1,11 +1,11 @@
-//! The kernel: what the docker engine needs of it now, and what the lean engine will want once it is there.
+//! The kernel: what the lean engine needs of it; the docker engine needs nothing but Docker.
 
 use std::fs;
 
 use crate::report::Report;
 
-/// `pidfd_open` came with Linux 5.3, `clone3` into a cgroup with 5.7.
-const LEAN_KERNEL: (u32, u32) = (5, 7);
+/// `clone3` came with Linux 5.3, `openat2` with 5.6, closing many files at an exec with 5.11.
+const LEAN_KERNEL: (u32, u32) = (5, 11);
 /// Below this many open files a busy gateway refuses connections.
 const ENOUGH_FILES: u64 = 8192;
 
@@ -15,7 +15,7 @@ pub(crate) fn examine(report: &mut Report) {
         Some(version) if version >= LEAN_KERNEL => report.ok("kernel", format!("Linux {release}")),
         Some(_) => report.warn(
             "kernel",
-            format!("Linux {release}: functions run on the docker engine; the lean engine will need 5.7"),
+            format!("Linux {release}: functions run on the docker engine; skep.engine=lean needs 5.11"),
             "nothing now; plan for a newer kernel",
         ),
         None => report.warn(
@@ -62,10 +62,10 @@ fn features(report: &mut Report) {
         report.warn(
             "kernel features",
             format!(
-                "{} can't be seen from here; the lean engine will need them",
+                "{} can't be seen from here; skep.engine=lean needs them",
                 names(missing)
             ),
-            "nothing now: this version runs every function on the docker engine",
+            "nothing, unless a function asks for skep.engine=lean",
         );
     }
 }

@@ -6,7 +6,9 @@ mod instance;
 mod launch;
 
 pub use instance::{Exit, Instance, Listener};
-pub use launch::{Launch, LaunchError, LaunchErrorKind, Launched, OutputReceiver, Pipes, Stdio, output_channel};
+pub use launch::{
+    Launch, LaunchError, LaunchErrorKind, Launched, OutputReceiver, Pipes, Stdio, output_channel,
+};
 
 use futures::future::BoxFuture;
 use skep_model::Function;
@@ -37,6 +39,11 @@ impl EngineKind {
 pub trait Engine: Send + Sync + 'static {
     /// Which engine this is.
     fn kind(&self) -> EngineKind;
+
+    /// Which engine makes the instances of this function, where this is several in one.
+    fn kind_for(&self, _function: &Function) -> EngineKind {
+        self.kind()
+    }
 
     /// Why this engine can't run this function here; empty when it can. Each reason is a sentence for the operator.
     fn unsupported(&self, function: &Function) -> Vec<String>;

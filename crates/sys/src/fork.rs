@@ -54,7 +54,10 @@ pub enum Forked {
 /// only one of them and might wait for ever for a lock that another held.
 pub fn fork(namespaces: NewNamespaces, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Forked> {
     if std::fs::read_dir("/proc/self/task")?.count() != 1 {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a process with several threads can't be forked"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "a process with several threads can't be forked",
+        ));
     }
     let mut descriptor: libc::c_int = -1;
     // SAFETY: an all-zero clone_args is its documented neutral value.
@@ -69,8 +72,13 @@ pub fn fork(namespaces: NewNamespaces, cgroup: Option<BorrowedFd<'_>>) -> io::Re
     // SAFETY: without CLONE_VM the child runs on a copy of this stack and shares no memory with us; this process has
     // one thread (checked above), so no lock of the allocator or of the standard library is held by a thread that
     // the child lacks. `arguments` and `descriptor` live across the call and the size given is the structure's own.
-    let answer =
-        unsafe { libc::syscall(libc::SYS_clone3, &raw mut arguments, size_of::<libc::clone_args>()) };
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_clone3,
+            &raw mut arguments,
+            size_of::<libc::clone_args>(),
+        )
+    };
     match answer {
         -1 => Err(io::Error::last_os_error()),
         0 => Ok(Forked::Child),
@@ -85,9 +93,16 @@ pub fn fork(namespaces: NewNamespaces, cgroup: Option<BorrowedFd<'_>>) -> io::Re
 /// Becomes another program; returns only if that fails (execve(2)).
 pub fn execute(program: &CStr, arguments: &[CString], environment: &[CString]) -> io::Error {
     let pointers = |texts: &[CString]| -> Vec<*const libc::c_char> {
-        texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
+        texts
+            .iter()
+            .map(|text| text.as_ptr())
+            .chain([std::ptr::null()])
+            .collect()
     };
     let (arguments, environment) = (pointers(arguments), pointers(environment));
+    // SAFETY: only sets a disposition back to the default. The standard library ignores SIGPIPE, and what is ignored
+    // stays ignored in the new program, which expects it not to be.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
     // SAFETY: both arrays end with a null pointer, and each of their texts outlives the call.
     unsafe { libc::execve(program.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
     io::Error::last_os_error()
@@ -102,7 +117,11 @@ pub fn join_new_session_keyring(name: &CStr) -> io::Result<()> {
     const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
     // SAFETY: the operation reads one text that ends with a zero, and it outlives the call.
     let answer = unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) };
-    if answer == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if answer == -1 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }
 
 /// Marks every descriptor from `first` on to be closed when this process becomes another program
@@ -112,9 +131,12 @@ pub fn join_new_session_keyring(name: &CStr) -> io::Result<()> {
 /// What the kernel answers.
 pub fn close_on_execute_from(first: u32) -> io::Result<()> {
     // SAFETY: only sets a flag on this process's own descriptors; none is closed while something here owns it.
-    let answer =
-        unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
-    if answer == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    let answer = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if answer == -1 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }
 
 /// Ends this process at once, without running anything on the way out (_exit(2)).
@@ -141,7 +163,8 @@ pub fn unshare_cgroup_namespace() -> io::Result<()> {
 /// What the kernel answers.
 pub fn raise_loopback() -> io::Result<()> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType};
-    let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    let socket =
+        rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
     // SAFETY: an all-zero ifreq is valid: an empty name and no flags.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
@@ -164,14 +187,26 @@ pub type Instruction = (u16, u8, u8, u32);
 /// `PermissionDenied` without CAP_SYS_ADMIN or no_new_privs; `InvalidInput` for a malformed program.
 pub fn load_seccomp(program: &[Instruction]) -> io::Result<()> {
     let too_long = |_| io::Error::new(io::ErrorKind::InvalidInput, "the seccomp program is too long");
-    let filters: Vec<libc::sock_filter> =
-        program.iter().map(|&(code, jt, jf, k)| libc::sock_filter { code, jt, jf, k }).collect();
+    let filters: Vec<libc::sock_filter> = program
+        .iter()
+        .map(|&(code, jt, jf, k)| libc::sock_filter { code, jt, jf, k })
+        .collect();
     let program = libc::sock_fprog {
         len: u16::try_from(filters.len()).map_err(too_long)?,
         filter: filters.as_ptr().cast_mut(),
     };
     // SAFETY: the kernel reads `len` instructions from `filter`, which both live across the call, and checks them.
-    let answer =
-        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) };
-    if answer == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            0,
+            &raw const program,
+        )
+    };
+    if answer == -1 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }

@@ -2,15 +2,18 @@
 //! process. It owns the one thread that moves between network namespaces; it never knows what a container, a
 //! function or Docker is, and it never leaves a thread of the async runtime in another namespace.
 
-#[expect(unsafe_code, reason = "calls that no library has a safe word for; each block is justified")]
+#[expect(
+    unsafe_code,
+    reason = "calls that no library has a safe word for; each block is justified"
+)]
 mod fork;
 mod namespace;
 mod process;
 mod sockets;
 
 pub use fork::{
-    Forked, Instruction, NewNamespaces, close_on_execute_from, execute, exit_now, fork, join_new_session_keyring,
-    load_seccomp, raise_loopback, unshare_cgroup_namespace,
+    Forked, Instruction, NewNamespaces, close_on_execute_from, execute, exit_now, fork,
+    join_new_session_keyring, load_seccomp, raise_loopback, unshare_cgroup_namespace,
 };
 pub use namespace::NetworkNamespace;
 pub use process::{ProcessIdentity, boot_id};

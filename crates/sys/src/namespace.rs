@@ -32,7 +32,9 @@ impl NetworkNamespace {
     /// # Errors
     /// `NotFound` where no such process runs, `PermissionDenied` without the right to trace it.
     pub fn of_process(process: u32) -> io::Result<Self> {
-        Ok(Self { file: Arc::new(File::open(format!("/proc/{process}/ns/net"))?) })
+        Ok(Self {
+            file: Arc::new(File::open(format!("/proc/{process}/ns/net"))?),
+        })
     }
 
     /// Opens the namespace that this thread is in.
@@ -40,7 +42,17 @@ impl NetworkNamespace {
     /// # Errors
     /// What the kernel says where `/proc` isn't mounted.
     pub fn own() -> io::Result<Self> {
-        Ok(Self { file: Arc::new(File::open("/proc/thread-self/ns/net")?) })
+        Ok(Self {
+            file: Arc::new(File::open("/proc/thread-self/ns/net")?),
+        })
+    }
+
+    /// The namespace as a descriptor of its own, to be handed to another process.
+    ///
+    /// # Errors
+    /// What the kernel says where this process has too many open.
+    pub fn descriptor(&self) -> io::Result<OwnedFd> {
+        self.file.as_fd().try_clone_to_owned()
     }
 
     /// Makes a non-blocking TCP socket of the address's family in this namespace.
@@ -48,9 +60,17 @@ impl NetworkNamespace {
     /// # Errors
     /// `PermissionDenied` without `CAP_SYS_ADMIN`.
     pub async fn tcp_socket(&self, address: IpAddr) -> io::Result<OwnedFd> {
-        let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let family = if address.is_ipv4() {
+            AddressFamily::INET
+        } else {
+            AddressFamily::INET6
+        };
         let (answer, answered) = oneshot::channel();
-        let order = Order { file: self.file.clone(), family, answer };
+        let order = Order {
+            file: self.file.clone(),
+            family,
+            answer,
+        };
         let gone = || io::Error::other("the thread that enters network namespaces has ended");
         worker()?.send(order).map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?
@@ -62,7 +82,9 @@ impl NetworkNamespace {
     /// `ConnectionRefused` while nothing listens there; else what the kernel answers.
     pub async fn connect(&self, address: SocketAddr) -> io::Result<tokio::net::TcpStream> {
         let socket = self.tcp_socket(address.ip()).await?;
-        tokio::net::TcpSocket::from_std_stream(socket.into()).connect(address).await
+        tokio::net::TcpSocket::from_std_stream(socket.into())
+            .connect(address)
+            .await
     }
 
     /// Listens on an address inside the namespace; port 0 takes any free one.
@@ -85,7 +107,9 @@ fn worker() -> io::Result<&'static mpsc::Sender<Order>> {
         return Ok(worker);
     }
     let (orders, inbox) = mpsc::channel();
-    std::thread::Builder::new().name("skep-netns".to_owned()).spawn(move || serve(&inbox))?;
+    std::thread::Builder::new()
+        .name("skep-netns".to_owned())
+        .spawn(move || serve(&inbox))?;
     // Of two that were started at once, the one not kept ends with its sender.
     Ok(WORKER.get_or_init(|| orders))
 }

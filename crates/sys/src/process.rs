@@ -38,5 +38,7 @@ impl ProcessIdentity {
 /// # Errors
 /// What the kernel says where `/proc` isn't mounted.
 pub fn boot_id() -> io::Result<String> {
-    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?
+        .trim()
+        .to_owned())
 }

@@ -41,7 +41,10 @@ fn line(text: &str) -> Option<ListeningSocket> {
     let inode = fields.nth(5)?.parse().ok()?;
     let (address, port) = local.split_once(':')?;
     let port = u16::from_str_radix(port, 16).ok()?;
-    Some(ListeningSocket { address: SocketAddr::new(ip(address)?, port), inode })
+    Some(ListeningSocket {
+        address: SocketAddr::new(ip(address)?, port),
+        inode,
+    })
 }
 
 /// Addresses are printed as 32-bit words in the machine's own byte order.
@@ -65,9 +68,13 @@ fn ip(hexadecimal: &str) -> Option<IpAddr> {
 pub fn socket_inodes(process: u32) -> io::Result<HashSet<u64>> {
     let mut inodes = HashSet::new();
     for entry in fs::read_dir(format!("/proc/{process}/fd"))? {
-        let Ok(target) = entry.and_then(|entry| fs::read_link(entry.path())) else { continue };
+        let Ok(target) = entry.and_then(|entry| fs::read_link(entry.path())) else {
+            continue;
+        };
         let name = target.to_string_lossy();
-        let inode = name.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']'));
+        let inode = name
+            .strip_prefix("socket:[")
+            .and_then(|rest| rest.strip_suffix(']'));
         inodes.extend(inode.and_then(|inode| inode.parse::<u64>().ok()));
     }
     Ok(inodes)
@@ -82,7 +89,10 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let all = listening_sockets(std::process::id()).unwrap();
-        let found = all.iter().find(|socket| socket.address == address).expect("our listener is listed");
+        let found = all
+            .iter()
+            .find(|socket| socket.address == address)
+            .expect("our listener is listed");
         assert!(socket_inodes(std::process::id()).unwrap().contains(&found.inode));
     }
 
@@ -90,7 +100,10 @@ mod tests {
     fn a_listener_on_ipv6_is_read() {
         let table = "  sl  local_address rem_address st\n   0: 00000000000000000000000001000000:1F90 \
                      00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 4711 1 0";
-        let expected = ListeningSocket { address: "[::1]:8080".parse().unwrap(), inode: 4711 };
+        let expected = ListeningSocket {
+            address: "[::1]:8080".parse().unwrap(),
+            inode: 4711,
+        };
         assert_eq!(parse(table), vec![expected]);
     }
 }

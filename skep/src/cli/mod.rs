@@ -53,6 +53,9 @@ pub(crate) enum Verb {
     Rm(Remove),
     /// Tell what this host can and cannot do, and why
     Doctor(Doctor),
+    /// Make lean instances for the `skep serve` at the other end of standard input
+    #[command(hide = true)]
+    Spawner,
 }
 
 /// What was typed; without anything sensible this ends the process, as clap does it.

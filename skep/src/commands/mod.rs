@@ -29,6 +29,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Verb::Inspect(options) => brief(inspect::run(&printer, options)),
         Verb::Rm(options) => brief(rm::run(&printer, options)),
         Verb::Doctor(options) => brief(doctor::run(&printer, options)),
+        Verb::Spawner => serve::spawner::serve(),
     };
     match outcome {
         Ok(exit) => exit.into(),

@@ -8,6 +8,7 @@ mod node;
 mod parts;
 mod settings;
 mod signals;
+pub(crate) mod spawner;
 mod supervisor;
 
 use std::net::SocketAddr;

@@ -13,6 +13,7 @@ use skep_docker::{CallReceiver, DockerEngine, EngineError, NamespaceLock};
 use skep_engine::Engine;
 use skep_gateway::{Gateway, Serving};
 use skep_invoke::Invoker;
+use skep_lean::{Engines, LeanEngine};
 use skep_store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use super::metrics;
 use super::node::LocalNode;
 use super::settings::Settings;
+use super::spawner;
 use super::supervisor::Supervisor;
 use crate::exit::{Exit, Failed};
 
@@ -55,19 +57,27 @@ impl Parts {
         public: TcpListener,
         control: TcpListener,
     ) -> Result<Self, Failed> {
-        let (engine, calls) = connect(settings).await?;
+        let (docker, calls) = connect(settings).await?;
         let store = open_store(settings).await?;
-        let lock = engine
+        let lock = docker
             .lock()
             .await
             .map_err(|error| Failed::from_error(Exit::Failure, &error))?;
-        engine.sweep().await;
+        docker.sweep().await;
+        let spawner = spawner::start(&settings.data_directory)
+            .map_err(|error| Failed::from_error(Exit::Failure, &error))?;
+        let lean = skep_lean::Config {
+            namespace: settings.namespace.clone(),
+            data_directory: settings.data_directory.clone(),
+        };
+        let lean = LeanEngine::new(lean, docker.clone(), spawner.clone()).await;
+        let engine = Engines::new(docker.clone(), lean.clone());
 
         let mut registry = Registry::default();
-        let discovery = discover(settings, &engine);
+        let discovery = discover(settings, &docker, &engine);
         let catalogue = discovery.catalogue();
         let connection = discovery.connection();
-        let dispatcher = dispatcher(settings, &engine, &store).await;
+        let dispatcher = dispatcher(settings, &docker, &engine, &store).await;
         let invoke_metrics = skep_invoke::Metrics::default();
         let invoker = Invoker::new(
             skep_invoke::Config {
@@ -92,7 +102,7 @@ impl Parts {
             gateway.runner(),
         );
 
-        engine.register_metrics(&mut registry);
+        docker.register_metrics(&mut registry);
         discovery.register(&mut registry);
         store.register(&mut registry);
         invoke_metrics.register(&mut registry);
@@ -122,7 +132,12 @@ impl Parts {
             "control listener",
             Control::new(control, router, stop.clone()).run(),
         );
-        supervisor.watch("docker engine's background", background(engine, stop.clone()));
+        supervisor.watch("docker engine's background", background(docker, stop.clone()));
+        let background = stop.clone();
+        supervisor.watch("lean engine's background", async move {
+            lean.run_background(background).await
+        });
+        supervisor.watch("line to the spawner", spawner::run(spawner, stop.clone()));
         supervisor.watch("discovery", watch_templates(discovery, stop.clone()));
         supervisor.watch(
             "hand-over of functions",
@@ -198,23 +213,28 @@ async fn open_store(settings: &Settings) -> Result<Store, Failed> {
     }
 }
 
-fn discover(settings: &Settings, engine: &DockerEngine) -> Discovery {
+fn discover(settings: &Settings, docker: &DockerEngine, engine: &Engines) -> Discovery {
     let config = skep_discovery::Config {
         namespace: settings.namespace.clone(),
         relist: settings.relist,
     };
     let judge = engine.clone();
     Discovery::start(
-        engine.docker(),
+        docker.docker(),
         config,
         Arc::new(move |function| judge.unsupported(function)),
     )
 }
 
-async fn dispatcher(settings: &Settings, engine: &DockerEngine, store: &Store) -> Dispatcher {
+async fn dispatcher(
+    settings: &Settings,
+    docker: &DockerEngine,
+    engine: &Engines,
+    store: &Store,
+) -> Dispatcher {
     let budget = match settings.memory_budget {
         Some(bytes) => bytes,
-        None => memory_of(engine).await / 5 * 4,
+        None => memory_of(docker).await / 5 * 4,
     };
     tracing::debug!(bytes = budget, "the memory budget of all instances");
     Dispatcher::new(

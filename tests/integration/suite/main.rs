@@ -12,6 +12,7 @@ mod forwarding;
 mod hostile;
 mod http2;
 mod instances;
+mod lean;
 mod signals;
 mod streaming;
 mod unready;

@@ -1,0 +1,75 @@
+//! Both engines as one: each function runs on the one that its label names.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::future::BoxFuture;
+use skep_docker::DockerEngine;
+use skep_engine::{Engine, EngineKind, Launch, LaunchError, Launched};
+use skep_model::{EngineChoice, Function, TemplateId};
+
+use crate::engine::LeanEngine;
+
+/// How many templates' answers are remembered; beyond it they are found anew.
+const REMEMBERED: usize = 10_000;
+
+/// Chooses between lean and docker, function by function.
+#[derive(Clone)]
+pub struct Engines {
+    docker: DockerEngine,
+    lean: LeanEngine,
+    /// What lean said of each template: reading one takes longer than starting an instance of it.
+    answers: Arc<Mutex<HashMap<TemplateId, Arc<[String]>>>>,
+}
+
+impl Engines {
+    /// Of these two.
+    pub fn new(docker: DockerEngine, lean: LeanEngine) -> Self {
+        Self {
+            docker,
+            lean,
+            answers: Arc::default(),
+        }
+    }
+
+    fn lean_reasons(&self, function: &Function) -> Arc<[String]> {
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = answers.get(&function.template.id) {
+            return known.clone();
+        }
+        if answers.len() >= REMEMBERED {
+            answers.clear();
+        }
+        let reasons: Arc<[String]> = self.lean.unsupported(function).into();
+        answers.insert(function.template.id.clone(), reasons.clone());
+        reasons
+    }
+}
+
+impl Engine for Engines {
+    fn kind(&self) -> EngineKind {
+        EngineKind::Docker
+    }
+
+    fn kind_for(&self, function: &Function) -> EngineKind {
+        match function.settings.engine {
+            // Lean is asked for by name as long as it knows cgroup v1 alone (decision 070).
+            EngineChoice::Auto | EngineChoice::Docker => EngineKind::Docker,
+            EngineChoice::Lean => EngineKind::Lean,
+        }
+    }
+
+    fn unsupported(&self, function: &Function) -> Vec<String> {
+        match self.kind_for(function) {
+            EngineKind::Lean => self.lean_reasons(function).to_vec(),
+            EngineKind::Docker => self.docker.unsupported(function),
+        }
+    }
+
+    fn launch(&self, launch: Launch) -> BoxFuture<'_, Result<Launched, LaunchError>> {
+        match self.kind_for(&launch.function) {
+            EngineKind::Lean => self.lean.launch(launch),
+            EngineKind::Docker => self.docker.launch(launch),
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! The files that Docker writes for every container: name resolution and the host name.
+
+use crate::sandbox::SandboxNetwork;
+
+/// What Docker puts at the top of every `/etc/hosts`.
+const HOSTS: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\n\
+                     ff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
+
+/// The contents of the files, in the order of [`crate::plan::FILES`].
+pub(crate) fn contents(
+    network: Option<&SandboxNetwork>,
+    hostname: &str,
+    extra_hosts: &[String],
+) -> Vec<String> {
+    let (resolv_conf, hosts) = match network {
+        Some(network) => (
+            network.resolv_conf.clone(),
+            renamed(&network.hosts, &network.hostname, hostname),
+        ),
+        None => {
+            // Without a network nothing is resolved; Docker shows the host's own file there.
+            let resolv_conf = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+            let extra = extra_hosts.iter().filter_map(|entry| entry.split_once(':'));
+            let extra: String = extra
+                .map(|(name, address)| format!("{address}\t{name}\n"))
+                .collect();
+            (resolv_conf, format!("{HOSTS}{extra}"))
+        }
+    };
+    vec![resolv_conf, format!("{hostname}\n"), hosts]
+}
+
+/// The sandbox's hosts with the instance's name in the place of the sandbox's.
+fn renamed(hosts: &str, from: &str, to: &str) -> String {
+    let line = |line: &str| {
+        let named = line
+            .split_once('\t')
+            .filter(|(_, names)| names.split(' ').any(|name| name == from));
+        match named {
+            Some((address, _)) => format!("{address}\t{to}\n"),
+            None => format!("{line}\n"),
+        }
+    };
+    hosts.lines().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sandboxes_own_line_becomes_the_instances() {
+        let hosts = "127.0.0.1\tlocalhost\n10.0.0.9\tdb\n172.17.0.2\tabcdef012345\n";
+        let expected = "127.0.0.1\tlocalhost\n10.0.0.9\tdb\n172.17.0.2\tmine\n";
+        assert_eq!(renamed(hosts, "abcdef012345", "mine"), expected);
+    }
+
+    #[test]
+    fn without_a_network_extra_hosts_follow_the_usual_ones() {
+        let files = contents(None, "mine", &["db:10.1.2.3".to_owned()]);
+        assert_eq!(files[1], "mine\n");
+        assert!(files[2].ends_with("ff02::2\tip6-allrouters\n10.1.2.3\tdb\n"));
+    }
+}

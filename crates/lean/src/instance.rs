@@ -1,0 +1,144 @@
+//! A process of our own making as an instance.
+
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use rustix::process::Signal;
+use skep_docker::{FirstProcess, Way};
+use skep_engine::{Exit, Instance, Listener};
+use skep_model::InstanceId;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+use crate::pool::Place;
+
+/// One started instance.
+pub(crate) struct LeanInstance {
+    pub(crate) id: InstanceId,
+    pub(crate) port: u16,
+    pub(crate) addresses: Vec<IpAddr>,
+    pub(crate) way: Way,
+    pub(crate) process: Option<FirstProcess>,
+    pub(crate) process_id: u32,
+    pub(crate) descriptor: OwnedFd,
+    pub(crate) stop: (Signal, Duration),
+    /// Its folder in the freezer's hierarchy.
+    pub(crate) freezer: PathBuf,
+    pub(crate) exit: watch::Receiver<Option<Exit>>,
+    /// Its place in a sandbox, given back when nothing holds the instance any more.
+    pub(crate) place: Place,
+}
+
+impl fmt::Debug for LeanInstance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LeanInstance({}, {})", self.id, self.locator())
+    }
+}
+
+impl LeanInstance {
+    fn signal(&self, signal: Signal) {
+        // One that has ended needs no signal; anything else can't happen to a child of our own.
+        let _ended = rustix::process::pidfd_send_signal(&self.descriptor, signal);
+    }
+
+    async fn wait(&self) -> Exit {
+        let mut exit = self.exit.clone();
+        let ended = exit.wait_for(Option::is_some).await.map(|exit| *exit);
+        // Without the spawner nobody can say how it ended, only that it did: its children go with it.
+        ended.ok().flatten().unwrap_or(Exit {
+            code: 137,
+            out_of_memory: false,
+        })
+    }
+
+    fn set_frozen(&self, state: &str) -> io::Result<()> {
+        std::fs::write(self.freezer.join("freezer.state"), state)
+    }
+}
+
+impl Instance for LeanInstance {
+    fn id(&self) -> InstanceId {
+        self.id
+    }
+
+    fn locator(&self) -> String {
+        format!("pid {}", self.process_id)
+    }
+
+    fn port(&self) -> u16 {
+        self.port
+    }
+
+    fn addresses(&self) -> Vec<IpAddr> {
+        self.addresses.clone()
+    }
+
+    fn connect(&self) -> BoxFuture<'_, io::Result<TcpStream>> {
+        self.way.connect(self.port, self.process.as_ref()).boxed()
+    }
+
+    fn listeners(&self) -> BoxFuture<'_, Vec<Listener>> {
+        let process = self.process.as_ref().and_then(FirstProcess::id);
+        async move {
+            let look = move || process.map(skep_sys::listening_sockets);
+            let found = tokio::task::spawn_blocking(look)
+                .await
+                .ok()
+                .flatten()
+                .and_then(Result::ok);
+            found
+                .into_iter()
+                .flatten()
+                .map(|socket| Listener {
+                    address: socket.address,
+                })
+                .collect()
+        }
+        .boxed()
+    }
+
+    fn exited(&self) -> BoxFuture<'_, Exit> {
+        self.wait().boxed()
+    }
+
+    fn try_exited(&self) -> Option<Exit> {
+        *self.exit.borrow()
+    }
+
+    fn freeze(&self) -> BoxFuture<'_, io::Result<()>> {
+        async { self.set_frozen("FROZEN") }.boxed()
+    }
+
+    fn thaw(&self) -> BoxFuture<'_, io::Result<()>> {
+        async { self.set_frozen("THAWED") }.boxed()
+    }
+
+    fn stop(&self) -> BoxFuture<'_, ()> {
+        async {
+            self.signal(self.stop.0);
+            if tokio::time::timeout(self.stop.1, self.wait()).await.is_err() {
+                self.signal(Signal::KILL);
+                self.wait().await;
+            }
+        }
+        .boxed()
+    }
+
+    fn remove(&self) -> BoxFuture<'_, ()> {
+        async {
+            if self.try_exited().is_none() {
+                self.signal(Signal::KILL);
+                // A frozen process takes its signal when it is let go.
+                let _gone = self.set_frozen("THAWED");
+            }
+            self.wait().await;
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,28 @@
+//! The `lean` engine: a fresh container made with the kernel's own calls, in about the time that the kernel needs.
+//!
+//! It owns what an instance is (the plan, read from a template's `inspect` and refused where anything in it can't be
+//! given exactly as Docker gives it), the sandboxes that pin images and hold networks, and Skep's own cgroup tree. It
+//! never makes a process itself (the spawner does), and never decides when an instance is made or ended.
+//!
+//! Start reading at [`LeanEngine`], then `plan.rs`.
+
+mod capabilities;
+mod cgroups;
+mod choice;
+mod engine;
+mod files;
+mod host;
+mod inspect;
+mod instance;
+mod limits;
+mod pause;
+mod plan;
+mod pool;
+mod sandbox;
+mod seccomp;
+mod streams;
+mod syscalls;
+mod volumes;
+
+pub use choice::Engines;
+pub use engine::{Config, LeanEngine};

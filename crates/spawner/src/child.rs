@@ -1,0 +1,131 @@
+//! The child between its birth and its exec: it turns itself into the instance, step by step, and says which step
+//! failed if one does.
+//!
+//! The order matters. Everything that reads the host's file system happens before the root is changed; everything
+//! that needs a right happens before that right is given up; the seccomp program comes last of what it might refuse.
+
+mod devices;
+mod identity;
+mod mounts;
+mod process;
+mod rooted;
+
+use std::convert::Infallible;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::thread::LinkNameSpaceType;
+
+use crate::spec::Spec;
+use crate::wire::{Failure, Launch, Streams};
+
+/// Becomes the instance. It never returns: either the process runs its own program, or it said why not and ended.
+pub(crate) fn run(
+    spec: &Spec,
+    launch: &Launch,
+    streams: &Streams,
+    gate: BorrowedFd<'_>,
+    reporter: BorrowedFd<'_>,
+) -> ! {
+    let Err(failure) = become_instance(spec, launch, streams, gate);
+    // With no way to say what went wrong, the closed pipe would mean success: the exit code is then all there is.
+    if let (Ok(text), Ok(reporter)) = (serde_json::to_vec(&failure), reporter.try_clone_to_owned()) {
+        let _said = File::from(reporter).write_all(&text);
+    }
+    skep_sys::exit_now(127)
+}
+
+/// What a child said of its set-up; nothing at all is success.
+pub(crate) fn read_report(report: OwnedFd) -> Result<(), Failure> {
+    let mut text = Vec::new();
+    let broken = |error: io::Error| Failure {
+        step: "read the child's report".to_owned(),
+        error: error
+            .raw_os_error()
+            .unwrap_or_else(|| rustix::io::Errno::IO.raw_os_error()),
+        template: false,
+    };
+    File::from(report).read_to_end(&mut text).map_err(broken)?;
+    if text.is_empty() {
+        return Ok(());
+    }
+    Err(serde_json::from_slice(&text).unwrap_or_else(|error| broken(error.into())))
+}
+
+fn become_instance(
+    spec: &Spec,
+    launch: &Launch,
+    streams: &Streams,
+    gate: BorrowedFd<'_>,
+) -> Result<Infallible, Failure> {
+    let mut go = [0_u8; 8];
+    rustix::io::retry_on_intr(|| rustix::io::read(gate, &mut go)).step("wait for the gate")?;
+    enter_namespaces(spec, streams)?;
+    for (name, value) in &spec.sysctls {
+        let path = format!("/proc/sys/{}", name.replace('.', "/"));
+        std::fs::write(&path, value).template(|| format!("set the sysctl {name}={value}"))?;
+    }
+    join_keyring(launch)?;
+    let root = mounts::make_root(&spec.root, &launch.files)?;
+    mounts::mount_all(&root, spec, &launch.name)?;
+    devices::make(&root, spec)?;
+    mounts::cover(&root, spec)?;
+    mounts::enter(root, spec.root.read_only)?;
+    rustix::system::sethostname(launch.hostname.as_bytes()).step("set the host name")?;
+    process::execute(spec, launch, streams)
+}
+
+fn enter_namespaces(spec: &Spec, streams: &Streams) -> Result<(), Failure> {
+    match &streams.network {
+        Some(network) => {
+            let kind = Some(LinkNameSpaceType::Network);
+            rustix::thread::move_into_link_name_space(network.as_fd(), kind)
+                .step("enter the network namespace")?;
+        }
+        None => skep_sys::raise_loopback().step("raise the loopback device")?,
+    }
+    if spec.cgroup_namespace && !spec.cgroup.unified {
+        skep_sys::unshare_cgroup_namespace().step("make a cgroup namespace")?;
+    }
+    Ok(())
+}
+
+fn join_keyring(launch: &Launch) -> Result<(), Failure> {
+    let name = std::ffi::CString::new(format!("_ses.{}", launch.name)).step("name the session keyring")?;
+    match skep_sys::join_new_session_keyring(&name) {
+        // A kernel without keyrings has no key to hide.
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NOSYS.raw_os_error()) => Ok(()),
+        other => other.step("join a new session keyring"),
+    }
+}
+
+/// Names the step that an error belongs to.
+trait Step<T> {
+    /// The machine is at fault, or Skep.
+    fn step(self, step: &str) -> Result<T, Failure>;
+
+    /// The template is at fault; the step is made only when it is needed.
+    fn template(self, step: impl FnOnce() -> String) -> Result<T, Failure>;
+}
+
+impl<T, E: Into<io::Error>> Step<T> for Result<T, E> {
+    fn step(self, step: &str) -> Result<T, Failure> {
+        self.map_err(|error| failure(error.into(), step.to_owned(), false))
+    }
+
+    fn template(self, step: impl FnOnce() -> String) -> Result<T, Failure> {
+        self.map_err(|error| failure(error.into(), step(), true))
+    }
+}
+
+fn failure(error: io::Error, step: String, template: bool) -> Failure {
+    let number = error
+        .raw_os_error()
+        .unwrap_or_else(|| rustix::io::Errno::INVAL.raw_os_error());
+    Failure {
+        step,
+        error: number,
+        template,
+    }
+}

@@ -1,0 +1,214 @@
+//! The root file system and everything mounted over it.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+
+use super::Step;
+use super::rooted::{Rooted, place};
+use crate::spec::{Mount, MountKind, MountOptions, Root, Spec};
+use crate::wire::Failure;
+
+/// Mounts a fresh overlay of the image's layers, and writes the files that are this launch's own beside it.
+pub(super) fn make_root(root: &Root, files: &[String]) -> Result<Rooted, Failure> {
+    let private = MountPropagationFlags::REC | MountPropagationFlags::PRIVATE;
+    rustix::mount::mount_change("/", private).step("make the mounts private")?;
+    let staging = root.staging.as_str();
+    let options = format!("mode=755,size={}", root.disk);
+    mount("tmpfs", staging, "tmpfs", MountFlags::empty(), &options).step("mount the writable layer")?;
+    for folder in ["upper", "work", "root", "files"] {
+        let mode = Mode::from_raw_mode(0o755);
+        rustix::fs::mkdir(format!("{staging}/{folder}"), mode).step("make the writable layer's folders")?;
+    }
+    for (index, text) in files.iter().enumerate() {
+        std::fs::write(format!("{staging}/files/{index}"), text).step("write the instance's own files")?;
+    }
+    // Layers are named from their common folder, so that many of them fit into the one page of options.
+    rustix::process::chdir(root.base.as_str()).step("enter the folder of the layers")?;
+    let layers = root.lower.join(":");
+    let options = format!("lowerdir={layers},upperdir={staging}/upper,workdir={staging}/work");
+    let target = format!("{staging}/root");
+    mount("overlay", &target, "overlay", MountFlags::empty(), &options).step("mount the image's layers")?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder = rustix::fs::open(target.as_str(), flags, Mode::empty()).step("open the root")?;
+    Ok(Rooted::new(folder))
+}
+
+/// Mounts all that the spec names, in its order.
+pub(super) fn mount_all(root: &Rooted, spec: &Spec, name: &str) -> Result<(), Failure> {
+    spec.mounts
+        .iter()
+        .try_for_each(|entry| mount_one(root, spec, entry, name))
+}
+
+fn mount_one(root: &Rooted, spec: &Spec, entry: &Mount, name: &str) -> Result<(), Failure> {
+    let flags = flags(entry.options);
+    let what = || format!("mount {}", entry.target);
+    let virtual_file_system = |kind: &str, options: &str| -> Result<(), Failure> {
+        // An image whose /proc is a link would have us mount somewhere else: refused, as by runc.
+        let made = root.make_folder(&entry.target).template(what)?;
+        drop(made);
+        let target = root.open_plain_folder(&entry.target).template(what)?;
+        mount(kind, &place(&target), kind, flags, options).step(&what())
+    };
+    match &entry.kind {
+        MountKind::Proc => virtual_file_system("proc", ""),
+        MountKind::Sysfs => virtual_file_system("sysfs", ""),
+        MountKind::Mqueue => virtual_file_system("mqueue", ""),
+        MountKind::DevPts => virtual_file_system("devpts", "newinstance,ptmxmode=0666,mode=0620,gid=5"),
+        MountKind::Tmpfs { source, options } => {
+            let target = root.make_folder(&entry.target).template(what)?;
+            mount(source, &place(&target), "tmpfs", flags, options).template(what)
+        }
+        MountKind::Cgroup => mount_cgroups(root, spec, entry, name),
+        MountKind::Bind { source, recursive } => bind(root, source, entry, *recursive),
+        MountKind::File(index) => bind(
+            root,
+            &format!("{}/files/{index}", spec.root.staging),
+            entry,
+            false,
+        ),
+    }
+}
+
+/// Shows a file or folder of the host inside, and takes away what the options take away.
+fn bind(root: &Rooted, source: &str, entry: &Mount, recursive: bool) -> Result<(), Failure> {
+    let what = || format!("mount {source} at {}", entry.target);
+    let metadata = std::fs::metadata(source).template(what)?;
+    let target = if metadata.is_dir() {
+        root.make_folder(&entry.target)
+    } else {
+        root.make_file(&entry.target)
+    };
+    let target = target.template(what)?;
+    if recursive {
+        rustix::mount::mount_bind_recursive(source, place(&target)).template(what)?;
+    } else {
+        rustix::mount::mount_bind(source, place(&target)).template(what)?;
+    }
+    // The open place lies below the new mount; the path now leads to the top.
+    restrict(root, &entry.target, entry.options)
+}
+
+/// Sets a bind mount's flags, which the first call ignores.
+fn restrict(root: &Rooted, path: &str, options: MountOptions) -> Result<(), Failure> {
+    if options == MountOptions::default() {
+        return Ok(());
+    }
+    let what = || format!("set the options of {path}");
+    let mounted = root.open(path).template(what)?;
+    let flags = flags(options) | MountFlags::BIND;
+    rustix::mount::mount_remount(place(&mounted), flags, c"").template(what)
+}
+
+/// With v1 a folder of links and of the instance's own cgroup in each hierarchy, with v2 the one hierarchy.
+fn mount_cgroups(root: &Rooted, spec: &Spec, entry: &Mount, name: &str) -> Result<(), Failure> {
+    let step = "mount the cgroups";
+    let folder = root.make_folder(&entry.target).template(|| step.to_owned())?;
+    let target = place(&folder);
+    if spec.cgroup.unified {
+        return mount("cgroup2", &target, "cgroup2", flags(entry.options), "").step(step);
+    }
+    let writable = MountOptions {
+        read_only: false,
+        ..entry.options
+    };
+    mount("tmpfs", &target, "tmpfs", flags(writable), "mode=755").step(step)?;
+    for directory in &spec.cgroup.directories {
+        let source = format!("{}/{name}", directory.parent);
+        let target = format!("{}/{}", entry.target, directory.name);
+        bind(
+            root,
+            &source,
+            &Mount {
+                target,
+                ..entry.clone()
+            },
+            false,
+        )?;
+        for alias in directory.name.split(',').filter(|alias| *alias != directory.name) {
+            let folder = root.open(&entry.target).step(step)?;
+            rustix::fs::symlinkat(directory.name.as_str(), &folder, alias).step(step)?;
+        }
+    }
+    // The folder itself stays writable, as with Docker: it is empty but for what stands above.
+    Ok(())
+}
+
+/// Hides the masked paths and makes the read-only ones so; a path that the kernel doesn't have needs no cover.
+pub(super) fn cover(root: &Rooted, spec: &Spec) -> Result<(), Failure> {
+    for path in &spec.masked {
+        let Some(place) = existing(root, path)? else {
+            continue;
+        };
+        let what = || format!("mask {path}");
+        let status = rustix::fs::fstat(&place).step(&what())?;
+        if FileType::from_raw_mode(status.st_mode) == FileType::Directory {
+            mount("tmpfs", &self::place(&place), "tmpfs", MountFlags::RDONLY, "").step(&what())?;
+        } else {
+            // The instance's own, in the fresh /dev that was made above.
+            let null = root.open("/dev/null").step(&what())?;
+            rustix::mount::mount_bind(self::place(&null), self::place(&place)).step(&what())?;
+        }
+    }
+    for path in &spec.read_only {
+        let Some(place) = existing(root, path)? else {
+            continue;
+        };
+        let what = || format!("make {path} read-only");
+        rustix::mount::mount_bind_recursive(self::place(&place), self::place(&place)).step(&what())?;
+        let options = MountOptions {
+            read_only: true,
+            no_suid: true,
+            no_devices: true,
+            no_exec: true,
+            ..MountOptions::default()
+        };
+        restrict(root, path, options)?;
+    }
+    Ok(())
+}
+
+fn existing(root: &Rooted, path: &str) -> Result<Option<OwnedFd>, Failure> {
+    match root.open(path) {
+        Ok(place) => Ok(Some(place)),
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => Ok(None),
+        Err(error) => Err(error).template(|| format!("look at {path}")),
+    }
+}
+
+/// Makes the new root this process's own; the host's is gone from sight.
+pub(super) fn enter(root: Rooted, read_only: bool) -> Result<(), Failure> {
+    let step = "change the root";
+    rustix::process::fchdir(root.folder()).step(step)?;
+    rustix::process::pivot_root(".", ".").step(step)?;
+    rustix::mount::unmount(".", UnmountFlags::DETACH).step(step)?;
+    rustix::process::chdir("/").step(step)?;
+    if read_only {
+        let flags = MountFlags::BIND | MountFlags::RDONLY;
+        rustix::mount::mount_remount("/", flags, c"").step("make the root read-only")?;
+    }
+    Ok(())
+}
+
+fn flags(options: MountOptions) -> MountFlags {
+    let flag = |wanted: bool, flag: MountFlags| if wanted { flag } else { MountFlags::empty() };
+    flag(options.read_only, MountFlags::RDONLY)
+        | flag(options.no_suid, MountFlags::NOSUID)
+        | flag(options.no_devices, MountFlags::NODEV)
+        | flag(options.no_exec, MountFlags::NOEXEC)
+        | flag(options.strict_access_times, MountFlags::STRICTATIME)
+}
+
+fn mount(source: &str, target: &str, kind: &str, flags: MountFlags, options: &str) -> io::Result<()> {
+    let options = std::ffi::CString::new(options)?;
+    Ok(rustix::mount::mount(
+        source,
+        target,
+        kind,
+        flags,
+        options.as_c_str(),
+    )?)
+}

@@ -1,0 +1,227 @@
+//! The last steps: streams, limits, rights given up, and the exec.
+
+use std::convert::Infallible;
+use std::ffi::CString;
+use std::fs;
+use std::io;
+
+use rustix::process::{Resource, Rlimit};
+use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
+
+use super::identity::{self, Resolved};
+use super::{Step, failure};
+use crate::spec::{Limit, Process, Spec};
+use crate::wire::{Failure, Launch, Streams};
+
+/// The capability after the last one that any kernel knows today; an unknown one answers `EINVAL`.
+const CAPABILITIES: u32 = 64;
+
+pub(super) fn execute(spec: &Spec, launch: &Launch, streams: &Streams) -> Result<Infallible, Failure> {
+    let process = &spec.process;
+    let identity = identity::resolve(&process.identity)?;
+    let directory = directory(&process.directory);
+    fs::create_dir_all(directory).template(|| format!("make the working directory {directory}"))?;
+    rustix::process::setsid().step("make a session")?;
+    adjust_oom_score(process)?;
+    set_limits(&process.limits)?;
+    if let Some(profile) = &process.apparmor {
+        let text = format!("exec {profile}");
+        let written = fs::write("/proc/thread-self/attr/apparmor/exec", &text);
+        written
+            .or_else(|_| fs::write("/proc/thread-self/attr/exec", &text))
+            .step("set the AppArmor profile")?;
+    }
+    if !process.domain.is_empty() {
+        rustix::system::setdomainname(process.domain.as_bytes()).step("set the domain name")?;
+    }
+    let environment = environment(process, launch, &identity);
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    take_streams(streams, &identity)?;
+    skep_sys::close_on_execute_from(3).step("close what is open")?;
+    give_up_rights(process, &identity)?;
+    rustix::process::chdir(directory).template(|| format!("enter the working directory {directory}"))?;
+    Err(become_program(&process.arguments, &environment))
+}
+
+fn directory(asked: &str) -> &str {
+    if asked.is_empty() { "/" } else { asked }
+}
+
+fn adjust_oom_score(process: &Process) -> Result<(), Failure> {
+    let adjustment = process.oom_score_adjustment.to_string();
+    fs::write("/proc/self/oom_score_adj", adjustment).step("set oom_score_adj")
+}
+
+fn set_limits(limits: &[Limit]) -> Result<(), Failure> {
+    for limit in limits {
+        let what = || format!("set the limit {}", limit.resource);
+        let unknown = || failure(rustix::io::Errno::INVAL.into(), what(), true);
+        let resource = resource(&limit.resource).ok_or_else(unknown)?;
+        let new = Rlimit {
+            current: limit.soft,
+            maximum: limit.hard,
+        };
+        rustix::process::setrlimit(resource, new).template(what)?;
+    }
+    Ok(())
+}
+
+fn resource(name: &str) -> Option<Resource> {
+    Some(match name {
+        "as" => Resource::As,
+        "core" => Resource::Core,
+        "cpu" => Resource::Cpu,
+        "data" => Resource::Data,
+        "fsize" => Resource::Fsize,
+        "locks" => Resource::Locks,
+        "memlock" => Resource::Memlock,
+        "msgqueue" => Resource::Msgqueue,
+        "nice" => Resource::Nice,
+        "nofile" => Resource::Nofile,
+        "nproc" => Resource::Nproc,
+        "rss" => Resource::Rss,
+        "rtprio" => Resource::Rtprio,
+        "rttime" => Resource::Rttime,
+        "sigpending" => Resource::Sigpending,
+        "stack" => Resource::Stack,
+        _ => return None,
+    })
+}
+
+/// The spec's variables with the launch's over them, each name once, and `HOME` where nobody set it.
+fn environment(process: &Process, launch: &Launch, identity: &Resolved) -> Vec<String> {
+    let mut all: Vec<String> = Vec::with_capacity(process.environment.len() + launch.environment.len() + 1);
+    let name = |variable: &str| variable.split('=').next().unwrap_or_default().to_owned();
+    for variable in process.environment.iter().chain(&launch.environment) {
+        let wanted = name(variable);
+        match all.iter_mut().find(|known| name(known) == wanted) {
+            Some(known) => known.clone_from(variable),
+            None => all.push(variable.clone()),
+        }
+    }
+    if !all.iter().any(|variable| variable.starts_with("HOME=")) {
+        all.push(format!("HOME={}", identity.home));
+    }
+    all
+}
+
+/// Puts the streams where a program expects them. They are given to its user, so that `/dev/stdout` can be opened.
+fn take_streams(streams: &Streams, identity: &Resolved) -> Result<(), Failure> {
+    let step = "take the standard streams";
+    rustix::stdio::dup2_stdin(&streams.stdin).step(step)?;
+    rustix::stdio::dup2_stdout(&streams.stdout).step(step)?;
+    rustix::stdio::dup2_stderr(&streams.stderr).step(step)?;
+    if identity.user != 0 {
+        for stream in [&streams.stdin, &streams.stdout, &streams.stderr] {
+            rustix::fs::fchown(stream, Some(rustix::fs::Uid::from_raw(identity.user)), None).step(step)?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives up, in the only order that works, all that the spec does not grant.
+fn give_up_rights(process: &Process, identity: &Resolved) -> Result<(), Failure> {
+    let granted = CapabilitySet::from_bits_retain(process.capabilities);
+    for number in 0..CAPABILITIES {
+        let capability = CapabilitySet::from_bits_retain(1 << number);
+        if !granted.contains(capability) {
+            match rustix::thread::remove_capability_from_bounding_set(capability) {
+                Ok(()) => {}
+                // Past the last capability that this kernel knows.
+                Err(rustix::io::Errno::INVAL) => break,
+                Err(error) => return Err(error).step("narrow the bounding set"),
+            }
+        }
+    }
+    rustix::thread::set_keep_capabilities(true).step("keep capabilities over the change of user")?;
+    let groups: Vec<Gid> = identity
+        .groups
+        .iter()
+        .map(|group| Gid::from_raw(*group))
+        .collect();
+    rustix::thread::set_thread_groups(&groups).step("set the groups")?;
+    let (user, group) = (Uid::from_raw(identity.user), Gid::from_raw(identity.group));
+    rustix::thread::set_thread_res_gid(group, group, group).step("set the group")?;
+    // Without no_new_privs only one with CAP_SYS_ADMIN may load a program, so it comes before that is given up.
+    if !process.no_new_privileges {
+        load_seccomp(process)?;
+    }
+    rustix::thread::set_thread_res_uid(user, user, user).step("set the user")?;
+    rustix::thread::set_keep_capabilities(false).step("end keeping capabilities")?;
+    // As Docker: another user than root starts with none in effect, and what a file grants is bounded by the set.
+    let in_effect = if identity.user == 0 {
+        granted
+    } else {
+        CapabilitySet::empty()
+    };
+    let sets = CapabilitySets {
+        effective: in_effect,
+        permitted: in_effect,
+        inheritable: CapabilitySet::empty(),
+    };
+    rustix::thread::set_capabilities(None, sets).step("set the capabilities")?;
+    if process.no_new_privileges {
+        rustix::thread::set_no_new_privs(true).step("set no_new_privs")?;
+        load_seccomp(process)?;
+    }
+    Ok(())
+}
+
+fn load_seccomp(process: &Process) -> Result<(), Failure> {
+    let Some(filters) = &process.seccomp else {
+        return Ok(());
+    };
+    let program: Vec<skep_sys::Instruction> = filters
+        .iter()
+        .map(|filter| (filter.code, filter.jump_true, filter.jump_false, filter.k))
+        .collect();
+    skep_sys::load_seccomp(&program).step("load the seccomp program")
+}
+
+/// Looks the command up as a shell would, and becomes it.
+fn become_program(arguments: &[String], environment: &[String]) -> Failure {
+    let Some(command) = arguments.first().filter(|command| !command.is_empty()) else {
+        return failure(
+            rustix::io::Errno::INVAL.into(),
+            "run the command: the template names none".to_owned(),
+            true,
+        );
+    };
+    let texts = |list: &[String]| {
+        list.iter()
+            .map(|text| CString::new(text.as_str()))
+            .collect::<Result<Vec<_>, _>>()
+    };
+    let (Ok(argument_texts), Ok(environment_texts)) = (texts(arguments), texts(environment)) else {
+        return failure(
+            rustix::io::Errno::INVAL.into(),
+            format!("run {command}: a zero byte in it"),
+            true,
+        );
+    };
+    let mut error = io::Error::from_raw_os_error(rustix::io::Errno::NOENT.raw_os_error());
+    for program in candidates(command, environment) {
+        if let Ok(program) = CString::new(program) {
+            let answer = skep_sys::execute(&program, &argument_texts, &environment_texts);
+            // A folder of the path that doesn't have it says nothing about the next one.
+            if answer.kind() != io::ErrorKind::NotFound {
+                error = answer;
+            }
+        }
+    }
+    failure(error, format!("run {command}"), true)
+}
+
+fn candidates(command: &str, environment: &[String]) -> Vec<String> {
+    if command.contains('/') {
+        return vec![command.to_owned()];
+    }
+    let path = environment
+        .iter()
+        .find_map(|variable| variable.strip_prefix("PATH="))
+        .unwrap_or_default();
+    path.split(':')
+        .filter(|folder| !folder.is_empty())
+        .map(|folder| format!("{folder}/{command}"))
+        .collect()
+}

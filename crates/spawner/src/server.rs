@@ -1,0 +1,301 @@
+//! The spawner's side: one thread, one loop over the requests and the children's ends.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus};
+use skep_sys::{Forked, NewNamespaces};
+
+use crate::cgroup::Cgroups;
+use crate::child;
+use crate::spec::Spec;
+use crate::wire::{self, Exited, Failure, Launch, Reply, Request, Streams};
+
+/// How soon the removal of a cgroup that was still busy is tried again.
+const RETRY: Duration = Duration::from_millis(2);
+
+/// Serves requests until the other side is gone; then kills every child, removes what they had and returns.
+///
+/// # Errors
+/// What the socket or the kernel says where going on makes no sense.
+pub fn serve(socket: OwnedFd) -> io::Result<()> {
+    let mut server = Server {
+        socket,
+        specs: HashMap::new(),
+        children: Vec::new(),
+        leaving: Vec::new(),
+        buffer: Vec::new(),
+    };
+    while server.turn()? {}
+    server.end();
+    Ok(())
+}
+
+struct Server {
+    socket: OwnedFd,
+    specs: HashMap<u64, Spec>,
+    children: Vec<Running>,
+    /// Cgroups of ended children that the kernel has not let go of yet.
+    leaving: Vec<Cgroups>,
+    buffer: Vec<u8>,
+}
+
+struct Running {
+    id: u64,
+    process: u32,
+    descriptor: OwnedFd,
+    cgroups: Cgroups,
+    /// While it is being set up: the pipe on which it says what failed, and which its exec closes.
+    report: Option<OwnedFd>,
+}
+
+/// What a look at the descriptors found.
+#[derive(Default)]
+struct Ready {
+    asked: bool,
+    /// Children, by their place, whose set-up came to its end.
+    set_up: Vec<usize>,
+    /// Children, by their place, that ended.
+    ended: Vec<usize>,
+}
+
+impl Server {
+    /// Waits for something to do and does it; false when the other side is gone.
+    fn turn(&mut self) -> io::Result<bool> {
+        let ready = self.wait()?;
+        for index in ready.set_up {
+            self.finish_set_up(index)?;
+        }
+        for index in ready.ended.into_iter().rev() {
+            self.reap(index)?;
+        }
+        self.leaving.retain_mut(|cgroups| !cgroups.remove());
+        if !ready.asked {
+            return Ok(true);
+        }
+        match wire::receive(self.socket.as_fd(), &mut self.buffer)? {
+            None => Ok(false),
+            Some((request, descriptors)) => self.handle(request, descriptors).map(|()| true),
+        }
+    }
+
+    fn wait(&self) -> io::Result<Ready> {
+        let mut watched = vec![PollFd::new(&self.socket, PollFlags::IN)];
+        for child in &self.children {
+            // One of the two at a time: a child that fails in its set-up is reaped after it said why.
+            let descriptor = child.report.as_ref().unwrap_or(&child.descriptor);
+            watched.push(PollFd::new(descriptor, PollFlags::IN));
+        }
+        let retry = Timespec::try_from(RETRY).map_err(io::Error::other)?;
+        let timeout = if self.leaving.is_empty() {
+            None
+        } else {
+            Some(&retry)
+        };
+        rustix::io::retry_on_intr(|| poll(&mut watched, timeout))?;
+        let mut ready = Ready {
+            asked: !watched[0].revents().is_empty(),
+            ..Ready::default()
+        };
+        for (index, (entry, child)) in watched[1..].iter().zip(&self.children).enumerate() {
+            if !entry.revents().is_empty() {
+                let list = if child.report.is_some() {
+                    &mut ready.set_up
+                } else {
+                    &mut ready.ended
+                };
+                list.push(index);
+            }
+        }
+        Ok(ready)
+    }
+
+    /// Takes in what a child says of its set-up: nothing, when it runs its own program.
+    fn finish_set_up(&mut self, index: usize) -> io::Result<()> {
+        let child = &mut self.children[index];
+        let Some(report) = child.report.take() else {
+            return Ok(());
+        };
+        match child::read_report(report) {
+            Ok(()) => {
+                let reply = Reply::Launched {
+                    id: child.id,
+                    process: child.process,
+                };
+                wire::send(self.socket.as_fd(), &reply, &[child.descriptor.as_fd()])
+            }
+            Err(failure) => wire::send(
+                self.socket.as_fd(),
+                &Reply::Failed {
+                    id: child.id,
+                    failure,
+                },
+                &[],
+            ),
+        }
+    }
+
+    fn handle(&mut self, request: Request, descriptors: Vec<OwnedFd>) -> io::Result<()> {
+        match request {
+            Request::Prepare { id, spec } => {
+                self.specs.insert(id, *spec);
+                Ok(())
+            }
+            Request::Forget { id } => {
+                self.specs.remove(&id);
+                Ok(())
+            }
+            Request::Launch { id, launch } => match self.launch(&launch, descriptors) {
+                Ok(started) => {
+                    self.children.push(Running { id, ..started });
+                    Ok(())
+                }
+                Err(failure) => wire::send(self.socket.as_fd(), &Reply::Failed { id, failure }, &[]),
+            },
+        }
+    }
+
+    fn launch(&mut self, launch: &Launch, descriptors: Vec<OwnedFd>) -> Result<Running, Failure> {
+        let missing = |what| machine(what, io::ErrorKind::NotFound.into());
+        let spec = self
+            .specs
+            .get(&launch.spec)
+            .ok_or_else(|| missing("find the prepared spec"))?;
+        let streams = streams(descriptors).ok_or_else(|| missing("take the standard streams"))?;
+        let mut cgroups =
+            Cgroups::create(&spec.cgroup, &launch.name).map_err(|(step, error)| machine(&step, error))?;
+        match start(spec, launch, &streams, &cgroups) {
+            Ok((process, descriptor, report)) => Ok(Running {
+                id: 0,
+                process,
+                descriptor,
+                cgroups,
+                report: Some(report),
+            }),
+            Err(failure) => {
+                if !cgroups.remove() {
+                    self.leaving.push(cgroups);
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    /// Takes the end of a child in, and says so.
+    fn reap(&mut self, index: usize) -> io::Result<()> {
+        let Running {
+            id,
+            descriptor,
+            mut cgroups,
+            ..
+        } = self.children.swap_remove(index);
+        let code = wait_for_end(descriptor.as_fd())?;
+        let exited = Exited {
+            code,
+            out_of_memory: cgroups.out_of_memory(),
+        };
+        if !cgroups.remove() {
+            self.leaving.push(cgroups);
+        }
+        wire::send(self.socket.as_fd(), &Reply::Exited { id, exited }, &[])
+    }
+
+    /// Kills every child and removes what they had, as far as the kernel lets go of it within a second.
+    fn end(&mut self) {
+        for child in &self.children {
+            // A child that just ended by itself can't be killed, and need not be.
+            let _ended = rustix::process::pidfd_send_signal(&child.descriptor, Signal::KILL);
+        }
+        for child in std::mem::take(&mut self.children) {
+            let _code = wait_for_end(child.descriptor.as_fd());
+            self.leaving.push(child.cgroups);
+        }
+        for _ in 0..500 {
+            self.leaving.retain_mut(|cgroups| !cgroups.remove());
+            if self.leaving.is_empty() {
+                return;
+            }
+            std::thread::sleep(RETRY);
+        }
+    }
+}
+
+fn streams(descriptors: Vec<OwnedFd>) -> Option<Streams> {
+    let mut descriptors = descriptors.into_iter();
+    let (stdin, stdout, stderr) = (descriptors.next()?, descriptors.next()?, descriptors.next()?);
+    Some(Streams {
+        stdin,
+        stdout,
+        stderr,
+        network: descriptors.next(),
+    })
+}
+
+/// Forks, moves the child into its cgroups and lets it go on; what becomes of it is said on the pipe.
+fn start(
+    spec: &Spec,
+    launch: &Launch,
+    streams: &Streams,
+    cgroups: &Cgroups,
+) -> Result<(u32, OwnedFd, OwnedFd), Failure> {
+    let (report, reporter) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+        .map_err(|error| machine("make a pipe", error.into()))?;
+    let gate = rustix::event::eventfd(0, EventfdFlags::CLOEXEC)
+        .map_err(|error| machine("make an eventfd", error.into()))?;
+    let namespaces = NewNamespaces {
+        mount: true,
+        process: true,
+        ipc: spec.ipc_namespace,
+        uts: true,
+        network: streams.network.is_none(),
+        // On v1 the child is moved into its cgroups after its birth, and makes the namespace itself then.
+        cgroup: spec.cgroup_namespace && spec.cgroup.unified,
+    };
+    let birthplace = cgroups
+        .birthplace()
+        .map_err(|error| machine("open the cgroup", error))?;
+    let forked = skep_sys::fork(namespaces, birthplace.as_ref().map(AsFd::as_fd));
+    match forked.map_err(|error| machine("make a process", error))? {
+        Forked::Child => child::run(spec, launch, streams, gate.as_fd(), reporter.as_fd()),
+        Forked::Parent { process, descriptor } => {
+            let entered = cgroups
+                .enter(process)
+                .map_err(|(step, error)| machine(&step, error));
+            let opened = entered.and_then(|()| {
+                let opened = rustix::io::write(&gate, &1_u64.to_ne_bytes());
+                opened.map_err(|error| machine("open the gate", error.into()))
+            });
+            if let Err(failure) = opened {
+                let _ended = rustix::process::pidfd_send_signal(&descriptor, Signal::KILL);
+                let _code = wait_for_end(descriptor.as_fd());
+                return Err(failure);
+            }
+            Ok((process, descriptor, report))
+        }
+    }
+}
+
+fn machine(step: &str, error: io::Error) -> Failure {
+    Failure {
+        step: step.to_owned(),
+        error: error
+            .raw_os_error()
+            .unwrap_or(rustix::io::Errno::INVAL.raw_os_error()),
+        template: false,
+    }
+}
+
+/// Reaps a child; gives its exit code as Docker counts.
+fn wait_for_end(descriptor: BorrowedFd<'_>) -> io::Result<i32> {
+    let status: Option<WaitIdStatus> = rustix::io::retry_on_intr(|| {
+        rustix::process::waitid(WaitId::PidFd(descriptor), WaitIdOptions::EXITED)
+    })?;
+    let status = status.ok_or_else(|| io::Error::other("waitid gave no status"))?;
+    Ok(status
+        .exit_status()
+        .or_else(|| status.terminating_signal().map(|signal| 128 + signal))
+        .unwrap_or(255))
+}

@@ -1,0 +1,156 @@
+//! What the two processes say to each other: one message a datagram, file descriptors beside it.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::spec::Spec;
+
+/// The largest message, in bytes: a spec with hundreds of mounts and variables fits.
+const MAX_MESSAGE: usize = 1 << 20;
+
+/// The most descriptors that go with a message.
+const MAX_DESCRIPTORS: usize = 5;
+
+/// A request for one instance of a prepared spec.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Launch {
+    /// Which spec, by the number it was prepared under.
+    pub spec: u64,
+    /// The instance's name: of its cgroups and its session keyring.
+    pub name: String,
+    /// Its host name.
+    pub hostname: String,
+    /// `NAME=value`, over the spec's.
+    pub environment: Vec<String>,
+    /// Contents of the files that the spec mounts by number.
+    pub files: Vec<String>,
+}
+
+/// The descriptors that an instance starts with.
+#[derive(Debug)]
+pub struct Streams {
+    /// Its standard input.
+    pub stdin: OwnedFd,
+    /// Its standard output.
+    pub stdout: OwnedFd,
+    /// Its standard error.
+    pub stderr: OwnedFd,
+    /// The network namespace that it runs in; `None` gives it an empty one of its own.
+    pub network: Option<OwnedFd>,
+}
+
+/// From the served process to the spawner.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Request {
+    /// Keeps a spec under a number.
+    Prepare { id: u64, spec: Box<Spec> },
+    /// Forgets it.
+    Forget { id: u64 },
+    /// Makes an instance. Its streams go with the message.
+    Launch { id: u64, launch: Launch },
+}
+
+/// From the spawner.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Reply {
+    /// The process runs its own program; its pidfd goes with the message.
+    Launched { id: u64, process: u32 },
+    /// Nothing was started, and nothing is left of the attempt.
+    Failed { id: u64, failure: Failure },
+    /// The process ended, its cgroups are gone.
+    Exited { id: u64, exited: Exited },
+}
+
+/// Why an instance could not be made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{step}: {}", io::Error::from_raw_os_error(*.error))]
+pub struct Failure {
+    /// What was being done, with the path or the value.
+    pub step: String,
+    /// The kernel's answer (errno).
+    pub error: i32,
+    /// Whether the template is at fault (no such command, a bind's source is missing) and not this machine.
+    pub template: bool,
+}
+
+/// How an instance's first process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exited {
+    /// Its exit code; 128 + signal where a signal ended it.
+    pub code: i32,
+    /// Whether the kernel ended a process of it for want of memory.
+    pub out_of_memory: bool,
+}
+
+/// Sends one message.
+pub(crate) fn send(
+    socket: BorrowedFd<'_>,
+    message: &impl Serialize,
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    let bytes = serde_json::to_vec(message)?;
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() {
+        ancillary.push(SendAncillaryMessage::ScmRights(descriptors));
+    }
+    rustix::io::retry_on_intr(|| {
+        rustix::net::sendmsg(
+            socket,
+            &[IoSlice::new(&bytes)],
+            &mut ancillary,
+            SendFlags::NOSIGNAL,
+        )
+    })?;
+    Ok(())
+}
+
+/// Receives one message; `None` when the other side is gone.
+pub(crate) fn receive<T: DeserializeOwned>(
+    socket: BorrowedFd<'_>,
+    buffer: &mut Vec<u8>,
+) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
+    buffer.resize(MAX_MESSAGE, 0);
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let received = rustix::io::retry_on_intr(|| {
+        let flags = RecvFlags::CMSG_CLOEXEC;
+        rustix::net::recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut ancillary, flags)
+    })?;
+    if received.bytes == 0 {
+        return Ok(None);
+    }
+    let descriptors = ancillary
+        .drain()
+        .filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    let message = serde_json::from_slice(&buffer[..received.bytes]).map_err(io::Error::other)?;
+    Ok(Some((message, descriptors)))
+}
+
+/// A connected pair of sockets, one end for each process.
+pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair, sockopt};
+    let (ours, theirs) = socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    for end in [&ours, &theirs] {
+        sockopt::set_socket_send_buffer_size(end.as_fd(), MAX_MESSAGE)?;
+    }
+    Ok((ours, theirs))
+}
