@@ -21,23 +21,23 @@ use crate::upload::{Progress, Upload};
 
 /// An instance's connections that nobody uses just now.
 #[derive(Default)]
-pub(super) struct Idle(Mutex<Vec<Box<Wire>>>);
+pub(super) struct Idle(Mutex<Vec<Wire>>);
 
 impl Idle {
-    fn take(&self) -> Option<Box<Wire>> {
+    fn take(&self) -> Option<Wire> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
     }
 
-    fn put(&self, wire: Box<Wire>) {
+    fn put(&self, wire: Wire) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(wire);
     }
 }
 
-/// One connection, and the half of hyper's machine that moves its bytes. It is large, and goes from hand to hand in
-/// a box.
+/// One connection, and the half of hyper's machine that moves its bytes.
 pub(super) struct Wire {
     sender: SendRequest<Upload>,
-    connection: Connection<TokioIo<TcpStream>, Upload>,
+    /// Large, and goes from hand to hand.
+    connection: Box<Connection<TokioIo<TcpStream>, Upload>>,
     /// The machine has stopped, and must not be polled again.
     stopped: bool,
     /// What watched over the last request on it.
@@ -47,17 +47,17 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    async fn open(stream: TcpStream, home: Arc<Idle>) -> Result<Box<Self>, Broken> {
+    async fn open(stream: TcpStream, home: Arc<Idle>) -> Result<Self, Broken> {
         // A request that waits for Nagle's algorithm waits 40 ms.
         stream.set_nodelay(true).map_err(Broken::Connect)?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(Broken::Http)?;
-        Ok(Box::new(Self {
+        Ok(Self {
             sender,
-            connection,
+            connection: Box::new(connection),
             stopped: false,
             timer: None,
             home: Some(home),
-        }))
+        })
     }
 
     /// Moves bytes both ways; ready once the connection is over.
@@ -78,7 +78,7 @@ impl Wire {
     }
 
     /// Puts the connection back for the next request, if it can take one.
-    pub(super) fn release(mut self: Box<Self>, silence: Silence) {
+    pub(super) fn release(mut self, silence: Silence) {
         if self.usable()
             && let Some(home) = self.home.take()
         {
@@ -88,7 +88,7 @@ impl Wire {
     }
 
     /// The socket after a switch of protocols, and what was read of the new one already.
-    pub(super) async fn into_socket(mut self: Box<Self>) -> (TcpStream, Bytes) {
+    pub(super) async fn into_socket(mut self) -> (TcpStream, Bytes) {
         poll_fn(|cx| self.poll(cx)).await;
         let parts = self.connection.into_parts();
         (parts.io.into_inner(), parts.read_buf)
@@ -103,7 +103,7 @@ pub(super) async fn exchange(
     mut request: Request<Upload>,
     silence: &mut Silence,
     progress: &Progress,
-) -> Result<(Response<Incoming>, Option<Box<Wire>>), Broken> {
+) -> Result<(Response<Incoming>, Option<Wire>), Broken> {
     let waiting = if first.is_none() { usable(&idle) } else { None };
     if let Some(mut wire) = waiting {
         let spare = repeatable(&request);
@@ -131,7 +131,7 @@ pub(super) async fn exchange(
 }
 
 /// An idle connection that still stands; closed ones are dropped on the way.
-fn usable(idle: &Arc<Idle>) -> Option<Box<Wire>> {
+fn usable(idle: &Arc<Idle>) -> Option<Wire> {
     loop {
         let mut wire = idle.take()?;
         if wire.usable() {

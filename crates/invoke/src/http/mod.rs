@@ -98,7 +98,7 @@ pub(crate) async fn respond(
 fn answer(
     mut run: Run,
     response: Response<Incoming>,
-    wire: Option<Box<Wire>>,
+    wire: Option<Wire>,
     mut silence: Silence,
     progress: Arc<Progress>,
     method: &http::Method,

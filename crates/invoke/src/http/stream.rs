@@ -32,7 +32,7 @@ struct State {
     run: Run,
     incoming: Incoming,
     /// The connection it comes by; `None` for HTTP/2, which moves by itself.
-    wire: Option<Box<Wire>>,
+    wire: Option<Wire>,
     silence: Silence,
     progress: Arc<Progress>,
 }
@@ -43,7 +43,7 @@ impl HttpBody {
     pub(super) fn new(
         run: Run,
         incoming: Incoming,
-        wire: Option<Box<Wire>>,
+        wire: Option<Wire>,
         silence: Silence,
         progress: Arc<Progress>,
         status: StatusCode,

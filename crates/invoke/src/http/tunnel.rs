@@ -27,7 +27,7 @@ const WINDOW: usize = 16 * 1024;
 pub(super) async fn begin(
     mut run: Run,
     response: Response<Incoming>,
-    wire: Box<Wire>,
+    wire: Wire,
     client: OnUpgrade,
     silence: Silence,
     tasks: &TaskTracker,
