@@ -35,7 +35,7 @@ impl Attachments {
 
 /// One invocation's hold on an instance. While it is held the instance is not ended, whatever else happens.
 ///
-/// Dropping it without [`Lease::finish`] means that nobody knows how the work ended: the instance is spent.
+/// Dropping it without [`Lease::finish`] means that nobody knows how the work ended: it counts as abandoned.
 pub struct Lease {
     pub(crate) shared: Arc<Shared>,
     pub(crate) live: Arc<Live>,
@@ -123,7 +123,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.give_back(Fate::Spent);
+        self.give_back(Fate::Abandoned);
     }
 }
 

@@ -31,6 +31,9 @@ pub struct Refusal {
 pub enum Fate {
     /// It may serve again, as far as the invocation knows.
     Reusable,
+    /// The work was given up, by its caller or by us: who knows what the instance does about it now. It ends, unless
+    /// it serves others at this moment.
+    Abandoned,
     /// It ends as soon as nobody else uses it.
     Spent,
 }

@@ -7,6 +7,8 @@
     reason = "calls that no library has a safe word for; each block is justified"
 )]
 mod fork;
+#[expect(unsafe_code, reason = "a call of the C library's that has no safe word")]
+mod memory;
 mod namespace;
 mod process;
 mod sockets;
@@ -15,6 +17,7 @@ pub use fork::{
     Forked, Instruction, NewNamespaces, close_on_execute_from, execute, exit_now, fork,
     join_new_session_keyring, load_seccomp, raise_loopback, unshare_cgroup_namespace,
 };
+pub use memory::release_free_memory;
 pub use namespace::NetworkNamespace;
 pub use process::{ProcessIdentity, boot_id};
 pub use sockets::{ListeningSocket, listening_sockets, socket_inodes};

@@ -3,6 +3,7 @@
 mod drain;
 mod limits;
 mod logging;
+mod memory;
 mod metrics;
 mod node;
 mod parts;

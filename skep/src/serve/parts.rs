@@ -20,11 +20,11 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::metrics;
 use super::node::LocalNode;
 use super::settings::Settings;
 use super::spawner;
 use super::supervisor::Supervisor;
+use super::{memory, metrics};
 use crate::exit::{Exit, Failed};
 
 /// The name by which the drain finds the backlog among what is supervised.
@@ -141,7 +141,11 @@ impl Parts {
         supervisor.watch("discovery", watch_templates(discovery, stop.clone()));
         supervisor.watch(
             "hand-over of functions",
-            hand_over(catalogue, dispatcher.clone(), stop.clone()),
+            hand_over(catalogue.clone(), dispatcher.clone(), stop.clone()),
+        );
+        supervisor.watch(
+            "giving back of memory",
+            memory::give_back(catalogue, stop.clone()),
         );
         let backlog = supervisor.watch(BACKLOG, backlog.run(backlog_drain.clone()));
         Ok(Self {

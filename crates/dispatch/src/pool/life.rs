@@ -28,7 +28,12 @@ impl Pool {
             entry.served -= 1;
         }
         let limit = entry.function.settings.recycle.limit().unwrap_or(u64::MAX);
-        let spent = fate == Fate::Spent || entry.served >= limit || entry.bound;
+        let used_up = match fate {
+            Fate::Reusable => false,
+            Fate::Abandoned => entry.working() == 0,
+            Fate::Spent => true,
+        };
+        let spent = used_up || entry.served >= limit || entry.bound;
         let ending = entry.ending();
         if let Some(group) = self.groups.get_mut(&name) {
             group.in_flight[class.index()] -= 1;

@@ -85,6 +85,24 @@ fn a_spent_instance_ends_when_its_last_user_is_done() {
 }
 
 #[test]
+fn a_caller_who_gives_up_ends_the_instance_only_where_it_serves_nobody_else() {
+    let mut bench = Bench::with_room(10);
+    let hello = function("hello", |function| {
+        reused(function);
+        function.settings.concurrency = 2;
+    });
+    let callers = [0; 2].map(|_| bench.arrive(&hello, false));
+    bench.start_all();
+    let key = bench.instance_of(callers[0]);
+    bench.finish(key, 0, Fate::Abandoned);
+    let later = bench.arrive(&hello, false);
+    assert_eq!(bench.instance_of(later), key, "it serves on");
+    bench.finish(key, 0, Fate::Abandoned);
+    bench.finish(key, 0, Fate::Abandoned);
+    assert_eq!(bench.made[&key].step, Step::Ending);
+}
+
+#[test]
 fn beyond_max_callers_wait_and_beyond_the_queue_they_are_refused() {
     let mut bench = Bench::with_room(10);
     let hello = function("hello", |function| {
