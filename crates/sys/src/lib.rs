@@ -1,6 +1,7 @@
-//! The kernel's calls that the standard library has no word for: network namespaces and what `/proc` says of a
-//! process. It owns the one thread that moves between network namespaces; it never knows what a container, a
-//! function or Docker is, and it never leaves a thread of the async runtime in another namespace.
+//! The kernel's calls that the standard library has no word for: making processes in namespaces of their own, network
+//! namespaces, what `/proc` says of a process, giving memory back. It is the one crate where `unsafe` may stand, each
+//! block with the reason why it is sound. It never knows what a container, a function or Docker is, and it never
+//! leaves a thread of the async runtime in another namespace.
 
 #[expect(
     unsafe_code,
