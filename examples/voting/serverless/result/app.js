@@ -13,6 +13,8 @@ const PAGE = fs.readFileSync("result.html", "utf8").replace("{{style}}", () => S
 async function connect() {
   for (let tries = 0; ; tries += 1) {
     const client = new Client({ connectionString: process.env.DATABASE_URL });
+    // A connection that was lost shows at the next query.
+    client.on("error", () => {});
     try {
       await client.connect();
       return client;
@@ -20,6 +22,21 @@ async function connect() {
       if (tries === 40) throw error;
       await new Promise((resolve) => setTimeout(resolve, 250));
     }
+  }
+}
+
+// A spare connects before anybody asks; should the connection be lost while it
+// waits, it connects again when somebody does.
+const early = connect();
+early.catch(() => {});
+
+async function database() {
+  try {
+    const client = await early;
+    await client.query("SELECT 1");
+    return client;
+  } catch {
+    return connect();
   }
 }
 
@@ -31,7 +48,7 @@ async function tally(client) {
 }
 
 async function page(request, response) {
-  const client = await connect();
+  const client = await database();
   const values = {
     tally: JSON.stringify(await tally(client)),
     base: request.headers["x-forwarded-prefix"] ?? "",
@@ -45,7 +62,7 @@ async function page(request, response) {
 }
 
 async function counts(response) {
-  const client = await connect();
+  const client = await database();
   const body = JSON.stringify(await tally(client));
   await client.end();
   response.writeHead(200, { "content-type": "application/json", "cache-control": "no-store" });
@@ -54,7 +71,7 @@ async function counts(response) {
 
 // Says the tally now and after every vote; PostgreSQL tells when.
 async function stream(request, response) {
-  const client = await connect();
+  const client = await database();
   client.on("error", () => response.destroy());
   client.on("notification", () => say().catch(() => response.destroy()));
   const say = async () => response.write(`data: ${JSON.stringify(await tally(client))}\n\n`);
