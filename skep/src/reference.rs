@@ -90,7 +90,9 @@ fn the_reference_of_environment_variables_is_up_to_date() {
 }
 
 fn verbs(command: &Command) -> impl Iterator<Item = &Command> {
-    command.get_subcommands().filter(|verb| verb.get_name() != "help")
+    command
+        .get_subcommands()
+        .filter(|verb| verb.get_name() != "help" && !verb.is_hide_set())
 }
 
 fn arguments(verb: &Command) -> impl Iterator<Item = &Arg> {
