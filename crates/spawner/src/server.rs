@@ -29,9 +29,18 @@ pub fn serve(socket: OwnedFd) -> io::Result<()> {
         leaving: Vec::new(),
         buffer: Vec::new(),
     };
-    while server.turn()? {}
+    let ended = loop {
+        match server.turn() {
+            Ok(true) => {}
+            Ok(false) => break Ok(()),
+            // Nobody takes the replies any more: it ended as well, in the middle of a word.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break Ok(()),
+            Err(error) => break Err(error),
+        }
+    };
+    // Whatever happened, nobody else would ever end the children.
     server.end();
-    Ok(())
+    ended
 }
 
 struct Server {

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-use skep_tests::{DEBIAN, Skep, binary, probe_image};
+use skep_tests::{DEBIAN, Skep, binary, eventually, probe_image};
 
 fn skep_command(skep: &Skep, arguments: &[&str]) -> Output {
     let control = format!("http://{}", skep.control.address);
@@ -47,8 +47,13 @@ async fn what_is_deployed_and_what_ran_is_listed_shown_and_logged() {
     assert!(list.to_string().contains("hello"));
     stdout(&skep, &["ps"]);
     for what in [id.as_str(), "hello"] {
-        let logs = stdout(&skep, &["logs", what]);
-        assert!(logs.contains("to the log") && !logs.contains("out\n"), "{logs}");
+        // An instance's last words may come a moment after its end is known.
+        let logs = eventually("the line to be logged", async || {
+            let logs = stdout(&skep, &["logs", what]);
+            logs.contains("to the log").then_some(logs)
+        })
+        .await;
+        assert!(!logs.contains("out\n"), "{logs}");
         assert!(stdout(&skep, &["inspect", what]).contains("hello"));
     }
     assert_eq!(stdout(&skep, &["invoke", "hello"]), "out\n");
