@@ -60,7 +60,10 @@ async fn everything_that_a_template_asks_for_arrives() {
         .filter_map(Value::as_str)
         .collect();
     variables.retain(|variable| !variable.starts_with("SKEP_URL="));
-    assert_eq!(variables[..2], ["A=1", "EMPTY="]);
+    // Docker itself keeps them in no fixed order.
+    for own in ["A=1", "EMPTY="] {
+        assert!(variables.contains(&own), "{variables:?}");
+    }
     assert!(variables.contains(&"SKEP_FUNCTION=probe"), "{variables:?}");
 
     let labels = instance["Config"]["Labels"].as_object().unwrap();
