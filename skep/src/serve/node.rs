@@ -13,7 +13,7 @@ use skep_catalogue::Catalogue;
 use skep_control::{InvocationFilter, LogFilter, Node, api, view};
 use skep_discovery::Connection;
 use skep_dispatch::{Dispatcher, InstanceView, State};
-use skep_engine::EngineKind;
+use skep_engine::Engine;
 use skep_gateway::Gateway;
 use skep_invoke::BodyError;
 use skep_model::{InvocationId, Problem};
@@ -25,7 +25,7 @@ const LEAST_ROOM: u64 = 16 << 20;
 
 /// Reads from the parts of a running Skep.
 pub(super) struct LocalNode {
-    pub(super) engine: EngineKind,
+    pub(super) engine: Arc<dyn Engine>,
     pub(super) catalogue: watch::Receiver<Arc<Catalogue>>,
     pub(super) connection: watch::Receiver<Connection>,
     pub(super) dispatcher: Dispatcher,
@@ -57,13 +57,21 @@ impl LocalNode {
         courses
     }
 
+    /// Which engine made an instance: the one that runs its function.
+    fn engine_of(&self, instance: &InstanceView) -> &'static str {
+        let catalogue = self.catalogue.borrow();
+        let function = catalogue.function(instance.function.as_str());
+        let kind = function.map_or(self.engine.kind(), |function| self.engine.kind_for(function));
+        kind.as_str()
+    }
+
     fn instance(&self, instance: &InstanceView, now: Timestamp) -> api::Instance {
         let age = SignedDuration::try_from(instance.age).unwrap_or_default();
         api::Instance {
             id: instance.id.to_string(),
             function: instance.function.to_string(),
             revision: instance.revision.to_string(),
-            engine: self.engine.as_str().to_owned(),
+            engine: self.engine_of(instance).to_owned(),
             locator: instance.locator.clone(),
             state: state(instance.state),
             started: now.saturating_sub(age).unwrap_or(now),

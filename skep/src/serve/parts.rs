@@ -113,7 +113,7 @@ impl Parts {
 
         let stop = CancellationToken::new();
         let node = LocalNode {
-            engine: engine.kind(),
+            engine: Arc::new(engine.clone()),
             catalogue: catalogue.clone(),
             connection: connection.clone(),
             dispatcher: dispatcher.clone(),
