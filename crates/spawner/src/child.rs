@@ -71,6 +71,7 @@ fn become_instance(
     mounts::mount_all(&root, spec, &launch.name)?;
     devices::make(&root, spec)?;
     mounts::cover(&root, spec)?;
+    mounts::make_directory(&root, &spec.process.directory)?;
     mounts::enter(root, spec.root.read_only)?;
     rustix::system::sethostname(launch.hostname.as_bytes()).step("set the host name")?;
     process::execute(spec, launch, streams)

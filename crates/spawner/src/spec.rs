@@ -81,7 +81,11 @@ pub enum MountKind {
         source: String,
         /// With what is mounted below it.
         recursive: bool,
+        /// Whether an empty folder is made on the host where nothing stands.
+        create: bool,
     },
+    /// What the image has there, as a mount of its own: it stays writable where the root is not.
+    Fresh,
     /// A small file that is written for each launch, by its number in [`crate::Launch::files`].
     File(usize),
 }
@@ -139,8 +143,10 @@ pub struct Process {
     pub seccomp: Option<Vec<Filter>>,
     /// The AppArmor profile, if one is applied.
     pub apparmor: Option<String>,
-    /// Resource limits.
+    /// Resource limits that were asked for.
     pub limits: Vec<Limit>,
+    /// Resource limits that every process begins with; one above what this machine lets us give is cut down to that.
+    pub usual_limits: Vec<Limit>,
     /// How gladly the kernel ends it for want of memory.
     pub oom_score_adjustment: i32,
     /// The domain name (UTS).

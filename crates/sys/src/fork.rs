@@ -100,9 +100,7 @@ pub fn execute(program: &CStr, arguments: &[CString], environment: &[CString]) -
             .collect()
     };
     let (arguments, environment) = (pointers(arguments), pointers(environment));
-    // SAFETY: only sets a disposition back to the default. The standard library ignores SIGPIPE, and what is ignored
-    // stays ignored in the new program, which expects it not to be.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    crate::signal::default_signals();
     // SAFETY: both arrays end with a null pointer, and each of their texts outlives the call.
     unsafe { libc::execve(program.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
     io::Error::last_os_error()

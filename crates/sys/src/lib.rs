@@ -1,8 +1,10 @@
 //! The kernel's calls that the standard library has no word for: making processes in namespaces of their own, network
-//! namespaces, what `/proc` says of a process, giving memory back. It is the one crate where `unsafe` may stand, each
-//! block with the reason why it is sound. It never knows what a container, a function or Docker is, and it never
-//! leaves a thread of the async runtime in another namespace.
+//! namespaces, programs that guard devices, what `/proc` says of a process, giving memory back. It is the one crate
+//! where `unsafe` may stand, each block with the reason why it is sound. It never knows what a container, a function
+//! or Docker is, and it never leaves a thread of the async runtime in another namespace.
 
+#[expect(unsafe_code, reason = "bpf(2) has no safe word; each block is justified")]
+mod bpf;
 #[expect(
     unsafe_code,
     reason = "calls that no library has a safe word for; each block is justified"
@@ -12,8 +14,14 @@ mod fork;
 mod memory;
 mod namespace;
 mod process;
+#[expect(
+    unsafe_code,
+    reason = "calls that no library has a safe word for; each block is justified"
+)]
+mod signal;
 mod sockets;
 
+pub use bpf::{attach_device_program, load_device_program};
 pub use fork::{
     Forked, Instruction, NewNamespaces, close_on_execute_from, execute, exit_now, fork,
     join_new_session_keyring, load_seccomp, raise_loopback, unshare_cgroup_namespace,
@@ -21,4 +29,5 @@ pub use fork::{
 pub use memory::release_free_memory;
 pub use namespace::NetworkNamespace;
 pub use process::{ProcessIdentity, boot_id};
+pub use signal::{send_signal, signal_number};
 pub use sockets::{ListeningSocket, listening_sockets, socket_inodes};

@@ -63,7 +63,18 @@ fn mount_one(root: &Rooted, spec: &Spec, entry: &Mount, name: &str) -> Result<()
             mount(source, &place(&target), "tmpfs", flags, options).template(what)
         }
         MountKind::Cgroup => mount_cgroups(root, spec, entry, name),
-        MountKind::Bind { source, recursive } => bind(root, source, entry, *recursive),
+        MountKind::Bind {
+            source,
+            recursive,
+            create,
+        } => {
+            if *create && !std::path::Path::new(source).exists() {
+                // As Docker does for `-v`, though not for `--mount`.
+                std::fs::create_dir_all(source).template(|| format!("make {source} on the host"))?;
+            }
+            bind(root, source, entry, *recursive)
+        }
+        MountKind::Fresh => fresh(root, entry),
         MountKind::File(index) => bind(
             root,
             &format!("{}/files/{index}", spec.root.staging),
@@ -90,6 +101,24 @@ fn bind(root: &Rooted, source: &str, entry: &Mount, recursive: bool) -> Result<(
     }
     // The open place lies below the new mount; the path now leads to the top.
     restrict(root, &entry.target, entry.options)
+}
+
+/// Mounts a folder of the root over itself. The root is a fresh copy of the image already, and so is this.
+fn fresh(root: &Rooted, entry: &Mount) -> Result<(), Failure> {
+    let what = || format!("mount {}", entry.target);
+    let folder = root.make_folder(&entry.target).template(what)?;
+    rustix::mount::mount_bind(place(&folder), place(&folder)).template(what)?;
+    restrict(root, &entry.target, entry.options)
+}
+
+/// Makes the working directory where the image has none, while the root can still be written.
+pub(super) fn make_directory(root: &Rooted, path: &str) -> Result<(), Failure> {
+    if path.is_empty() {
+        return Ok(());
+    }
+    let made = root.make_folder(path);
+    made.map(drop)
+        .template(|| format!("make the working directory {path}"))
 }
 
 /// Sets a bind mount's flags, which the first call ignores.

@@ -20,9 +20,9 @@ pub(super) fn execute(spec: &Spec, launch: &Launch, streams: &Streams) -> Result
     let process = &spec.process;
     let identity = identity::resolve(&process.identity)?;
     let directory = directory(&process.directory);
-    fs::create_dir_all(directory).template(|| format!("make the working directory {directory}"))?;
     rustix::process::setsid().step("make a session")?;
     adjust_oom_score(process)?;
+    set_usual_limits(&process.usual_limits);
     set_limits(&process.limits)?;
     if let Some(profile) = &process.apparmor {
         let text = format!("exec {profile}");
@@ -38,8 +38,12 @@ pub(super) fn execute(spec: &Spec, launch: &Launch, streams: &Streams) -> Result
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     take_streams(streams, &identity)?;
     skep_sys::close_on_execute_from(3).step("close what is open")?;
+    // A folder that only root may enter is entered by root, one that only the user may (on NFS, say) by the user.
+    let entered = rustix::process::chdir(directory).is_ok();
     give_up_rights(process, &identity)?;
-    rustix::process::chdir(directory).template(|| format!("enter the working directory {directory}"))?;
+    if !entered {
+        rustix::process::chdir(directory).template(|| format!("enter the working directory {directory}"))?;
+    }
     Err(become_program(&process.arguments, &environment))
 }
 
@@ -50,6 +54,31 @@ fn directory(asked: &str) -> &str {
 fn adjust_oom_score(process: &Process) -> Result<(), Failure> {
     let adjustment = process.oom_score_adjustment.to_string();
     fs::write("/proc/self/oom_score_adj", adjustment).step("set oom_score_adj")
+}
+
+fn set_usual_limits(limits: &[Limit]) {
+    for limit in limits {
+        let Some(resource) = resource(&limit.resource) else {
+            continue;
+        };
+        let new = Rlimit {
+            current: limit.soft,
+            maximum: limit.hard,
+        };
+        if rustix::process::setrlimit(resource, new).is_err() {
+            // Above our own hard limit, and we may not raise that.
+            let own = rustix::process::getrlimit(resource);
+            let at_most = |bound: Option<u64>| match (bound, own.maximum) {
+                (Some(bound), Some(most)) => Some(bound.min(most)),
+                (bound, most) => bound.or(most),
+            };
+            let possible = Rlimit {
+                current: at_most(limit.soft),
+                maximum: own.maximum,
+            };
+            let _kept = rustix::process::setrlimit(resource, possible);
+        }
+    }
 }
 
 fn set_limits(limits: &[Limit]) -> Result<(), Failure> {
