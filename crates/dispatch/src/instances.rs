@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::live::{Handover, Live};
-use crate::logs::Attribution;
+use crate::logs::{Attribution, Serves};
 use crate::pool::InstanceKey;
 use crate::ready;
 use crate::shared::Shared;
@@ -151,14 +151,18 @@ fn register(
         sandbox,
         start,
     } = launched;
-    let sole = launch.stdio == Stdio::Pipe || launch.function.settings.recycle == Recycle::Request;
+    let serves = if launch.stdio == Stdio::Pipe || launch.function.settings.recycle == Recycle::Request {
+        Serves::One(invocation)
+    } else {
+        Serves::Many
+    };
     let name = launch.function.name.clone();
     let logs = Attribution::new(
         Arc::clone(&shared.journal),
         name,
         launch.instance,
         shared.config.log_limit,
-        sole,
+        serves,
     );
     let phases = Phases {
         sandbox,

@@ -22,6 +22,15 @@ const TAIL: usize = 5;
 /// What belongs to no invocation may use the limit of one in each of these.
 const WINDOW: Duration = Duration::from_secs(60);
 
+/// Whom an instance serves.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Serves {
+    /// One invocation, known already where the instance is launched for it alone.
+    One(Option<InvocationId>),
+    /// One after the other, or several at once.
+    Many,
+}
+
 /// The log of one instance.
 pub(crate) struct Attribution {
     journal: Arc<dyn Journal>,
@@ -45,6 +54,8 @@ enum Owners {
         owner: Option<InvocationId>,
         allowance: Allowance,
         early: Early,
+        /// Its last line was written, perhaps before anybody was given the instance.
+        complete: bool,
     },
     /// The instance is reused.
     Spans {
@@ -62,26 +73,25 @@ struct Span {
 }
 
 impl Attribution {
-    /// The log of an instance that serves one invocation (`sole`) or many. `owner` is already known for an
-    /// instance that is launched for one caller.
+    /// The log of an instance that serves one invocation, whichever that will be, or many.
     pub(crate) fn new(
         journal: Arc<dyn Journal>,
         function: FunctionName,
         instance: InstanceId,
         limit: u64,
-        sole: bool,
+        serves: Serves,
     ) -> Self {
-        let owners = if sole {
-            Owners::Sole {
-                owner: None,
+        let owners = match serves {
+            Serves::One(owner) => Owners::Sole {
+                owner,
                 allowance: Allowance::default(),
                 early: Early::default(),
-            }
-        } else {
-            Owners::Spans {
+                complete: false,
+            },
+            Serves::Many => Owners::Spans {
                 spans: VecDeque::new(),
                 forgotten: None,
-            }
+            },
         };
         let inner = Inner {
             owners,
@@ -126,12 +136,16 @@ impl Attribution {
                 owner,
                 allowance,
                 early,
+                complete,
             } => {
                 *owner = Some(invocation);
                 for line in early.take() {
                     if allowance.admits(&line, self.limit) {
                         self.write(Some(invocation), line);
                     }
+                }
+                if *complete && let Some(remark) = allowance.remark(self.limit) {
+                    self.write(Some(invocation), remark);
                 }
             }
             Owners::Spans { spans, forgotten } => {
@@ -216,7 +230,8 @@ impl Attribution {
         }
     }
 
-    /// After the last line: says what was dropped, and lets go of what waited for an invocation that never came.
+    /// After the last line: says what was dropped. What waits for an invocation goes on waiting: an instance may have
+    /// ended before its caller could be told that it was made.
     fn close(&self) {
         let mut guard = self.lock();
         let inner = &mut *guard;
@@ -224,11 +239,10 @@ impl Attribution {
             Owners::Sole {
                 owner,
                 allowance,
-                early,
+                complete,
+                ..
             } => {
-                for line in early.take() {
-                    self.write(*owner, line);
-                }
+                *complete = true;
                 if let Some(remark) = allowance.remark(self.limit) {
                     self.write(*owner, remark);
                 }
@@ -247,6 +261,15 @@ impl Attribution {
         self.closed.cancel();
     }
 
+    /// Lets go of what waited for an invocation that never came.
+    fn give_up(&self) {
+        if let Owners::Sole { early, .. } = &mut self.lock().owners {
+            for line in early.take() {
+                self.write(None, line);
+            }
+        }
+    }
+
     fn write(&self, invocation: Option<InvocationId>, line: LogLine) {
         let (function, instance) = (self.function.clone(), self.instance);
         self.journal.log(LogEntry {
@@ -259,6 +282,12 @@ impl Attribution {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Attribution {
+    fn drop(&mut self) {
+        self.give_up();
     }
 }
 

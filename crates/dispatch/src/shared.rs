@@ -175,6 +175,7 @@ impl Shared {
             function,
             environment: work.map(|work| work.environment.clone()).unwrap_or_default(),
             stdio: work.map_or(Stdio::Log, |work| work.stdio),
+            socket: None,
         };
         state.begun.insert(
             key,

@@ -25,8 +25,7 @@ async fn what_is_deployed_and_what_ran_is_listed_shown_and_logged() {
         "hello",
         &["handler=exec"],
         &[],
-        // Not the last thing it does: Docker may lose what a process writes in the moment in which it ends.
-        &[DEBIAN, "sh", "-c", "echo to the log >&2; echo out; sleep 0.3"],
+        &[DEBIAN, "sh", "-c", "echo out; echo to the log >&2"],
     )
     .await;
     skep.park("broken", &["handler=nonsense"], &[], &[&probe, "cat"]);

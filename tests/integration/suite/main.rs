@@ -13,6 +13,7 @@ mod hostile;
 mod http2;
 mod instances;
 mod lean;
+mod logs;
 mod signals;
 mod streaming;
 mod unready;

@@ -31,7 +31,7 @@ pub(crate) struct Behaviour {
     pub(crate) listeners: Vec<SocketAddr>,
     /// The engine refuses.
     pub(crate) fails: bool,
-    /// It ends by itself after this long.
+    /// It ends by itself after this long; after no time at all it has ended when its launch returns.
     pub(crate) exits: Option<Duration>,
     /// What it writes at its start.
     pub(crate) says: Vec<String>,
@@ -269,7 +269,9 @@ impl Engine for FakeEngine {
             for text in &behaviour.says {
                 fake.say(text).await;
             }
-            if let Some(after) = behaviour.exits {
+            if behaviour.exits == Some(Duration::ZERO) {
+                fake.exit(3);
+            } else if let Some(after) = behaviour.exits {
                 let fake = Arc::clone(&fake);
                 tokio::spawn(async move {
                     tokio::time::sleep(after).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::driver::{dispatcher, work};
 use super::engine::Behaviour;
-use super::functions::{function, reused};
+use super::functions::{exec, function, reused};
 use crate::{Config, Fate};
 
 #[tokio::test(start_paused = true)]
@@ -43,6 +43,47 @@ async fn everything_a_fresh_instance_writes_is_its_only_invocations() {
             ("works".into(), invocation)
         ]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_command_writes_is_its_invocations_also_where_it_ended_before_its_caller_heard_of_it() {
+    let (dispatcher, engine) = dispatcher(Config::new(100));
+    let behaviour = Behaviour {
+        says: vec!["the first and last".into()],
+        exits: Some(Duration::ZERO),
+        ..Behaviour::default()
+    };
+    engine.behave("brief", behaviour);
+    let brief = function("brief", exec);
+    let asked = work(&brief);
+    let lease = dispatcher
+        .acquire(&brief, asked.clone())
+        .await
+        .expect("it was made");
+    lease.finish(Fate::Spent);
+    dispatcher.drain().await;
+    assert_eq!(
+        engine.logged(),
+        [("the first and last".to_owned(), Some(asked.invocation))]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lines_of_a_fresh_instance_that_nobody_got_are_logged_as_nobodys() {
+    let (dispatcher, engine) = dispatcher(Config::new(100));
+    let behaviour = Behaviour {
+        says: vec!["no config".into()],
+        exits: Some(Duration::ZERO),
+        deaf: true,
+        ..Behaviour::default()
+    };
+    engine.behave("broken", behaviour);
+    let broken = function("broken", |_| {});
+    let refused = dispatcher.acquire(&broken, work(&broken)).await;
+    assert!(refused.is_err(), "it ended before it was ready");
+    dispatcher.drain().await;
+    let logged = engine.logged();
+    assert!(logged.contains(&("no config".to_owned(), None)), "{logged:?}");
 }
 
 #[tokio::test(start_paused = true)]
