@@ -126,6 +126,25 @@ pub fn settings(settings: &Settings) -> BTreeMap<String, String> {
     label("sandboxes", settings.sandboxes.to_string());
     label("slots", settings.slots.to_string());
     label("disk", settings.disk.to_string());
+    if let Some(spawn) = &settings.spawn {
+        label("spawn", spawn.may_start.join(","));
+        label("spawn.max", spawn.max.to_string());
+        label("spawn.total", spawn.total.to_string());
+        label("spawn.depth", spawn.depth.to_string());
+        label("spawn.memory", spawn.memory.to_string());
+        label("spawn.cpus", (spawn.nano_cpus as f64 / 1e9).to_string());
+        label("spawn.life", duration(spawn.life));
+        let ports: Vec<String> = spawn.ports.iter().map(ToString::to_string).collect();
+        for (name, list) in [
+            ("networks", &spawn.networks),
+            ("volumes", &spawn.volumes),
+            ("ports", &ports),
+        ] {
+            if !list.is_empty() {
+                label(&format!("spawn.{name}"), list.join(","));
+            }
+        }
+    }
     // The rest contradicts any other handler, and would be refused if it were written there.
     if settings.handler == Handler::Http {
         label("port", port(settings.port));

@@ -17,6 +17,9 @@ use crate::networks::{Attachment, NetworkMode, attachments};
 /// What Docker waits between the stop signal and the kill, unless the template says otherwise.
 const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 
+/// Where clients look for Docker.
+pub(crate) const SOCKET: &str = "/var/run/docker.sock";
+
 /// A template that can't be read as one; it names the part.
 #[derive(Debug, thiserror::Error)]
 #[error("the template's inspect has no {0}; remove the template and create it anew")]
@@ -106,6 +109,9 @@ impl Definition {
         };
         self.shape_config(launch, owner, environment);
         self.shape_host();
+        if let Some(socket) = &launch.socket {
+            self.bind_socket(&socket.display().to_string());
+        }
         let mut body = self.config;
         body.insert("HostConfig".into(), Value::Object(self.host));
         if !endpoints.is_empty() {
@@ -149,6 +155,15 @@ impl Definition {
             config.insert("StdinOnce".into(), true.into());
         }
         config.insert("Labels".into(), labels(config.get("Labels"), launch, owner));
+    }
+
+    /// Puts the instance's own socket where every Docker client looks for one.
+    fn bind_socket(&mut self, socket: &str) {
+        let bind = Value::from(format!("{socket}:{SOCKET}"));
+        match self.host.get_mut("Binds") {
+            Some(Value::Array(binds)) => binds.push(bind),
+            _ => drop(self.host.insert("Binds".into(), json!([bind]))),
+        }
     }
 
     fn shape_host(&mut self) {

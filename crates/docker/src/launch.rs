@@ -103,6 +103,15 @@ async fn make(
     if let Some(url) = call_url(shared, &mode, &networks, &host).await {
         environment.push(("SKEP_URL".to_owned(), url));
     }
+    let host_is_set = definition
+        .environment()
+        .any(|variable| variable.starts_with("DOCKER_HOST="));
+    if launch.socket.is_some() && !host_is_set {
+        environment.push((
+            "DOCKER_HOST".to_owned(),
+            format!("unix://{}", crate::body::SOCKET),
+        ));
+    }
     if is_http {
         environment.push(("PORT".to_owned(), port.to_string()));
     }

@@ -1,6 +1,7 @@
 //! Starting an instance: what is asked for, what comes back, what can go wrong.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ pub struct Launch {
     pub environment: Vec<(String, String)>,
     /// What becomes of the standard streams.
     pub stdio: Stdio,
+    /// The socket on the node that it is to find as Docker's.
+    pub socket: Option<PathBuf>,
 }
 
 /// Standard input and output of an `exec` or `cgi` instance.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::name::{FunctionName, Namespace};
 use crate::route::Route;
 use crate::settings::{EngineChoice, Handler, PortChoice, Protocol, Ready, Recycle, SandboxChoice, Settings};
+use crate::spawn::{self, Spawn};
 use crate::template::Template;
 
 /// The label that makes a parked container a function.
@@ -23,6 +24,12 @@ pub const INSTANCE_OF: &str = "skep.instance-of";
 pub const INSTANCE: &str = "skep.instance";
 /// On a sandbox's container: it holds what instances share, and is none itself.
 pub const SANDBOX: &str = "skep.is-sandbox";
+/// On a container that a function started through its socket: the function whose grant it came from.
+pub const CHILD_OF: &str = "skep.child-of";
+/// On such a container: the instance or the container whose socket it came through.
+pub const PARENT: &str = "skep.parent";
+/// On such a container: the invocation, where the parent served one alone.
+pub const INVOCATION: &str = "skep.invocation";
 /// On an ordinary service that `skep deploy` started: its name. It may call functions.
 pub const SERVICE: &str = "skep.service";
 
@@ -34,7 +41,7 @@ pub use values::{bytes, duration};
 const PREFIX: &str = "skep.";
 
 /// The labels that say how a function runs; each becomes the field of [`Settings`] with its name.
-pub const SETTINGS: [&str; 21] = [
+pub const SETTINGS: [&str; 30] = [
     "skep.handler",
     "skep.route",
     "skep.strip",
@@ -56,6 +63,15 @@ pub const SETTINGS: [&str; 21] = [
     "skep.slots",
     "skep.disk",
     "skep.spawn",
+    "skep.spawn.max",
+    "skep.spawn.total",
+    "skep.spawn.depth",
+    "skep.spawn.memory",
+    "skep.spawn.cpus",
+    "skep.spawn.life",
+    "skep.spawn.networks",
+    "skep.spawn.volumes",
+    "skep.spawn.ports",
 ];
 
 /// A template's name, namespace and settings.
@@ -130,13 +146,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn refuse_unknown(&mut self) {
         for key in self.labels.keys() {
-            if key == "skep.spawn" || key.starts_with("skep.spawn.") {
-                self.reasons.push(format!(
-                    "{key}: this Skep has no Docker socket for functions; remove the label"
-                ));
-            } else if !matches!(key.as_str(), FUNCTION | NAMESPACE | SERVICE)
-                && !SETTINGS.contains(&key.as_str())
-            {
+            if !matches!(key.as_str(), FUNCTION | NAMESPACE | SERVICE) && !SETTINGS.contains(&key.as_str()) {
                 self.reasons.push(match nearest(key) {
                     Some(known) => format!("{key}: no such label; did you mean {known}?"),
                     None => format!("{key}: no such label"),
@@ -216,7 +226,36 @@ impl Reader<'_> {
             sandboxes: self.value_or("skep.sandboxes", 0, |text| number(text, 0..=10_000)),
             slots: self.value_or("skep.slots", 16, |text| number(text, 1..=10_000)),
             disk: self.value_or("skep.disk", 256 << 20, bytes),
+            spawn: self.spawn(),
         }
+    }
+
+    /// The grant, where there is one; its companions say nothing without it.
+    fn spawn(&mut self) -> Option<Spawn> {
+        if !self.labels.contains_key("skep.spawn") {
+            let companion = self.labels.keys().find(|key| key.starts_with("skep.spawn."));
+            if let Some(companion) = companion {
+                self.reasons.push(format!(
+                    "{companion} is for functions with skep.spawn; name what it may start"
+                ));
+            }
+            return None;
+        }
+        let usual = Spawn::default();
+        Some(Spawn {
+            may_start: self.value_or("skep.spawn", Vec::new(), spawn::may_start),
+            max: self.value_or("skep.spawn.max", usual.max, |text| number(text, 1..=100_000)),
+            total: self.value_or("skep.spawn.total", usual.total, |text| {
+                number(text, 1..=1_000_000_000)
+            }),
+            depth: self.value_or("skep.spawn.depth", usual.depth, |text| number(text, 1..=16)),
+            memory: self.value_or("skep.spawn.memory", usual.memory, bytes),
+            nano_cpus: self.value_or("skep.spawn.cpus", usual.nano_cpus, spawn::cpus),
+            life: self.value_or("skep.spawn.life", usual.life, duration),
+            networks: self.value_or("skep.spawn.networks", Vec::new(), spawn::names),
+            volumes: self.value_or("skep.spawn.volumes", Vec::new(), spawn::names),
+            ports: self.value_or("skep.spawn.ports", Vec::new(), spawn::ports),
+        })
     }
 
     fn refuse_contradictions(&mut self, settings: &Settings) {

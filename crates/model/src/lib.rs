@@ -12,6 +12,7 @@ pub mod name;
 pub mod problem;
 pub mod route;
 pub mod settings;
+pub mod spawn;
 pub mod template;
 
 pub use function::{Function, Invalid, Revision};
@@ -23,4 +24,5 @@ pub use name::{FunctionName, NameError, Namespace};
 pub use problem::{Problem, ProblemCode};
 pub use route::Route;
 pub use settings::{EngineChoice, Handler, PortChoice, Protocol, Ready, Recycle, SandboxChoice, Settings};
+pub use spawn::{PortRange, Spawn};
 pub use template::{Template, TemplateId};

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::route::Route;
+use crate::spawn::Spawn;
 
 /// The contract between Skep and an instance (DESIGN 4.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
@@ -123,4 +124,6 @@ pub struct Settings {
     pub slots: u32,
     /// Bytes that an instance may write to its own file system (lean).
     pub disk: u64,
+    /// What it may start through its Docker socket; without it there is none.
+    pub spawn: Option<Spawn>,
 }

@@ -320,9 +320,55 @@ fn what_skep_makes_is_no_template() {
 }
 
 #[test]
-fn spawn_is_refused_as_long_as_there_is_no_socket() {
-    let reasons = reasons(&[("skep.spawn", "alpine"), ("skep.spawn.max", "3")]);
-    assert_eq!(reasons.len(), 2, "{reasons:?}");
+fn a_grant_is_read_with_every_default() {
+    let spawn = function(&[("skep.spawn", "record-vote, debian:bookworm-slim")])
+        .settings
+        .spawn;
+    let expected = skep_model::Spawn {
+        may_start: vec!["record-vote".to_owned(), "debian:bookworm-slim".to_owned()],
+        ..skep_model::Spawn::default()
+    };
+    assert_eq!(spawn, Some(expected));
+    let spawn = function(&[
+        ("skep.spawn", "a"),
+        ("skep.spawn.cpus", "0.5"),
+        ("skep.spawn.ports", "8000-8010,0"),
+        ("skep.spawn.networks", "backend"),
+    ]);
+    let spawn = spawn.settings.spawn.unwrap();
+    assert_eq!(spawn.nano_cpus, 500_000_000);
+    assert!(spawn.ports.iter().any(|ports| ports.contains(8010)));
+    assert_eq!(spawn.networks, ["backend"]);
+}
+
+#[test]
+fn a_grant_that_says_nothing_clear_is_refused() {
+    for (key, value) in [
+        ("skep.spawn", ""),
+        ("skep.spawn", "a,,b"),
+        ("skep.spawn", "a,a"),
+        ("skep.spawn", "../etc"),
+        ("skep.spawn.max", "3"),
+    ] {
+        assert_eq!(reasons(&[(key, value)]).len(), 1, "{key}={value}");
+    }
+    for (key, value) in [
+        ("skep.spawn.max", "0"),
+        ("skep.spawn.networks", "host"),
+        ("skep.spawn.volumes", "/etc"),
+        ("skep.spawn.ports", "10-1"),
+        ("skep.spawn.ports", "0-10"),
+        ("skep.spawn.cpus", "-1"),
+        ("skep.spawn.cpus", "NaN"),
+        ("skep.spawn.life", "forever"),
+        ("skep.spawn.maximum", "1"),
+    ] {
+        assert_eq!(
+            reasons(&[("skep.spawn", "a"), (key, value)]).len(),
+            1,
+            "{key}={value}"
+        );
+    }
 }
 
 proptest! {

@@ -82,6 +82,7 @@ pub(crate) fn request(function: &Arc<Function>) -> Launch {
         function: function.clone(),
         environment: Vec::new(),
         stdio,
+        socket: None,
     }
 }
 
