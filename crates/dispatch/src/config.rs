@@ -37,7 +37,7 @@ impl Config {
             freeze_after: Duration::from_secs(2),
             surplus_after: Duration::from_secs(10),
             log_limit: 1 << 20,
-            elsewhere_after: Duration::from_secs(5),
+            elsewhere_after: Duration::from_millis(1500),
         }
     }
 }

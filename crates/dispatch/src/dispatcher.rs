@@ -74,6 +74,9 @@ impl Dispatcher {
                 tracing::warn!(function = %function.name, instance = %lease.instance().id(), %error, "can't thaw");
                 lease.begun = true;
                 lease.finish(Fate::Spent);
+                if error.kind() == std::io::ErrorKind::TimedOut {
+                    break;
+                }
                 continue;
             }
             lease.begin();
@@ -107,6 +110,20 @@ impl Dispatcher {
                 problem: Problem::new(ProblemCode::Internal),
                 phases: Phases::default(),
             }),
+        }
+    }
+
+    /// Waits until every launch is over that is for an invocation of which this holds. Its process may call others
+    /// before the engine has said where it is; [`Dispatcher::invocations_at`] knows afterwards.
+    pub async fn launched(&self, of: impl Fn(InvocationId) -> bool) {
+        let launches = {
+            let state = self.shared.lock();
+            let begun = state.begun.values();
+            let sought = begun.filter(|begun| begun.invocation.is_some_and(&of));
+            sought.map(|begun| begun.over.clone()).collect::<Vec<_>>()
+        };
+        for over in launches {
+            over.cancelled().await;
         }
     }
 

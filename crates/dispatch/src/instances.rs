@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use skep_engine::{Launch, LaunchError, Launched, Stdio};
-use skep_model::{InvocationId, LogEntry, LogLine, LogStream, Phases, Problem, ProblemCode, Recycle};
+use skep_model::{
+    Function, InvocationId, LogEntry, LogLine, LogStream, Phases, Problem, ProblemCode, Recycle,
+};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -14,8 +16,15 @@ use crate::pool::InstanceKey;
 use crate::ready;
 use crate::shared::Shared;
 
-/// An engine that does not answer a launch for this long is stalled.
+/// An engine that does not answer a launch for this long is stalled, however patient the function is.
 const STALLED: Duration = Duration::from_secs(60);
+/// Starting takes an engine under load longer than the shortest time that a function may have for its work.
+const UNHURRIED: Duration = Duration::from_secs(2);
+
+/// How long an engine may take to answer for this function: its own time, within reason.
+pub(crate) fn engine_patience(function: &Function) -> Duration {
+    function.settings.timeout.clamp(UNHURRIED, STALLED)
+}
 
 /// Tells the pool that a launch is over, whatever happens to its task: a fault in it must not keep a place taken.
 struct Watch {
@@ -71,7 +80,10 @@ pub(crate) async fn live(
         over: false,
     };
     let stdio = launch.stdio;
-    let launching = timeout(STALLED, shared.engine.launch(launch.clone()));
+    let launching = timeout(
+        engine_patience(&launch.function),
+        shared.engine.launch(launch.clone()),
+    );
     let launched = tokio::select! {
         biased;
         () = cancelled.cancelled() => return watch.nothing_made(),
@@ -188,6 +200,9 @@ fn register(
         state.addresses.entry(address).or_default().push(key);
     }
     state.live.insert(key, Arc::clone(&live));
+    if let Some(begun) = state.begun.get(&key) {
+        begun.over.cancel();
+    }
     drop(state);
     let reading = Arc::clone(&live);
     shared.tasks.spawn(async move { reading.logs.pump(output).await });
@@ -201,8 +216,9 @@ fn refused(launch: &Launch, error: &LaunchError) -> Problem {
 
 fn stalled(launch: &Launch) -> Problem {
     tracing::error!(function = %launch.function.name, instance = %launch.instance, "the engine stalls");
+    let waited = engine_patience(&launch.function);
     Problem::new(ProblemCode::EngineUnavailable)
-        .internal(format!("the engine did not answer a launch within {STALLED:?}"))
+        .internal(format!("the engine did not answer a launch within {waited:?}"))
 }
 
 /// Says in the function's log why there is no instance: its author looks there first, and the public is not told.
@@ -234,10 +250,15 @@ pub(crate) async fn freeze(shared: Arc<Shared>, live: Arc<Live>) {
     }
 }
 
-/// Lets an instance's processes run again.
+/// Lets an instance's processes run again. An engine that does not answer in time is an error of the kind `TimedOut`.
 pub(crate) async fn thaw(live: &Live) -> std::io::Result<()> {
-    let _turn = live.temperature.lock().await;
-    live.instance.thaw().await
+    let thawing = async {
+        let _turn = live.temperature.lock().await;
+        live.instance.thaw().await
+    };
+    timeout(engine_patience(&live.function), thawing)
+        .await
+        .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
 }
 
 /// Removes an instance and tells the pool when nothing of it is left.

@@ -23,11 +23,15 @@ const LAST_PAUSE: Duration = Duration::from_millis(50);
 /// One attempt that gets no answer is given up after this long.
 const ATTEMPT: Duration = Duration::from_secs(5);
 /// How often one looks where an instance listens that can't be connected to.
-const LOOK: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(250);
+/// How long the last look may take.
+const LAST_LOOK: Duration = Duration::from_secs(1);
 /// How long the last words of an instance that ended are waited for.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 /// Docker's own name server listens on this address in every container on a network of one's own.
 const DOCKER_DNS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 11));
+/// Where debuggers listen (Delve, Java, Python, Node), before the program that they watch does anything.
+const DEBUGGERS: [u16; 6] = [2345, 5005, 5678, 9222, 9229, 9230];
 
 /// Waits until the instance accepts work. The connection that proved it is handed over where it was not used.
 pub(crate) async fn wait(
@@ -42,7 +46,7 @@ pub(crate) async fn wait(
         biased;
         connection = accept(instance, function) => Ok(connection),
         exit = instance.exited() => Err(ended(exit, logs).await),
-        problem = watch_listeners(instance, elsewhere_after, settings.timeout / 2) => Err(problem),
+        problem = watch_listeners(instance, function, elsewhere_after) => Err(problem),
         () = sleep_until(deadline) => Err(late(instance, function, logs).await),
     }
 }
@@ -104,10 +108,12 @@ async fn answers(stream: TcpStream, protocol: Protocol, path: &str, port: u16) -
     }
 }
 
-/// Ends when the instance has listened in the wrong place, and only there, for long. One that listens on the
-/// right port of the loopback alone will not change that; one that listens on another port may open its own
-/// later (a debugger's port comes first), so that takes longer.
-async fn watch_listeners(instance: &Arc<dyn Instance>, loopback: Duration, other: Duration) -> Problem {
+/// Ends when the instance has listened in the wrong place, and only there, for `patience`. Some open their own port
+/// later than another: a debugger's comes first, and one whose template names the path that says "ready" may do so
+/// for anything (its figures, its administration). Those have half of the time that there is.
+async fn watch_listeners(instance: &Arc<dyn Instance>, function: &Function, patience: Duration) -> Problem {
+    let settings = &function.settings;
+    let long = patience.max(settings.timeout / 2);
     let mut since: Option<(Vec<Listener>, Instant)> = None;
     loop {
         sleep(LOOK).await;
@@ -117,10 +123,12 @@ async fn watch_listeners(instance: &Arc<dyn Instance>, loopback: Duration, other
             .filter(|(before, _)| *before == listeners)
             .map(|(_, since)| *since);
         let first = unchanged.unwrap_or_else(Instant::now);
-        let patience = if own_port(&listeners, instance.port()) {
-            loopback
+        let debugger = |listener: &Listener| DEBUGGERS.contains(&listener.address.port());
+        let more_may_come = matches!(settings.ready, Ready::Path(_)) || listeners.iter().all(debugger);
+        let patience = if more_may_come && !own_port(&listeners, instance.port()) {
+            long
         } else {
-            other.max(loopback)
+            patience
         };
         if first.elapsed() >= patience
             && let Some(problem) = elsewhere(&listeners, instance.port())
@@ -181,7 +189,7 @@ async fn ended(exit: Exit, logs: &Attribution) -> Problem {
     } else {
         (problem.detail("The instance ended before it was ready."), "")
     };
-    problem.internal(format!(
+    problem.exit_code(exit.code).internal(format!(
         "ended with exit code {}{why} before it was ready; {}",
         exit.code,
         last_lines(logs)
@@ -199,7 +207,7 @@ fn last_lines(logs: &Attribution) -> String {
 
 /// The time is over.
 async fn late(instance: &Arc<dyn Instance>, function: &Function, logs: &Attribution) -> Problem {
-    let listeners = outside_docker(timeout(LOOK, instance.listeners()).await.unwrap_or_default());
+    let listeners = outside_docker(timeout(LAST_LOOK, instance.listeners()).await.unwrap_or_default());
     if let Some(problem) = elsewhere(&listeners, instance.port()) {
         return problem;
     }

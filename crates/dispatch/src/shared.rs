@@ -30,7 +30,17 @@ pub(crate) struct Waiting {
 /// A launch that was asked for; it stays until nothing of the instance is left.
 pub(crate) struct Begun {
     pub(crate) id: InstanceId,
+    /// For which it is alone.
+    pub(crate) invocation: Option<InvocationId>,
     pub(crate) cancelled: CancellationToken,
+    /// The engine has answered: the instance is known by its address, or there is none.
+    pub(crate) over: CancellationToken,
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        self.over.cancel();
+    }
 }
 
 /// What is behind the lock.
@@ -181,7 +191,9 @@ impl Shared {
             key,
             Begun {
                 id,
+                invocation,
                 cancelled: cancelled.clone(),
+                over: CancellationToken::new(),
             },
         );
         self.tasks.spawn(crate::instances::live(

@@ -259,7 +259,7 @@ fn ending(failure: Failure, status: StatusCode) -> Ending {
     Ending {
         kind,
         problem: (kind == EndingKind::Problem).then_some(problem.code),
-        exit_code: exit.map(|exit| exit.code),
+        exit_code: exit.map(|exit| exit.code).or(problem.exit_code),
         http_status: Some(status.as_u16()),
         detail: problem.internal.or(problem.detail),
     }

@@ -104,6 +104,8 @@ pub struct Problem {
     pub retry_after: Option<u64>,
     /// For the operator: never shown in public.
     pub internal: Option<String>,
+    /// The exit code of the instance that ended, for the record.
+    pub exit_code: Option<i64>,
 }
 
 impl Problem {
@@ -114,6 +116,7 @@ impl Problem {
             detail: None,
             retry_after: None,
             internal: None,
+            exit_code: None,
         }
     }
 
@@ -128,6 +131,13 @@ impl Problem {
     #[must_use]
     pub fn internal(mut self, internal: impl Into<String>) -> Self {
         self.internal = Some(internal.into());
+        self
+    }
+
+    /// Adds with which code the instance ended.
+    #[must_use]
+    pub fn exit_code(mut self, code: i64) -> Self {
+        self.exit_code = Some(code);
         self
     }
 

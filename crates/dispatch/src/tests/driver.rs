@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use skep_engine::Stdio;
-use skep_model::{Function, InvocationId, LogStream, ProblemCode};
+use skep_model::{Function, InvocationId, LogStream, ProblemCode, Ready};
 
 use super::engine::{Behaviour, FakeEngine};
 use super::functions::{exec, function, reused};
@@ -212,6 +212,11 @@ async fn an_instance_that_ends_before_it_is_ready_says_with_which_words() {
         internal.contains("exit code 3") && internal.contains("no config"),
         "{internal}"
     );
+    assert_eq!(
+        refusal.problem.exit_code,
+        Some(3),
+        "the record has it as a number"
+    );
     engine.made()[0].removed().await;
 }
 
@@ -219,21 +224,38 @@ async fn an_instance_that_ends_before_it_is_ready_says_with_which_words() {
 async fn an_instance_that_listens_elsewhere_is_told_which_label_to_set() {
     let (dispatcher, engine) = dispatcher(Config::new(100));
     let dns = "127.0.0.11:40000".parse().expect("an address");
-    for (address, told, after) in [
-        ("0.0.0.0:3000", "skep.port=3000", 14..18),
-        ("127.0.0.1:8080", "have it listen on 0.0.0.0:8080", 4..8),
-        ("[::1]:8080", "have it listen on 0.0.0.0:8080", 4..8),
-    ] {
+    let at_once = Ready::Connect;
+    let cases = [
+        ("0.0.0.0:3000", at_once.clone(), "skep.port=3000", 1..3),
+        ("127.0.0.1:5000", at_once.clone(), "skep.port=5000", 1..3),
+        // A debugger that waits for its program; a template that says itself what "ready" is.
+        ("127.0.0.1:9229", at_once.clone(), "skep.port=9229", 14..18),
+        (
+            "0.0.0.0:3000",
+            Ready::Path("/up".into()),
+            "skep.port=3000",
+            14..18,
+        ),
+        (
+            "127.0.0.1:8080",
+            at_once.clone(),
+            "have it listen on 0.0.0.0:8080",
+            1..3,
+        ),
+        ("[::1]:8080", at_once, "have it listen on 0.0.0.0:8080", 1..3),
+    ];
+    for (number, (address, ready, told, after)) in cases.into_iter().enumerate() {
+        let name = format!("deaf-{number}");
         let listeners = vec![dns, address.parse().expect("an address")];
         engine.behave(
-            "deaf",
+            &name,
             Behaviour {
                 deaf: true,
                 listeners,
                 ..Behaviour::default()
             },
         );
-        let deaf = function("deaf", |_| {});
+        let deaf = function(&name, |function| function.settings.ready = ready);
         let began = tokio::time::Instant::now();
         let refusal = dispatcher
             .acquire(&deaf, work(&deaf))
@@ -244,10 +266,54 @@ async fn an_instance_that_listens_elsewhere_is_told_which_label_to_set() {
         assert!(detail.contains(told) && !detail.contains("40000"), "{detail}");
         assert!(
             after.contains(&began.elapsed().as_secs()),
-            "{:?}",
+            "{address}: {:?}",
             began.elapsed()
         );
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_only_starts_slowly_has_all_of_its_time() {
+    let (dispatcher, engine) = dispatcher(Config::new(100));
+    let behaviour = Behaviour {
+        ready: SECOND * 25,
+        ..Behaviour::default()
+    };
+    engine.behave("slow", behaviour);
+    let slow = function("slow", |_| {});
+    dispatcher
+        .acquire(&slow, work(&slow))
+        .await
+        .expect("it is waited for");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_stalls_is_told_within_the_functions_own_time() {
+    let (dispatcher, engine) = dispatcher(Config::new(100));
+    let behaviour = Behaviour {
+        start: SECOND * 1000,
+        ..Behaviour::default()
+    };
+    for (seconds, told) in [(1, 2), (5, 5), (30, 30), (3600, 60)] {
+        for (kind, handler) in [("exec", exec as fn(&mut Function)), ("http", reused)] {
+            let name = format!("{kind}-{seconds}");
+            engine.behave(&name, behaviour.clone());
+            let stalled = function(&name, |function| {
+                handler(function);
+                function.settings.timeout = SECOND * seconds;
+            });
+            let began = tokio::time::Instant::now();
+            let refused = dispatcher.acquire(&stalled, work(&stalled)).await;
+            assert_eq!(code(refused), ProblemCode::EngineUnavailable);
+            assert_eq!(began.elapsed().as_secs(), told);
+        }
+    }
+    assert_eq!(
+        engine.given_up.load(Ordering::SeqCst),
+        8,
+        "each launch was given up"
+    );
+    assert_eq!(dispatcher.snapshot().memory_used, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -357,6 +423,34 @@ async fn invocations_are_known_by_their_instances_address() {
     drop(lease);
     assert!(dispatcher.invocations_at(address).is_empty());
     assert_eq!(asked.stdio, Stdio::Log);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_calls_before_its_launch_has_returned_is_waited_for_and_then_known() {
+    let (dispatcher, engine) = dispatcher(Config::new(100));
+    let behaviour = Behaviour {
+        start: SECOND,
+        ..Behaviour::default()
+    };
+    engine.behave("command", behaviour);
+    let command = function("command", exec);
+    let asked = work(&command);
+    let (invocation, address) = (asked.invocation, [10, 0, 0, 1].into());
+    let early = async {
+        tokio::task::yield_now().await;
+        assert!(dispatcher.invocations_at(address).is_empty(), "nobody knows yet");
+        dispatcher.launched(|other| other != invocation).await;
+        assert!(
+            dispatcher.invocations_at(address).is_empty(),
+            "it was not asked for"
+        );
+        dispatcher.launched(|other| other == invocation).await;
+        dispatcher.invocations_at(address)
+    };
+    let (lease, known) = tokio::join!(dispatcher.acquire(&command, asked), early);
+    assert_eq!(known, [invocation]);
+    drop(lease);
+    dispatcher.launched(|_| true).await;
 }
 
 #[tokio::test(start_paused = true)]
