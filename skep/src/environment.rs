@@ -16,6 +16,8 @@ pub(crate) const NAMESPACE: &str = "SKEP_NAMESPACE";
 pub(crate) const DATA_DIR: &str = "SKEP_DATA_DIR";
 /// The engine, as for the docker command.
 pub(crate) const DOCKER_HOST: &str = "DOCKER_HOST";
+/// What `skep.engine=auto` means.
+pub(crate) const ENGINE: &str = "SKEP_ENGINE";
 /// The proxies whose `Forwarded` is believed.
 pub(crate) const TRUSTED_PROXIES: &str = "SKEP_TRUSTED_PROXIES";
 /// The memory that instances may have together.

@@ -45,6 +45,12 @@ pub trait Engine: Send + Sync + 'static {
         self.kind()
     }
 
+    /// Why a better engine, which this function would be run on, does not make its instances here; empty where none
+    /// stands back. Each reason is a sentence for the operator.
+    fn fallback(&self, _function: &Function) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Why this engine can't run this function here; empty when it can. Each reason is a sentence for the operator.
     fn unsupported(&self, function: &Function) -> Vec<String>;
 

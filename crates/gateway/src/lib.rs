@@ -6,6 +6,7 @@ mod asynchronous;
 mod config;
 mod forwarded;
 mod gateway;
+mod linger;
 mod listener;
 mod lookup;
 mod metrics;

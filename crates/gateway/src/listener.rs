@@ -116,7 +116,7 @@ impl Connections {
 
     async fn run(self, stream: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {
         self.open.inc();
-        let served = server::serve(self.gateway, self.door, stream, peer, self.drain);
+        let served = server::serve(self.gateway, self.door, stream, peer, self.drain, self.tasks);
         tokio::select! {
             () = served => {}
             () = self.end.cancelled() => {}

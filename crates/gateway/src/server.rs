@@ -10,6 +10,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::forwarded::Origin;
 use crate::gateway::{Door, Gateway};
@@ -31,6 +32,7 @@ pub(crate) async fn serve(
     stream: TcpStream,
     peer: SocketAddr,
     drain: CancellationToken,
+    tasks: TaskTracker,
 ) {
     let Ok(local) = stream.local_addr() else { return };
     if stream.set_nodelay(true).is_err() {
@@ -44,6 +46,7 @@ pub(crate) async fn serve(
         gateway: gateway.clone(),
         origin,
         door,
+        tasks,
     });
     let service = service_fn(move |request| {
         let connection = connection.clone();

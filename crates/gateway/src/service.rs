@@ -1,25 +1,31 @@
 //! One connection's requests: each becomes an invocation, a look at one's own invocation, or a problem.
 
+use std::sync::Arc;
+
 use http::header::{ALLOW, CONTENT_LENGTH, HOST, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use jiff::Timestamp;
 use skep_invoke::{Body, Invocation, Report, empty, problem_response};
 use skep_model::{InvocationId, Problem, Trigger};
+use tokio_util::task::TaskTracker;
 
 use crate::forwarded::Origin;
 use crate::gateway::{Door, Gateway, assemble, split};
+use crate::linger::Leftover;
 use crate::lookup::Address;
-use crate::{asynchronous, lookup, parent, prefer, received, upload};
+use crate::{asynchronous, linger, lookup, parent, prefer, received, upload};
 
 /// A connection and what all its requests share.
 pub(crate) struct Connection {
     pub(crate) gateway: Gateway,
     pub(crate) origin: Origin,
     pub(crate) door: Door,
+    /// The tasks of the listener's connections.
+    pub(crate) tasks: TaskTracker,
 }
 
 impl Connection {
@@ -27,19 +33,34 @@ impl Connection {
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let id = InvocationId::generate();
         let head = request.method() == Method::HEAD;
-        let response = self.respond(id, request).await.unwrap_or_else(|problem| {
+        // On HTTP/2 what is not read of a body must not reset the stream under the answer, whatever that is.
+        let unread = request.version() == Version::HTTP_2 && !request.body().is_end_stream();
+        let leftover = unread.then(|| Leftover::new(self.tasks.clone()));
+        let answered = self.respond(id, request, leftover.clone()).await;
+        let response = answered.unwrap_or_else(|problem| {
             self.gateway.invoker().metrics().problem(problem.code);
             if let Some(internal) = &problem.internal {
                 tracing::warn!(invocation = %id, code = problem.code.as_str(), internal, "a request was refused");
             }
             problem_response(&problem, Some(id))
         });
-        if head { without_body(response) } else { response }
+        let response = if head { without_body(response) } else { response };
+        match leftover {
+            Some(leftover) => linger::hold(response, leftover),
+            None => response,
+        }
     }
 
-    async fn respond(&self, id: InvocationId, request: Request<Incoming>) -> Result<Response<Body>, Problem> {
+    async fn respond(
+        &self,
+        id: InvocationId,
+        request: Request<Incoming>,
+        leftover: Option<Arc<Leftover>>,
+    ) -> Result<Response<Body>, Problem> {
         let received = Timestamp::now();
         let (mut parts, incoming) = request.into_parts();
+        let config = self.gateway.config();
+        let body = upload::bounded(incoming, config.max_body, config.body_timeout, leftover);
         received::check(&mut parts)?;
         if parts.uri.path() == "*" {
             return Ok(options());
@@ -59,9 +80,7 @@ impl Connection {
         }
         let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
         let destination = self.gateway.find(self.door, host, target.as_str())?;
-        let config = self.gateway.config();
         received::check_length(&parts.headers, config.max_body)?;
-        let body = upload::bounded(incoming, config.max_body, config.body_timeout);
         let (prefix, target) = split(&target, destination.prefix)?;
         let client = self
             .origin

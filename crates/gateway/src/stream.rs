@@ -11,14 +11,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
+use crate::linger;
+
 /// How an HTTP/2 connection begins (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// How the head begins after which the connection is no longer HTTP.
 const UPGRADED: &[u8] = b"HTTP/1.1 101 ";
-/// How long a caller who was answered may be silent, and may go on sending, before the connection is closed.
-const LINGER_SILENT: Duration = Duration::from_secs(1);
-const LINGER: Duration = Duration::from_secs(10);
 /// How much is thrown away in one turn.
 const DISCARD: usize = 16 * 1024;
 
@@ -42,8 +41,8 @@ pub(crate) struct GuardedStream {
     lingering: Option<Lingering>,
 }
 
-/// What is still thrown away after the answer. A socket that is closed with unread bytes resets its connection, and
-/// the reset may overtake the answer: a caller who was refused in the middle of a body would never read why.
+/// For how long what comes after the answer is thrown away. A socket that is closed with unread bytes resets its
+/// connection, and the reset may overtake the answer.
 struct Lingering {
     silent: Pin<Box<Sleep>>,
     whole: Pin<Box<Sleep>>,
@@ -93,8 +92,8 @@ impl GuardedStream {
     /// Reads until the other side ends too, or for as long as it is worth.
     fn linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let lingering = self.lingering.get_or_insert_with(|| Lingering {
-            silent: Box::pin(tokio::time::sleep(LINGER_SILENT)),
-            whole: Box::pin(tokio::time::sleep(LINGER)),
+            silent: Box::pin(tokio::time::sleep(linger::SILENT)),
+            whole: Box::pin(tokio::time::sleep(linger::WHOLE)),
         });
         if lingering.whole.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
@@ -103,7 +102,7 @@ impl GuardedStream {
         let mut buffer = ReadBuf::uninit(&mut space);
         match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
             Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
-                lingering.silent.as_mut().reset(Instant::now() + LINGER_SILENT);
+                lingering.silent.as_mut().reset(Instant::now() + linger::SILENT);
                 // Others get their turn between two reads.
                 cx.waker().wake_by_ref();
                 Poll::Pending

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,29 +13,50 @@ use hyper::body::Incoming;
 use skep_invoke::{Body, BodyError, empty};
 use tokio::time::Sleep;
 
+use crate::linger::Leftover;
+
 /// A body with its bounds.
 struct Bounded {
-    incoming: Incoming,
+    /// There until it is dropped.
+    incoming: Option<Incoming>,
     limit: u64,
     left: u64,
     pause: Duration,
     /// Runs while more is waited for; a function that does not ask for more is no pause of the caller's.
     waiting: Option<Pin<Box<Sleep>>>,
+    /// Where what is not asked for is thrown away; `None` where the connection itself does that, as HTTP/1's does.
+    leftover: Option<Arc<Leftover>>,
 }
 
 /// Bounds a body.
-pub(crate) fn bounded(incoming: Incoming, limit: u64, pause: Duration) -> Body {
+pub(crate) fn bounded(
+    incoming: Incoming,
+    limit: u64,
+    pause: Duration,
+    leftover: Option<Arc<Leftover>>,
+) -> Body {
     if incoming.is_end_stream() {
         return empty();
     }
     Bounded {
-        incoming,
+        incoming: Some(incoming),
         limit,
         left: limit,
         pause,
         waiting: None,
+        leftover,
     }
     .boxed_unsync()
+}
+
+impl Drop for Bounded {
+    fn drop(&mut self) {
+        if let (Some(incoming), Some(leftover)) = (self.incoming.take(), &self.leftover)
+            && !incoming.is_end_stream()
+        {
+            leftover.put(incoming, self.limit);
+        }
+    }
 }
 
 impl http_body::Body for Bounded {
@@ -46,7 +68,10 @@ impl http_body::Body for Bounded {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(cx) else {
+        let Some(incoming) = &mut this.incoming else {
+            return Poll::Ready(None);
+        };
+        let Poll::Ready(frame) = Pin::new(incoming).poll_frame(cx) else {
             let pause = this.pause;
             let waiting = this
                 .waiting
@@ -66,10 +91,12 @@ impl http_body::Body for Bounded {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.incoming.as_ref().is_none_or(Incoming::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        self.incoming
+            .as_ref()
+            .map_or_else(SizeHint::default, Incoming::size_hint)
     }
 }

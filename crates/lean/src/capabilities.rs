@@ -73,37 +73,64 @@ pub(crate) fn bit(name: &str) -> Option<u64> {
         .map(|number| 1 << number)
 }
 
-/// Docker's default set with some added and some dropped.
+/// The names of the capabilities in a set.
+pub(crate) fn names(set: u64) -> Vec<&'static str> {
+    let holds = |number: &usize| set & (1 << number) != 0;
+    (0..NAMES.len())
+        .filter(holds)
+        .map(|number| NAMES[number])
+        .collect()
+}
+
+/// Docker's default set with some added and some dropped, as Docker reads both lists.
 ///
 /// # Errors
-/// The name that is none, or the added one that lean leaves to Docker.
+/// The name that is none.
 pub(crate) fn granted(added: &[String], dropped: &[String]) -> Result<u64, String> {
-    let unknown = |name: &String| format!("the lean engine does not know the capability {name}");
-    let mut set = if dropped.iter().any(|name| is_all(name)) {
-        0
-    } else {
-        DEFAULT
+    let set = |names: &[String]| -> Result<u64, String> {
+        names
             .iter()
-            .filter_map(|name| bit(name))
-            .fold(0, |set, bit| set | bit)
+            .filter(|name| !is_all(name))
+            .try_fold(0, |set, name| {
+                let bit = bit(name)
+                    .ok_or_else(|| format!("the lean engine does not know the capability {name}"))?;
+                Ok(set | bit)
+            })
     };
-    for name in dropped.iter().filter(|name| !is_all(name)) {
-        set &= !bit(name).ok_or_else(|| unknown(name))?;
-    }
-    for name in added {
-        if is_all(name) {
-            return Err("the lean engine does not grant --cap-add ALL".to_owned());
-        }
-        let bit = bit(name).ok_or_else(|| unknown(name))?;
-        // What widens the seccomp profile, or reaches beyond the instance, is Docker's to give.
-        if !DEFAULT.iter().any(|known| self::bit(known) == Some(bit)) {
-            return Err(format!("the lean engine does not grant --cap-add {name}"));
-        }
-        set |= bit;
-    }
-    Ok(set)
+    let (more, less) = (set(added)?, set(dropped)?);
+    let default = DEFAULT
+        .iter()
+        .filter_map(|name| bit(name))
+        .fold(0, |set, bit| set | bit);
+    Ok(if added.iter().any(|name| is_all(name)) {
+        ((1 << NAMES.len()) - 1) & !less
+    } else if dropped.iter().any(|name| is_all(name)) {
+        more
+    } else {
+        default & !less | more
+    })
 }
 
 fn is_all(name: &str) -> bool {
     name.eq_ignore_ascii_case("ALL") || name.eq_ignore_ascii_case("CAP_ALL")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(added: &[&str], dropped: &[&str]) -> Vec<&'static str> {
+        let own = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        names(granted(&own(added), &own(dropped)).expect("all of them are known"))
+    }
+
+    #[test]
+    fn what_is_added_and_dropped_is_read_as_docker_reads_it() {
+        assert_eq!(set(&[], &[]).len(), DEFAULT.len());
+        assert_eq!(set(&["cap_sys_time"], &["ALL"]), ["SYS_TIME"]);
+        assert_eq!(set(&["ALL"], &["ALL"]).len(), NAMES.len());
+        assert!(!set(&["ALL"], &["SYS_ADMIN"]).contains(&"SYS_ADMIN"));
+        assert!(set(&["CHOWN"], &["CHOWN"]).contains(&"CHOWN"));
+        assert!(granted(&["NOTHING".to_owned()], &[]).is_err());
+    }
 }

@@ -1,4 +1,4 @@
-//! Both engines as one: each function runs on the one that its label names.
+//! Both engines as one: each function runs on the best that gives what its template asks for.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,16 +18,19 @@ const REMEMBERED: usize = 10_000;
 pub struct Engines {
     docker: DockerEngine,
     lean: LeanEngine,
+    /// What a template that names no engine gets.
+    default: EngineChoice,
     /// What lean said of each template: reading one takes longer than starting an instance of it.
     answers: Arc<Mutex<HashMap<TemplateId, Arc<[String]>>>>,
 }
 
 impl Engines {
-    /// Of these two.
-    pub fn new(docker: DockerEngine, lean: LeanEngine) -> Self {
+    /// Of these two; `default` is what `skep.engine=auto` means here.
+    pub fn new(docker: DockerEngine, lean: LeanEngine, default: EngineChoice) -> Self {
         Self {
             docker,
             lean,
+            default,
             answers: Arc::default(),
         }
     }
@@ -44,6 +47,13 @@ impl Engines {
         answers.insert(function.template.id.clone(), reasons.clone());
         reasons
     }
+
+    fn choice(&self, function: &Function) -> EngineChoice {
+        match function.settings.engine {
+            EngineChoice::Auto => self.default,
+            named => named,
+        }
+    }
 }
 
 impl Engine for Engines {
@@ -52,10 +62,18 @@ impl Engine for Engines {
     }
 
     fn kind_for(&self, function: &Function) -> EngineKind {
-        match function.settings.engine {
-            // Lean is asked for by name as long as it knows cgroup v1 alone (decision 070).
-            EngineChoice::Auto | EngineChoice::Docker => EngineKind::Docker,
+        match self.choice(function) {
+            EngineChoice::Docker => EngineKind::Docker,
             EngineChoice::Lean => EngineKind::Lean,
+            EngineChoice::Auto if self.lean_reasons(function).is_empty() => EngineKind::Lean,
+            EngineChoice::Auto => EngineKind::Docker,
+        }
+    }
+
+    fn fallback(&self, function: &Function) -> Vec<String> {
+        match self.choice(function) {
+            EngineChoice::Auto => self.lean_reasons(function).to_vec(),
+            EngineChoice::Lean | EngineChoice::Docker => Vec::new(),
         }
     }
 

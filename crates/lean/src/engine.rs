@@ -1,31 +1,33 @@
-//! The engine's public face: launching, and what it can't give.
+//! The engine's public face: whether it can be used, what it can't give, its sandboxes, its background.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use rustix::process::Signal;
-use skep_docker::{DockerEngine, FirstProcess, Way};
-use skep_engine::{Engine, EngineKind, Exit, Launch, LaunchError, LaunchErrorKind, Launched, Stdio};
-use skep_model::{Function, Handler, InstanceId, Namespace, PortChoice};
+use prometheus_client::registry::Registry;
+use skep_docker::DockerEngine;
+use skep_engine::{Engine, EngineKind, Launch, LaunchError, Launched};
+use skep_model::{Function, InstanceId, Namespace, TemplateId};
 use skep_spawner::Spawner;
-use skep_sys::NetworkNamespace;
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::cgroups::Cgroups;
+use crate::held::Held;
 use crate::host::Host;
-use crate::instance::LeanInstance;
-use crate::plan;
-use crate::pool::{Held, Place, PlaceError, Pool};
-use crate::{cgroups, files, pause, sandbox, streams};
+use crate::metrics::Metrics;
+use crate::pool::Pool;
+use crate::sandbox::{Maker, SandboxError};
+use crate::usual::{self, Usual};
+use crate::view::SandboxView;
+use crate::{launch, pause, plan, sandbox, trial};
 
 /// How often sandboxes are looked at for being idle.
 const LOOK: Duration = Duration::from_secs(10);
-/// The port for instances that have their network to themselves and ask for none.
-const DEFAULT_PORT: u16 = 8080;
 
 /// What a [`LeanEngine`] needs to know.
 #[derive(Debug, Clone)]
@@ -39,20 +41,24 @@ pub struct Config {
 /// Makes instances with the kernel's own calls. A clone is the same engine.
 #[derive(Clone)]
 pub struct LeanEngine {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 pub(crate) struct Shared {
-    engine: DockerEngine,
+    pub(crate) engine: DockerEngine,
     client: bollard::Docker,
     pub(crate) host: Result<Host, Vec<String>>,
+    cgroups: Option<Cgroups>,
     pub(crate) spawner: Spawner,
     pub(crate) namespace: Namespace,
-    pub(crate) pause: PathBuf,
+    pause: PathBuf,
     pub(crate) staging: PathBuf,
     owner: String,
-    tasks: TaskTracker,
-    pool: Pool,
+    usual: OnceCell<Usual>,
+    functions: watch::Sender<Vec<Arc<Function>>>,
+    pub(crate) metrics: Metrics,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) pool: Pool,
 }
 
 impl Shared {
@@ -60,8 +66,38 @@ impl Shared {
         &self.client
     }
 
-    pub(crate) fn owner(&self) -> &str {
-        &self.owner
+    pub(crate) fn maker(&self) -> Maker<'_> {
+        Maker {
+            docker: &self.client,
+            owner: &self.owner,
+            pause: &self.pause,
+        }
+    }
+
+    /// Skep's own cgroup tree.
+    ///
+    /// # Errors
+    /// That there is none, where lean can't be used.
+    pub(crate) fn cgroups(&self) -> Result<&Cgroups, String> {
+        let missing = || "the lean engine has no cgroups here".to_owned();
+        self.cgroups.as_ref().ok_or_else(missing)
+    }
+
+    /// What Docker gives without being asked, found out by the first who needs it, with any image.
+    pub(crate) async fn usual(&self, image: &str) -> Result<&Usual, SandboxError> {
+        let look = async || {
+            let id = InstanceId::generate();
+            self.keep(id);
+            let found = usual::look(&self.maker(), image, &self.namespace, id).await;
+            self.release(id);
+            found
+        };
+        self.usual.get_or_try_init(look).await
+    }
+
+    /// `/etc/resolv.conf` in a container without a network.
+    pub(crate) fn resolv_conf(&self) -> &str {
+        self.usual.get().map_or("", |usual| &usual.resolv_conf)
     }
 
     /// Tells the sweep that a container is in use.
@@ -87,20 +123,27 @@ impl Shared {
 }
 
 impl LeanEngine {
-    /// Looks whether lean can be used on this node and prepares what it needs. Where it can't, every function has the
-    /// reason from [`Engine::unsupported`].
+    /// Looks whether lean can be used on this node, by making an instance, and prepares what it needs. Where it can't,
+    /// every function has the reason from [`Engine::unsupported`].
     pub async fn new(config: Config, engine: DockerEngine, spawner: Spawner) -> Self {
         let client = engine.docker();
         let mut host = Host::probe(&client).await;
         let staging = config.data_directory.join("root");
-        let mut pause = PathBuf::new();
+        let (mut pause, mut cgroups) = (PathBuf::new(), None);
         if let Ok(found) = &host {
-            let prepared = std::fs::create_dir_all(&staging)
-                .and_then(|()| pause::install(&config.data_directory))
-                .and_then(|path| cgroups::prepare(found, &config.namespace).map(|()| path));
+            let made =
+                std::fs::create_dir_all(&staging).and_then(|()| pause::install(&config.data_directory));
+            let made = made.map_err(|error| format!("the lean engine's folders can't be made: {error}"));
+            let prepared = made.and_then(|path| Ok((path, Cgroups::prepare(found, &config.namespace)?)));
             match prepared {
-                Ok(path) => pause = path,
-                Err(error) => host = Err(vec![format!("the lean engine's folders can't be made: {error}")]),
+                Ok((path, tree)) => {
+                    let tried = trial::run(&spawner, found, &tree, &staging, &path).await;
+                    (pause, cgroups) = (path, Some(tree));
+                    if let Err(reason) = tried {
+                        host = Err(vec![reason]);
+                    }
+                }
+                Err(reason) => host = Err(vec![reason]),
             }
         }
         let owner = engine.owner().to_owned();
@@ -108,11 +151,15 @@ impl LeanEngine {
             engine,
             client,
             host,
+            cgroups,
             spawner,
             namespace: config.namespace,
             pause,
             staging,
             owner,
+            usual: OnceCell::new(),
+            functions: watch::Sender::default(),
+            metrics: Metrics::default(),
             tasks: TaskTracker::new(),
             pool: Pool::default(),
         };
@@ -121,25 +168,78 @@ impl LeanEngine {
         }
     }
 
-    /// Ends idle sandboxes until `shutdown`; then every one, and the cgroup tree.
+    /// Why lean can't be used on this node at all; empty where it can.
+    pub fn reasons(&self) -> &[String] {
+        match &self.shared.host {
+            Err(reasons) => reasons,
+            Ok(_) => &[],
+        }
+    }
+
+    /// Adds the engine's metrics to a registry.
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        self.shared.metrics.register(registry, &self.shared);
+    }
+
+    /// Tells which functions this engine runs: it keeps sandboxes for those that ask for it, and ends those of the
+    /// others.
+    pub fn set_functions(&self, functions: Vec<Arc<Function>>) {
+        self.shared.functions.send_replace(functions);
+    }
+
+    /// Every sandbox that stands, the oldest first.
+    pub fn sandboxes(&self) -> Vec<SandboxView> {
+        self.shared
+            .pool
+            .all()
+            .iter()
+            .map(|held| SandboxView::of(held))
+            .collect()
+    }
+
+    /// Keeps sandboxes as they should be until `shutdown`; then ends every one, and removes the cgroup tree.
     pub async fn run_background(&self, shutdown: CancellationToken) {
+        let shared = &self.shared;
+        let mut functions = shared.functions.subscribe();
         let mut looks = tokio::time::interval(LOOK);
+        let spent = shared.pool.spent.clone();
         loop {
+            // A sender is kept by `shared`, so that this never ends by itself.
             tokio::select! {
                 () = shutdown.cancelled() => break,
-                _ = looks.tick() => self.discard_idle(false).await,
+                _ = looks.tick() => {}
+                _ = functions.changed() => {}
+                () = spent.notified() => {}
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                () = self.look_after_sandboxes() => {}
             }
         }
         self.discard_idle(true).await;
-        self.shared.tasks.close();
-        self.shared.tasks.wait().await;
-        if let Ok(host) = &self.shared.host {
-            cgroups::remove(host, &self.shared.namespace);
+        shared.tasks.close();
+        shared.tasks.wait().await;
+        if let Some(cgroups) = &shared.cgroups {
+            cgroups.remove();
+        }
+    }
+
+    async fn look_after_sandboxes(&self) {
+        self.discard_idle(false).await;
+        let functions = self.shared.functions.borrow().clone();
+        for function in functions
+            .iter()
+            .filter(|function| function.settings.sandboxes > 0)
+        {
+            self.shared.pool.keep_started(&self.shared, function).await;
         }
     }
 
     async fn discard_idle(&self, all: bool) {
-        for held in self.shared.pool.take_idle(all).await {
+        let functions = self.shared.functions.borrow().clone();
+        let in_force: HashSet<&TemplateId> = functions.iter().map(|function| &function.template.id).collect();
+        let is_in_force = |id: &TemplateId| in_force.contains(id);
+        for held in self.shared.pool.take_idle(is_in_force, all).await {
             self.shared.discard(held);
         }
     }
@@ -158,207 +258,6 @@ impl Engine for LeanEngine {
     }
 
     fn launch(&self, launch: Launch) -> BoxFuture<'_, Result<Launched, LaunchError>> {
-        make(self.shared.clone(), launch).boxed()
-    }
-}
-
-async fn make(shared: Arc<Shared>, launch: Launch) -> Result<Launched, LaunchError> {
-    let place = shared
-        .pool
-        .place(&shared, &launch.function)
-        .await
-        .map_err(|error| LaunchError {
-            kind: match &error {
-                PlaceError::Unsupported(_) => LaunchErrorKind::StartFailed,
-                PlaceError::Sandbox(error) => error.kind(),
-                PlaceError::Spawner(_) => LaunchErrorKind::EngineUnavailable,
-            },
-            message: error.to_string(),
-        })?;
-    let begin = Instant::now();
-    let plan = &place.entry.plan;
-    let network = place.held.sandbox.network.as_ref();
-    let name = launch.instance.to_string();
-    let hostname = plan
-        .hostname
-        .clone()
-        .unwrap_or_else(|| name[name.len() - 12..].to_owned());
-    let port = port(&launch, &place).await?;
-    let mut environment = Vec::new();
-    if !plan
-        .process
-        .environment
-        .iter()
-        .any(|variable| variable.starts_with("HOSTNAME="))
-    {
-        environment.push(format!("HOSTNAME={hostname}"));
-    }
-    environment.extend(
-        launch
-            .environment
-            .iter()
-            .map(|(name, value)| format!("{name}={value}")),
-    );
-    environment.push(format!("SKEP_FUNCTION={}", launch.function.name));
-    if let Some(network) = network
-        && let Some(url) = shared.engine.call_url(&network.name).await
-    {
-        environment.push(format!("SKEP_URL={url}"));
-    }
-    let is_http = launch.function.settings.handler == Handler::Http;
-    if is_http {
-        environment.push(format!("PORT={port}"));
-    }
-    let machine = |what: &str, error: std::io::Error| LaunchError {
-        kind: LaunchErrorKind::EngineUnavailable,
-        message: format!("{what}: {error}"),
-    };
-    let descriptor = network.map(sandbox::SandboxNetwork::descriptor).transpose();
-    let descriptor = descriptor.map_err(|error| machine("opening the network namespace", error))?;
-    let (streams, ours) = streams::make(launch.stdio, descriptor, &shared.tasks)
-        .map_err(|error| machine("making the standard streams", error))?;
-    let request = skep_spawner::Launch {
-        spec: place.held.spec,
-        name: name.clone(),
-        hostname: hostname.clone(),
-        environment,
-        files: files::contents(network, &hostname, &plan.extra_hosts),
-    };
-    let child = shared
-        .spawner
-        .launch(request, streams)
-        .await
-        .map_err(|failure| LaunchError {
-            kind: if failure.template {
-                LaunchErrorKind::StartFailed
-            } else {
-                LaunchErrorKind::EngineUnavailable
-            },
-            message: failure.to_string(),
-        })?;
-    let start = begin.elapsed();
-    let (ended, exit) = watch::channel(None);
-    let exited = child.exited;
-    shared.tasks.spawn(async move {
-        let exit = exited.await.map(|exited| Exit {
-            code: exited.code.into(),
-            out_of_memory: exited.out_of_memory,
-        });
-        // The sender closed means that the spawner has ended, which kills its children.
-        ended.send_replace(Some(exit.unwrap_or(Exit {
-            code: 137,
-            out_of_memory: false,
-        })));
-    });
-    let host = shared
-        .host
-        .as_ref()
-        .map_err(|reasons| machine("looking at the node", std::io::Error::other(reasons.join("; "))))?;
-    let freezer = cgroups::freezer(host, &shared.namespace, &name);
-    let (way, process) = way(&place, child.process, &name, is_http);
-    let instance = LeanInstance {
-        id: launch.instance,
-        port,
-        addresses: network
-            .map(|network| network.addresses.clone())
-            .unwrap_or_default(),
-        way,
-        process,
-        process_id: child.process,
-        descriptor: child.descriptor,
-        stop: (signal(&plan.stop_signal), plan.stop_grace),
-        freezer,
-        exit,
-        place,
-    };
-    let sandbox = instance.place.made;
-    Ok(Launched {
-        instance: Arc::new(instance),
-        pipes: ours.pipes,
-        output: ours.output,
-        sandbox,
-        start,
-    })
-}
-
-/// The fixed port; where others may listen too, one that is free; else the template's own `PORT`.
-async fn port(launch: &Launch, place: &Place) -> Result<u16, LaunchError> {
-    if let PortChoice::Fixed(port) = launch.function.settings.port {
-        return Ok(port);
-    }
-    let shared_network = place
-        .held
-        .sandbox
-        .network
-        .as_ref()
-        .filter(|_| launch.stdio == Stdio::Log);
-    if let Some(network) = shared_network {
-        let any = (std::net::Ipv4Addr::UNSPECIFIED, 0).into();
-        let free = network
-            .namespace
-            .listen(any)
-            .await
-            .and_then(|listener| listener.local_addr());
-        return free.map(|address| address.port()).map_err(|error| LaunchError {
-            kind: LaunchErrorKind::EngineUnavailable,
-            message: format!("finding a free port in the sandbox: {error}"),
-        });
-    }
-    let own = launch
-        .function
-        .template
-        .port_variable
-        .as_deref()
-        .and_then(|text| text.parse().ok());
-    Ok(own.filter(|port| *port > 0).unwrap_or(DEFAULT_PORT))
-}
-
-/// The way to an `http` instance; another needs none, and may have ended before it could be looked at.
-fn way(place: &Place, process_id: u32, name: &str, is_http: bool) -> (Way, Option<FirstProcess>) {
-    if !is_http {
-        return (
-            Way::Closed("the instance serves no requests over a port".to_owned()),
-            None,
-        );
-    }
-    let process = FirstProcess::of(process_id, name);
-    let way = match &place.held.sandbox.network {
-        Some(network) => Way::Namespace {
-            namespace: network.namespace.clone(),
-            address: network
-                .addresses
-                .first()
-                .copied()
-                .unwrap_or(std::net::Ipv4Addr::LOCALHOST.into()),
-            foreign: true,
-        },
-        None => match process
-            .as_ref()
-            .and_then(FirstProcess::id)
-            .map(NetworkNamespace::of_process)
-        {
-            Some(Ok(namespace)) => Way::Namespace {
-                namespace,
-                address: std::net::Ipv4Addr::LOCALHOST.into(),
-                foreign: false,
-            },
-            _ => Way::Closed("the instance has ended".to_owned()),
-        },
-    };
-    (way, process)
-}
-
-/// A stop signal by name or number, as Docker takes it; SIGTERM where none is named.
-fn signal(name: &str) -> Signal {
-    let plain = name.strip_prefix("SIG").unwrap_or(name);
-    match plain {
-        "HUP" | "1" => Signal::HUP,
-        "INT" | "2" => Signal::INT,
-        "QUIT" | "3" => Signal::QUIT,
-        "KILL" | "9" => Signal::KILL,
-        "USR1" | "10" => Signal::USR1,
-        "USR2" | "12" => Signal::USR2,
-        "WINCH" | "28" => Signal::WINCH,
-        _ => Signal::TERM,
+        launch::run(self.shared.clone(), launch).boxed()
     }
 }

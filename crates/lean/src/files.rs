@@ -6,25 +6,26 @@ use crate::sandbox::SandboxNetwork;
 const HOSTS: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\n\
                      ff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n";
 
-/// The contents of the files, in the order of [`crate::plan::FILES`].
+/// The contents of the files, in the order of [`crate::plan::mounts::FILES`]. `names` are what the instance's own
+/// address is called.
 pub(crate) fn contents(
     network: Option<&SandboxNetwork>,
+    resolv_conf: &str,
     hostname: &str,
+    names: &str,
     extra_hosts: &[String],
 ) -> Vec<String> {
     let (resolv_conf, hosts) = match network {
         Some(network) => (
             network.resolv_conf.clone(),
-            renamed(&network.hosts, &network.hostname, hostname),
+            renamed(&network.hosts, &network.hostname, names),
         ),
         None => {
-            // Without a network nothing is resolved; Docker shows the host's own file there.
-            let resolv_conf = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
             let extra = extra_hosts.iter().filter_map(|entry| entry.split_once(':'));
             let extra: String = extra
                 .map(|(name, address)| format!("{address}\t{name}\n"))
                 .collect();
-            (resolv_conf, format!("{HOSTS}{extra}"))
+            (resolv_conf.to_owned(), format!("{HOSTS}{extra}"))
         }
     };
     vec![resolv_conf, format!("{hostname}\n"), hosts]
@@ -57,7 +58,13 @@ mod tests {
 
     #[test]
     fn without_a_network_extra_hosts_follow_the_usual_ones() {
-        let files = contents(None, "mine", &["db:10.1.2.3".to_owned()]);
+        let files = contents(
+            None,
+            "nameserver 10.0.0.1\n",
+            "mine",
+            "mine",
+            &["db:10.1.2.3".to_owned()],
+        );
         assert_eq!(files[1], "mine\n");
         assert!(files[2].ends_with("ff02::2\tip6-allrouters\n10.1.2.3\tdb\n"));
     }

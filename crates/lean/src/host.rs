@@ -5,25 +5,29 @@ use std::path::PathBuf;
 
 use bollard::Docker;
 
+use crate::cgroups::Kind;
+use crate::limits::Conversions;
+use crate::plan;
+
 /// A node on which lean works.
 #[derive(Debug, Clone)]
 pub(crate) struct Host {
-    /// The cgroup v1 hierarchies: the name below `/sys/fs/cgroup`, where they are mounted, and the controllers.
-    pub(crate) hierarchies: Vec<Hierarchy>,
+    /// The version of its cgroups.
+    pub(crate) cgroup: Kind,
+    /// How the engine's runtime reads limits.
+    pub(crate) conversions: Conversions,
     /// Whether Docker's engine is of a line whose seccomp profile is older than ours.
     pub(crate) strict_seccomp: bool,
     /// The AppArmor profile that Docker gives its containers.
     pub(crate) apparmor: Option<String>,
     /// The engine's default runtime.
     pub(crate) runtime: String,
-}
-
-/// One cgroup v1 hierarchy.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Hierarchy {
-    pub(crate) name: String,
-    pub(crate) mount: PathBuf,
-    pub(crate) controllers: Vec<String>,
+    /// Where the engine's containers log to by default.
+    pub(crate) log_driver: String,
+    /// Docker's own first process (`--init`), where it is found.
+    pub(crate) init: Option<PathBuf>,
+    /// The capabilities that this process has, and so can give.
+    pub(crate) capabilities: u64,
 }
 
 impl Host {
@@ -43,17 +47,6 @@ impl Host {
                 std::env::consts::ARCH
             ));
         }
-        let hierarchies = hierarchies(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default());
-        if !["memory", "pids", "devices", "freezer"]
-            .iter()
-            .all(|wanted| holds(&hierarchies, wanted))
-        {
-            reasons.push(
-                "this node has no cgroup v1 controllers (memory, pids, devices, freezer), and the lean engine \
-                 does not know cgroup v2's device rules yet"
-                    .to_owned(),
-            );
-        }
         let facts = match tokio::time::timeout(std::time::Duration::from_secs(20), docker.info()).await {
             Ok(Ok(info)) => info,
             Ok(Err(error)) => return Err(vec![format!("Docker can't be asked what it is: {error}")]),
@@ -70,6 +63,12 @@ impl Host {
                 "Docker's layers in {root} can't be seen from here (a remote engine, a container?)"
             ));
         }
+        let runtime = facts.default_runtime.unwrap_or_else(|| "runc".to_owned());
+        let conversions = Conversions::of(&runtime, &runtime_version(docker, &runtime).await);
+        let cgroup = Kind::probe(conversions).unwrap_or_else(|found| {
+            reasons.extend(found);
+            Kind::Separate(Vec::new())
+        });
         let mut apparmor = None;
         for option in facts.security_options.unwrap_or_default() {
             match option.as_str() {
@@ -85,44 +84,38 @@ impl Host {
         }
         let version = facts.server_version.unwrap_or_default();
         Ok(Self {
-            hierarchies,
+            cgroup,
+            conversions,
             strict_seccomp: version
                 .split('.')
                 .next()
                 .and_then(|major| major.parse().ok())
                 .is_none_or(|major: u32| major < 29),
             apparmor,
-            runtime: facts.default_runtime.unwrap_or_else(|| "runc".to_owned()),
+            runtime,
+            log_driver: facts.logging_driver.unwrap_or_default(),
+            init: plan::init::find(&facts.init_binary.unwrap_or_default()),
+            capabilities: own_capabilities(&fs::read_to_string("/proc/self/status").unwrap_or_default()),
         })
     }
 }
 
-fn holds(hierarchies: &[Hierarchy], controller: &str) -> bool {
-    hierarchies
-        .iter()
-        .any(|hierarchy| hierarchy.controllers.iter().any(|known| known == controller))
+/// What this process has and may hand down: the permitted set, within the bounding one (capabilities(7)).
+fn own_capabilities(status: &str) -> u64 {
+    let set = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|text| u64::from_str_radix(text.trim(), 16).ok())
+            .unwrap_or_default()
+    };
+    set("CapPrm:") & set("CapBnd:")
 }
 
-/// The cgroup v1 mounts, from `/proc/self/mountinfo` (proc(5)).
-fn hierarchies(mountinfo: &str) -> Vec<Hierarchy> {
-    mountinfo.lines().filter_map(hierarchy).collect()
-}
-
-fn hierarchy(line: &str) -> Option<Hierarchy> {
-    let (before, after) = line.split_once(" - ")?;
-    let mount = before.split(' ').nth(4)?;
-    let mut after = after.split(' ');
-    let (kind, options) = (after.next()?, after.nth(1)?);
-    let name = mount.strip_prefix("/sys/fs/cgroup/")?;
-    if kind != "cgroup" || name.contains('/') {
-        return None;
-    }
-    let controllers = options
-        .split(',')
-        .filter(|option| !matches!(*option, "rw" | "ro" | "xattr"));
-    Some(Hierarchy {
-        name: name.to_owned(),
-        mount: mount.into(),
-        controllers: controllers.map(str::to_owned).collect(),
-    })
+/// The version of the engine's runtime, as the engine tells it.
+async fn runtime_version(docker: &Docker, runtime: &str) -> String {
+    let version = docker.version().await.ok().and_then(|version| version.components);
+    let component = version
+        .into_iter()
+        .flatten()
+        .find(|component| component.name == runtime);
+    component.map(|component| component.version).unwrap_or_default()
 }

@@ -72,7 +72,7 @@ pub(crate) fn not_given(object: &str, field: &str, value: &Value) -> String {
 }
 
 /// Whether a value says nothing: what Docker shows where nobody asked for anything.
-fn is_neutral(value: &Value) -> bool {
+pub(crate) fn is_neutral(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
         Value::Bool(true) => false,

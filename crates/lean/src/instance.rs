@@ -3,20 +3,22 @@
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use rustix::process::Signal;
 use skep_docker::{FirstProcess, Way};
 use skep_engine::{Exit, Instance, Listener};
 use skep_model::InstanceId;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-use crate::pool::Place;
+use crate::cgroups::Freezer;
+use crate::held::Place;
+
+/// SIGKILL.
+const KILL: i32 = 9;
 
 /// One started instance.
 pub(crate) struct LeanInstance {
@@ -27,10 +29,12 @@ pub(crate) struct LeanInstance {
     pub(crate) process: Option<FirstProcess>,
     pub(crate) process_id: u32,
     pub(crate) descriptor: OwnedFd,
-    pub(crate) stop: (Signal, Duration),
-    /// Its folder in the freezer's hierarchy.
-    pub(crate) freezer: PathBuf,
+    /// The number of the signal that asks it to end, and how long it then has.
+    pub(crate) stop: (i32, Duration),
+    pub(crate) freezer: Freezer,
     pub(crate) exit: watch::Receiver<Option<Exit>>,
+    /// What keeps its standard input open, where that is wanted.
+    pub(crate) _input: Option<OwnedFd>,
     /// Its place in a sandbox, given back when nothing holds the instance any more.
     pub(crate) place: Place,
 }
@@ -42,9 +46,9 @@ impl fmt::Debug for LeanInstance {
 }
 
 impl LeanInstance {
-    fn signal(&self, signal: Signal) {
+    fn signal(&self, signal: i32) {
         // One that has ended needs no signal; anything else can't happen to a child of our own.
-        let _ended = rustix::process::pidfd_send_signal(&self.descriptor, signal);
+        let _ended = skep_sys::send_signal(self.descriptor.as_fd(), signal);
     }
 
     async fn wait(&self) -> Exit {
@@ -55,10 +59,6 @@ impl LeanInstance {
             code: 137,
             out_of_memory: false,
         })
-    }
-
-    fn set_frozen(&self, state: &str) -> io::Result<()> {
-        std::fs::write(self.freezer.join("freezer.state"), state)
     }
 }
 
@@ -112,18 +112,18 @@ impl Instance for LeanInstance {
     }
 
     fn freeze(&self) -> BoxFuture<'_, io::Result<()>> {
-        async { self.set_frozen("FROZEN") }.boxed()
+        async { self.freezer.set(true) }.boxed()
     }
 
     fn thaw(&self) -> BoxFuture<'_, io::Result<()>> {
-        async { self.set_frozen("THAWED") }.boxed()
+        async { self.freezer.set(false) }.boxed()
     }
 
     fn stop(&self) -> BoxFuture<'_, ()> {
         async {
             self.signal(self.stop.0);
             if tokio::time::timeout(self.stop.1, self.wait()).await.is_err() {
-                self.signal(Signal::KILL);
+                self.signal(KILL);
                 self.wait().await;
             }
         }
@@ -133,9 +133,9 @@ impl Instance for LeanInstance {
     fn remove(&self) -> BoxFuture<'_, ()> {
         async {
             if self.try_exited().is_none() {
-                self.signal(Signal::KILL);
+                self.signal(KILL);
                 // A frozen process takes its signal when it is let go.
-                let _gone = self.set_frozen("THAWED");
+                let _gone = self.freezer.set(false);
             }
             self.wait().await;
         }

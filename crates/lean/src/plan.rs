@@ -1,44 +1,81 @@
 //! From a template's `inspect` to what the spawner needs to know; or to the reasons why lean can't give it alike.
 
+pub(crate) mod devices;
+pub(crate) mod init;
+pub(crate) mod mounts;
+pub(crate) mod network;
+mod rights;
+mod sysctls;
+mod volumes;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
 use serde_json::Value;
 use skep_model::Function;
-use skep_spawner::{Device, Identity, Limit, Mount, MountKind, MountOptions, Process};
+use skep_spawner::{Device, Identity, Limit, Mount, Process};
 
+pub(crate) use self::network::{Network, Sharing};
+pub(crate) use self::volumes::Volume;
 use crate::host::Host;
 use crate::inspect::{Fields, not_given};
-use crate::limits::Setting;
-use crate::{capabilities, limits, seccomp, volumes};
+use crate::limits::Limits;
+use crate::{capabilities, limits, seccomp};
 
 /// Docker's path where neither image nor template names one.
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// The numbers of the files that every instance gets of its own.
-pub(crate) const FILES: [&str; 3] = ["/etc/resolv.conf", "/etc/hostname", "/etc/hosts"];
-
-/// Which network namespace instances run in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Network {
-    /// An empty one each.
-    Own,
-    /// The sandbox's.
-    Sandbox,
-}
+/// Where Docker keeps a container's output itself, and nobody else waits for it.
+const OWN_LOGS: [&str; 4] = ["", "json-file", "local", "none"];
 
 /// A template, understood in full.
 pub(crate) struct Plan {
+    /// The first process, without what only a launch needs: its seccomp program.
     pub(crate) process: Process,
+    /// Whether Docker's default seccomp profile is applied.
+    confined: bool,
+    strict_seccomp: bool,
     pub(crate) mounts: Vec<Mount>,
+    /// Volumes that instances share by name.
+    pub(crate) volumes: Vec<Volume>,
+    /// Devices beside those that every container has.
+    pub(crate) devices: Vec<Device>,
+    pub(crate) sysctls: Vec<(String, String)>,
     pub(crate) masked: Vec<String>,
     pub(crate) read_only: Vec<String>,
     pub(crate) read_only_root: bool,
-    pub(crate) settings: Vec<Setting>,
+    pub(crate) limits: Limits,
     pub(crate) cgroup_namespace: bool,
     pub(crate) network: Network,
+    pub(crate) sharing: Sharing,
+    /// Whether Docker's own first process stands before the command; `None` leaves it to the daemon's default.
+    pub(crate) init: Option<bool>,
+    /// That program, where it was found.
+    pub(crate) init_program: Option<PathBuf>,
+    /// Whether standard input stays open though nobody writes to it (`-i`).
+    pub(crate) open_stdin: bool,
     /// A host name that was asked for; without one each instance has its own.
     pub(crate) hostname: Option<String>,
     pub(crate) extra_hosts: Vec<String>,
-    pub(crate) stop_signal: String,
-    pub(crate) stop_grace: std::time::Duration,
+    /// The number of the signal that asks the process to end.
+    pub(crate) stop_signal: i32,
+    pub(crate) stop_grace: Duration,
+}
+
+impl Plan {
+    /// The first process with its seccomp program.
+    ///
+    /// # Errors
+    /// A sentence for the operator.
+    pub(crate) fn confined_process(&self) -> Result<Process, String> {
+        let mut process = self.process.clone();
+        if self.confined {
+            process.seccomp = Some(seccomp::default_profile(
+                process.capabilities,
+                self.strict_seccomp,
+            )?);
+        }
+        Ok(process)
+    }
 }
 
 /// Reads a function's template.
@@ -51,25 +88,68 @@ pub(crate) fn plan(function: &Function, host: &Host) -> Result<Plan, Vec<String>
     let mut reasons = Vec::new();
     let mut config = Fields::new("Config", inspect.get("Config").cloned());
     let mut host_config = Fields::new("HostConfig", inspect.get("HostConfig").cloned());
-    let network = network(&mut host_config, &inspect, &mut reasons);
+    let network = network::read(function, &mut host_config, &inspect, &mut reasons);
     let mut process = process(&mut config, &mut host_config, &mut reasons);
-    rights(&mut process, &mut host_config, host, network, &mut reasons);
+    let rights = rights::read(&mut host_config, host, &mut reasons);
+    let read_only = host_config.texts("ReadonlyPaths");
+    let open = !read_only.iter().any(|path| path == "/proc/sys");
+    let sharing = match network {
+        Network::Own => Sharing::Together,
+        Network::Sandbox => network::sharing(function, rights.capabilities, &rights.asked, open),
+    };
+    process.capabilities = rights.capabilities;
+    if network == Network::Sandbox && sharing == Sharing::Together {
+        // Others share this loopback device, and with it their traffic could be read (DESIGN 3.2).
+        process.capabilities &= !capabilities::bit("NET_RAW").unwrap_or_default();
+    }
+    process.no_new_privileges = rights.no_new_privileges;
+    process.apparmor = rights.apparmor;
     let read_only_root = host_config.flag("ReadonlyRootfs");
-    let mounts = mounts(&inspect, &mut host_config, read_only_root, &mut reasons);
-    let settings = limits::read(&mut host_config);
+    let (mounts, volumes) = mounts::read(
+        &inspect,
+        &mut config,
+        &mut host_config,
+        read_only_root,
+        &mut reasons,
+    );
+    let devices = devices::read(&mut host_config, &mut reasons);
+    let mut limits = limits::read(&mut host_config, host, &mut reasons);
+    limits.devices.extend(devices.rules);
+    let init = host_config.take("Init").as_bool();
+    if init == Some(true) && host.init.is_none() {
+        reasons.push("Docker's init program (--init) is not found on this node".to_owned());
+    }
+    let stop_signal = config.text("StopSignal");
+    let signal = match stop_signal.as_str() {
+        "" => Some(15),
+        name => skep_sys::signal_number(name),
+    };
+    let signal = signal.unwrap_or_else(|| {
+        reasons.push(not_given("Config", "StopSignal", &stop_signal.into()));
+        15
+    });
     let plan = Plan {
         process,
+        confined: rights.confined,
+        strict_seccomp: host.strict_seccomp,
         mounts,
+        volumes,
+        devices: devices.nodes,
+        sysctls: sysctls::read(&mut host_config, network, &mut reasons),
         masked: host_config.texts("MaskedPaths"),
-        read_only: host_config.texts("ReadonlyPaths"),
+        read_only,
         read_only_root,
-        settings,
+        limits,
         cgroup_namespace: host_config.text("CgroupnsMode") == "private",
         network,
+        sharing,
+        init,
+        init_program: host.init.clone(),
+        open_stdin: config.flag("OpenStdin"),
         hostname: Some(config.text("Hostname")).filter(|name| *name != function.template.id.short()),
-        extra_hosts: host_config.texts("ExtraHosts"),
-        stop_signal: config.text("StopSignal"),
-        stop_grace: std::time::Duration::from_secs(config.take("StopTimeout").as_u64().unwrap_or(10)),
+        extra_hosts: extra_hosts(&mut host_config, network, &mut reasons),
+        stop_signal: signal,
+        stop_grace: Duration::from_secs(config.take("StopTimeout").as_u64().unwrap_or(10)),
     };
     expect_defaults(&mut config, &mut host_config, host, network, &mut reasons);
     reasons.extend(config.leftovers());
@@ -81,25 +161,12 @@ pub(crate) fn plan(function: &Function, host: &Host) -> Result<Plan, Vec<String>
     }
 }
 
-fn network(host: &mut Fields, inspect: &Value, reasons: &mut Vec<String>) -> Network {
-    let mode = host.text("NetworkMode");
-    let networks = inspect
-        .pointer("/NetworkSettings/Networks")
-        .and_then(Value::as_object);
-    match mode.as_str() {
-        "none" => return Network::Own,
-        "host" => {
-            reasons.push("the lean engine does not run in the host's network (--network host)".to_owned())
-        }
-        container if container.starts_with("container:") => {
-            reasons.push("the lean engine does not run in another container's network".to_owned());
-        }
-        _ if networks.is_some_and(|networks| networks.len() > 1) => {
-            reasons.push("the lean engine does not join several networks".to_owned());
-        }
-        _ => {}
+fn extra_hosts(host: &mut Fields, network: Network, reasons: &mut Vec<String>) -> Vec<String> {
+    let extra = host.texts("ExtraHosts");
+    if network == Network::Own && extra.iter().any(|entry| entry.ends_with(":host-gateway")) {
+        reasons.push("the lean engine knows no host-gateway without a network".to_owned());
     }
-    Network::Sandbox
+    extra
 }
 
 fn process(config: &mut Fields, host: &mut Fields, reasons: &mut Vec<String>) -> Process {
@@ -126,6 +193,7 @@ fn process(config: &mut Fields, host: &mut Fields, reasons: &mut Vec<String>) ->
         seccomp: None,
         apparmor: None,
         limits: ulimits(host, reasons),
+        usual_limits: Vec::new(),
         oom_score_adjustment: i32::try_from(adjustment).unwrap_or_default(),
         domain: config.text("Domainname"),
     }
@@ -155,120 +223,6 @@ fn ulimits(host: &mut Fields, reasons: &mut Vec<String>) -> Vec<Limit> {
     read
 }
 
-/// Capabilities, seccomp, AppArmor, no_new_privs.
-fn rights(
-    process: &mut Process,
-    host_config: &mut Fields,
-    host: &Host,
-    network: Network,
-    reasons: &mut Vec<String>,
-) {
-    let (added, dropped) = (host_config.texts("CapAdd"), host_config.texts("CapDrop"));
-    match capabilities::granted(&added, &dropped) {
-        Ok(mut granted) => {
-            let raw = capabilities::bit("NET_RAW").unwrap_or_default();
-            let asked = added.iter().any(|name| capabilities::bit(name) == Some(raw));
-            if asked && network == Network::Sandbox {
-                reasons.push("the lean engine does not grant NET_RAW in a shared sandbox".to_owned());
-            } else if network == Network::Sandbox {
-                // Others share this loopback device, and with it their traffic could be read (DESIGN 3.2).
-                granted &= !raw;
-            }
-            process.capabilities = granted;
-        }
-        Err(reason) => reasons.push(reason),
-    }
-    let mut confined = true;
-    for option in host_config.texts("SecurityOpt") {
-        match option.replace('=', ":").as_str() {
-            "no-new-privileges" | "no-new-privileges:true" => process.no_new_privileges = true,
-            "no-new-privileges:false" => {}
-            "seccomp:unconfined" => confined = false,
-            _ => reasons.push(format!(
-                "the lean engine does not give the security option {option}"
-            )),
-        }
-    }
-    if confined {
-        match seccomp::default_profile(process.capabilities, host.strict_seccomp) {
-            Ok(program) => process.seccomp = Some(program),
-            Err(reason) => reasons.push(reason),
-        }
-    }
-    process.apparmor.clone_from(&host.apparmor);
-}
-
-fn mounts(inspect: &Value, host: &mut Fields, read_only_root: bool, reasons: &mut Vec<String>) -> Vec<Mount> {
-    let plain = MountOptions {
-        no_suid: true,
-        no_devices: true,
-        no_exec: true,
-        ..MountOptions::default()
-    };
-    let mount = |kind, target: &str, options| Mount {
-        kind,
-        target: target.to_owned(),
-        options,
-    };
-    let terminals = MountOptions {
-        no_suid: true,
-        no_exec: true,
-        ..MountOptions::default()
-    };
-    let devices = MountOptions {
-        no_suid: true,
-        strict_access_times: true,
-        ..MountOptions::default()
-    };
-    let memory = |source: &str, options: String| MountKind::Tmpfs {
-        source: source.to_owned(),
-        options,
-    };
-    let read_only = MountOptions {
-        read_only: true,
-        ..plain
-    };
-    let shared_memory = host.number("ShmSize");
-    let shared_memory = if shared_memory > 0 {
-        shared_memory
-    } else {
-        64 << 20
-    };
-    let mut all = vec![
-        mount(MountKind::Proc, "/proc", plain),
-        mount(
-            memory("tmpfs", "mode=755,size=65536k".to_owned()),
-            "/dev",
-            devices,
-        ),
-        mount(MountKind::DevPts, "/dev/pts", terminals),
-        mount(MountKind::Sysfs, "/sys", read_only),
-        mount(MountKind::Cgroup, "/sys/fs/cgroup", read_only),
-        mount(MountKind::Mqueue, "/dev/mqueue", plain),
-        mount(
-            memory("shm", format!("mode=1777,size={shared_memory}")),
-            "/dev/shm",
-            plain,
-        ),
-    ];
-    for (index, path) in FILES.into_iter().enumerate() {
-        all.push(mount(
-            MountKind::File(index),
-            path,
-            MountOptions {
-                read_only: read_only_root,
-                ..MountOptions::default()
-            },
-        ));
-    }
-    let mut own = volumes::read(inspect, host, reasons);
-    // As Docker: the shorter path first, so that none hides another.
-    own.sort_by_key(|mount| mount.target.split('/').count());
-    all.retain(|usual| own.iter().all(|mount| mount.target != usual.target));
-    all.extend(own);
-    all
-}
-
 /// Fields whose value Docker fills in by itself: neutral with that value, and only with it.
 fn expect_defaults(
     config: &mut Fields,
@@ -281,7 +235,6 @@ fn expect_defaults(
         "AttachStdin",
         "AttachStdout",
         "AttachStderr",
-        "OpenStdin",
         "StdinOnce",
         "Image",
         "Labels",
@@ -289,28 +242,37 @@ fn expect_defaults(
         "ExposedPorts",
         "ArgsEscaped",
         "Shell",
-        "Volumes",
+        // What is ready is asked by `skep.ready`; a check of Docker's changes nothing about the process.
+        "Healthcheck",
     ]);
     host_config.ignore(&[
-        "LogConfig",
         "RestartPolicy",
         "AutoRemove",
+        "Annotations",
         "ConsoleSize",
         "PortBindings",
         "VolumeDriver",
+        "ContainerIDFile",
     ]);
     if network == Network::Sandbox {
         // The sandbox's own, from which instances have them.
         host_config.ignore(&["Dns", "DnsOptions", "DnsSearch"]);
     }
+    let log = host_config.take("LogConfig");
+    let driver = log.get("Type").and_then(Value::as_str).unwrap_or_default();
+    if !OWN_LOGS.contains(&driver) && driver != host.log_driver {
+        reasons.push(format!(
+            "the lean engine keeps logs itself and does not hand them to the driver {driver} (--log-driver)"
+        ));
+    }
     let runtime = host.runtime.clone();
-    let allowed: [(&str, &[&str]); 6] = [
+    let allowed: [(&str, &[&str]); 5] = [
         ("Runtime", &[runtime.as_str(), ""]),
-        ("IpcMode", &["", "private", "shareable"]),
         ("Isolation", &["", "default"]),
         ("UTSMode", &[""]),
         ("PidMode", &[""]),
-        ("UsernsMode", &[""]),
+        // On a daemon that maps no users this changes nothing.
+        ("UsernsMode", &["", "host"]),
     ];
     for (field, values) in allowed {
         let value = host_config.text(field);
@@ -322,44 +284,4 @@ fn expect_defaults(
         None | Some(-1) => {}
         Some(other) => reasons.push(not_given("HostConfig", "MemorySwappiness", &other.into())),
     }
-}
-
-/// The device nodes that Docker makes in every container.
-pub(crate) fn devices() -> Vec<Device> {
-    let nodes = [
-        ("null", 1, 3),
-        ("zero", 1, 5),
-        ("full", 1, 7),
-        ("tty", 5, 0),
-        ("random", 1, 8),
-        ("urandom", 1, 9),
-    ];
-    let device = |(name, major, minor): (&str, u32, u32)| Device {
-        path: format!("/dev/{name}"),
-        character: true,
-        major,
-        minor,
-        mode: 0o666,
-        user: 0,
-        group: 0,
-    };
-    nodes.into_iter().map(device).collect()
-}
-
-/// The links that Docker makes beside them.
-pub(crate) fn links() -> Vec<(String, String)> {
-    let mut links = vec![
-        ("/dev/fd", "/proc/self/fd"),
-        ("/dev/stdin", "/proc/self/fd/0"),
-        ("/dev/stdout", "/proc/self/fd/1"),
-        ("/dev/stderr", "/proc/self/fd/2"),
-        ("/dev/ptmx", "pts/ptmx"),
-    ];
-    if std::path::Path::new("/proc/kcore").exists() {
-        links.push(("/dev/core", "/proc/kcore"));
-    }
-    links
-        .into_iter()
-        .map(|(path, to)| (path.to_owned(), to.to_owned()))
-        .collect()
 }

@@ -1,160 +1,121 @@
-//! The sandboxes in use, template by template: shared by its instances, or one instance at a time.
+//! The sandboxes, template by template: made when an instance needs one or kept started, ended when nobody does.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
-use skep_model::{Function, PortChoice, SandboxChoice, TemplateId};
+use skep_model::{Function, InstanceId, TemplateId};
 use skep_spawner::{Root, Spec};
+use tokio::sync::{Notify, OwnedMutexGuard};
 
-use crate::cgroups;
 use crate::engine::Shared;
-use crate::plan::{self, Network, Plan};
+use crate::held::{Held, Place};
+use crate::plan::{self, Plan, Sharing};
 use crate::sandbox::{self, Sandbox, SandboxError};
-
-/// How long a sandbox without instances is kept: its making is what a cold start on a network waits for.
-const IDLE: Duration = Duration::from_secs(60);
-/// The same for one that only pins layers, and costs no process and no network.
-const IDLE_PIN: Duration = Duration::from_secs(600);
+use crate::usual::Usual;
 
 /// Every template that was run lately.
 #[derive(Default)]
 pub(crate) struct Pool {
     entries: Mutex<HashMap<TemplateId, Arc<Entry>>>,
+    /// Told when a sandbox can't be used again.
+    pub(crate) spent: Arc<Notify>,
 }
 
 /// One template.
 pub(crate) struct Entry {
     pub(crate) plan: Plan,
-    private: bool,
-    sandboxes: tokio::sync::Mutex<Vec<Arc<Held>>>,
-}
-
-/// A sandbox and how many instances are in it.
-pub(crate) struct Held {
-    pub(crate) sandbox: Sandbox,
-    /// The spec that the spawner keeps for it.
-    pub(crate) spec: u64,
-    users: AtomicU32,
-    last_used: Mutex<Instant>,
-}
-
-/// An instance's place in a sandbox; dropped, it is free again.
-pub(crate) struct Place {
-    pub(crate) entry: Arc<Entry>,
-    pub(crate) held: Arc<Held>,
-    /// How long the sandbox took, where it was made for this instance.
-    pub(crate) made: Option<Duration>,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        *self.held.last_used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        self.held.users.fetch_sub(1, Ordering::Release);
-    }
-}
-
-impl Held {
-    fn is_alive(&self) -> bool {
-        self.sandbox
-            .network
-            .as_ref()
-            .is_none_or(|network| network.process.id().is_some())
-    }
-
-    fn is_idle(&self) -> bool {
-        let limit = if self.sandbox.network.is_some() {
-            IDLE
-        } else {
-            IDLE_PIN
-        };
-        let since = self
-            .last_used
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .elapsed();
-        self.users.load(Ordering::Acquire) == 0 && since > limit
-    }
-}
-
-/// Whether instances of a function must not run beside each other in one sandbox (DESIGN 3.2).
-pub(crate) fn is_private(function: &Function, network: Network) -> bool {
-    network == Network::Sandbox
-        && (function.settings.sandbox == SandboxChoice::Private
-            || matches!(function.settings.port, PortChoice::Fixed(_)))
+    function: Arc<Function>,
+    sandboxes: Arc<tokio::sync::Mutex<Vec<Arc<Held>>>>,
 }
 
 impl Pool {
     /// A place for one instance; a sandbox is made where none has one.
-    pub(crate) async fn place(&self, shared: &Shared, function: &Function) -> Result<Place, PlaceError> {
+    pub(crate) async fn place(
+        &self,
+        shared: &Arc<Shared>,
+        function: &Arc<Function>,
+        instance: InstanceId,
+    ) -> Result<Place, PlaceError> {
         let entry = self.entry(shared, function)?;
-        let mut sandboxes = entry.sandboxes.lock().await;
-        let (alive, dead): (Vec<_>, Vec<_>) = sandboxes.drain(..).partition(|held| held.is_alive());
-        *sandboxes = alive;
-        for held in dead {
-            shared.discard(held);
+        let mut sandboxes = entry.sandboxes.clone().lock_owned().await;
+        remove_dead(shared, &mut sandboxes);
+        let free = sandboxes.iter().find_map(|held| held.take(&entry, instance));
+        if let Some(place) = free {
+            return Ok(place);
         }
-        let limit = if entry.private { 1 } else { u32::MAX };
-        let free = sandboxes
-            .iter()
-            .find(|held| held.users.load(Ordering::Acquire) < limit)
-            .cloned();
-        if let Some(held) = free {
-            held.users.fetch_add(1, Ordering::AcqRel);
-            drop(sandboxes);
-            return Ok(Place {
-                entry,
-                held,
-                made: None,
-            });
-        }
-        if entry.private {
-            // Each makes its own; only those who share one wait for its maker.
-            drop(sandboxes);
-            let (held, time) = make(shared, function, &entry.plan).await?;
-            entry.sandboxes.lock().await.push(held.clone());
-            return Ok(Place {
-                entry,
-                held,
-                made: Some(time),
-            });
-        }
-        let (held, time) = make(shared, function, &entry.plan).await?;
-        sandboxes.push(held.clone());
-        drop(sandboxes);
-        Ok(Place {
-            entry,
-            held,
-            made: Some(time),
-        })
+        // Who shares one waits for its maker; the others make theirs side by side.
+        let waiting = match entry.plan.sharing {
+            Sharing::Together => Some(sandboxes),
+            Sharing::InTurn | Sharing::Once => None,
+        };
+        let (shared, entry) = (shared.clone(), entry.clone());
+        let (tasks, begin) = (shared.tasks.clone(), Instant::now());
+        // In a task of its own: where the caller goes away, the next one finds what was begun.
+        let made = tasks.spawn(async move {
+            let held = add(&shared, &entry, waiting).await?;
+            Ok::<_, PlaceError>(held.take(&entry, instance))
+        });
+        let made = made.await.map_err(|_| PlaceError::Broken)?;
+        let mut place = made?.ok_or(PlaceError::Broken)?;
+        place.made = Some(begin.elapsed());
+        Ok(place)
     }
 
-    fn entry(&self, shared: &Shared, function: &Function) -> Result<Arc<Entry>, PlaceError> {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+    fn entry(&self, shared: &Shared, function: &Arc<Function>) -> Result<Arc<Entry>, PlaceError> {
+        let mut entries = self.lock();
         if let Some(entry) = entries.get(&function.template.id) {
             return Ok(entry.clone());
         }
-        let host = shared
-            .host
-            .as_ref()
-            .map_err(|reasons| PlaceError::Unsupported(reasons.join("; ")))?;
-        let plan =
-            plan::plan(function, host).map_err(|reasons| PlaceError::Unsupported(reasons.join("; ")))?;
-        let private = is_private(function, plan.network);
+        let unsupported = |reasons: &[String]| PlaceError::Unsupported(reasons.join("; "));
+        let host = shared.host.as_ref().map_err(|reasons| unsupported(reasons))?;
+        let plan = plan::plan(function, host).map_err(|reasons| unsupported(&reasons))?;
         let entry = Arc::new(Entry {
             plan,
-            private,
-            sandboxes: tokio::sync::Mutex::default(),
+            function: function.clone(),
+            sandboxes: Arc::default(),
         });
         entries.insert(function.template.id.clone(), entry.clone());
         Ok(entry)
     }
 
-    /// Takes out the sandboxes that nobody used for a while; with `all`, every one that is free.
-    pub(crate) async fn take_idle(&self, all: bool) -> Vec<Arc<Held>> {
+    /// Makes sandboxes until a function has as many started ones as it wants kept.
+    pub(crate) async fn keep_started(&self, shared: &Arc<Shared>, function: &Arc<Function>) {
+        let Ok(entry) = self.entry(shared, function) else {
+            return;
+        };
+        loop {
+            let mut sandboxes = entry.sandboxes.clone().lock_owned().await;
+            remove_dead(shared, &mut sandboxes);
+            let open = sandboxes.iter().filter(|held| held.is_open()).count();
+            // Those in use are among them: what is kept is a number of sandboxes, not of free ones.
+            let standing = match entry.plan.sharing {
+                Sharing::Once => open,
+                Sharing::Together | Sharing::InTurn => sandboxes.len(),
+            };
+            if standing >= entry.kept() {
+                return;
+            }
+            let waiting = match entry.plan.sharing {
+                Sharing::Together => Some(sandboxes),
+                Sharing::InTurn | Sharing::Once => None,
+            };
+            if let Err(error) = add(shared, &entry, waiting).await {
+                tracing::warn!(function = %function.name, %error, "a sandbox that is to be kept could not be made");
+                return;
+            }
+        }
+    }
+
+    /// Takes out the sandboxes that nobody needs: unused for a while, spent, or of a template that is gone; with
+    /// `all`, every one that is free.
+    pub(crate) async fn take_idle(
+        &self,
+        in_force: impl Fn(&TemplateId) -> bool,
+        all: bool,
+    ) -> Vec<Arc<Held>> {
         let entries: Vec<(TemplateId, Arc<Entry>)> = {
-            let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+            let entries = self.lock();
             entries
                 .iter()
                 .map(|(id, entry)| (id.clone(), entry.clone()))
@@ -162,22 +123,78 @@ impl Pool {
         };
         let mut taken = Vec::new();
         for (id, entry) in entries {
-            let mut sandboxes = entry.sandboxes.lock().await;
+            let gone = all || !in_force(&id);
+            // One that is just being made is not idle.
+            let Ok(mut sandboxes) = entry.sandboxes.try_lock() else {
+                continue;
+            };
+            let mut spare = sandboxes
+                .len()
+                .saturating_sub(if gone { 0 } else { entry.kept() });
             let goes = |held: &Arc<Held>| {
-                held.is_idle() || !held.is_alive() || (all && held.users.load(Ordering::Acquire) == 0)
+                let at_once = held.is_spent() || !held.is_alive() || (gone && held.is_empty());
+                let goes = at_once || (spare > 0 && held.is_idle());
+                spare = spare.saturating_sub(usize::from(goes));
+                goes
             };
             let (idle, kept): (Vec<_>, Vec<_>) = sandboxes.drain(..).partition(goes);
             *sandboxes = kept;
             if sandboxes.is_empty() {
-                self.entries
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .remove(&id);
+                self.lock().remove(&id);
             }
             taken.extend(idle);
         }
         taken
     }
+
+    /// Every sandbox that stands.
+    pub(crate) fn all(&self) -> Vec<Arc<Held>> {
+        let entries: Vec<Arc<Entry>> = self.lock().values().cloned().collect();
+        let mut all: Vec<Arc<Held>> = Vec::new();
+        for entry in entries {
+            if let Ok(sandboxes) = entry.sandboxes.try_lock() {
+                all.extend(sandboxes.iter().cloned());
+            }
+        }
+        all.sort_by_key(|held| held.created);
+        all
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<TemplateId, Arc<Entry>>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    /// How many sandboxes are kept started. Several that all instances may share would be of no use.
+    fn kept(&self) -> usize {
+        let asked = self.function.settings.sandboxes as usize;
+        match self.plan.sharing {
+            Sharing::Together => asked.min(1),
+            Sharing::InTurn | Sharing::Once => asked,
+        }
+    }
+}
+
+type Sandboxes = OwnedMutexGuard<Vec<Arc<Held>>>;
+
+fn remove_dead(shared: &Shared, sandboxes: &mut Sandboxes) {
+    let (alive, dead): (Vec<_>, Vec<_>) = sandboxes.drain(..).partition(|held| held.is_alive());
+    **sandboxes = alive;
+    for held in dead {
+        shared.discard(held);
+    }
+}
+
+/// Makes a sandbox and puts it where the others are. `sandboxes` is their list, where others are to wait.
+async fn add(shared: &Shared, entry: &Entry, sandboxes: Option<Sandboxes>) -> Result<Arc<Held>, PlaceError> {
+    let held = make(shared, entry).await?;
+    let mut sandboxes = match sandboxes {
+        Some(sandboxes) => sandboxes,
+        None => entry.sandboxes.clone().lock_owned().await,
+    };
+    sandboxes.push(held.clone());
+    Ok(held)
 }
 
 /// Why there is no place.
@@ -189,73 +206,69 @@ pub(crate) enum PlaceError {
     Sandbox(#[from] SandboxError),
     #[error("the spawner does not answer: {0}")]
     Spawner(#[source] std::io::Error),
+    #[error("the making of the sandbox broke off")]
+    Broken,
 }
 
-async fn make(
-    shared: &Shared,
-    function: &Function,
-    plan: &Plan,
-) -> Result<(Arc<Held>, Duration), PlaceError> {
+async fn make(shared: &Shared, entry: &Entry) -> Result<Arc<Held>, PlaceError> {
+    let function = &entry.function;
     let begin = Instant::now();
-    let made = sandbox::make(
-        shared.docker(),
-        function,
-        plan.network,
-        shared.owner(),
-        &shared.pause,
-    )
-    .await?;
+    let maker = shared.maker();
+    let made = sandbox::make(&maker, function, &entry.plan).await?;
     shared.keep(made.id);
-    let spec = spec(shared, function, plan, &made).map_err(PlaceError::Unsupported)?;
-    let prepared = shared.spawner.prepare(spec).await;
+    let prepared = prepare(shared, entry, &made).await;
     match prepared {
         Ok(spec) => {
-            let held = Held {
-                sandbox: made,
-                spec,
-                users: AtomicU32::new(1),
-                last_used: Mutex::new(Instant::now()),
-            };
-            Ok((Arc::new(held), begin.elapsed()))
+            shared.metrics.sandbox_made(begin.elapsed());
+            let name = function.name.clone();
+            let (sharing, spent) = (entry.plan.sharing, shared.pool.spent.clone());
+            Ok(Arc::new(Held::new(made, name, spec, sharing, spent)))
         }
         Err(error) => {
             sandbox::remove(shared.docker(), &made.container).await;
             shared.release(made.id);
-            Err(PlaceError::Spawner(error))
+            Err(error)
         }
     }
 }
 
-fn spec(shared: &Shared, function: &Function, plan: &Plan, sandbox: &Sandbox) -> Result<Spec, String> {
-    let host = shared.host.as_ref().map_err(|reasons| reasons.join("; "))?;
-    let (base, lower) = sandbox.layers.clone();
-    // What Docker sets in every network namespace that it makes; a sandbox has it from Docker.
-    let own_network = [
-        ("net.ipv4.ip_unprivileged_port_start", "0"),
-        ("net.ipv4.ping_group_range", "0 2147483647"),
-    ];
-    let sysctls = match plan.network {
-        Network::Own => own_network
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .to_vec(),
-        Network::Sandbox => Vec::new(),
-    };
+async fn prepare(shared: &Shared, entry: &Entry, made: &Sandbox) -> Result<u64, PlaceError> {
+    let usual = shared.usual(&entry.function.template.image_id).await?;
+    let spec = spec(shared, entry, made, usual).map_err(PlaceError::Unsupported)?;
+    shared.spawner.prepare(spec).await.map_err(PlaceError::Spawner)
+}
+
+fn spec(shared: &Shared, entry: &Entry, sandbox: &Sandbox, usual: &Usual) -> Result<Spec, String> {
+    let (plan, (base, lower)) = (&entry.plan, sandbox.layers.clone());
+    let mut process = plan.confined_process()?;
+    process.usual_limits.clone_from(&usual.limits);
+    let mut mounts = plan.mounts.clone();
+    if plan.init.unwrap_or(usual.init) {
+        let program = plan.init_program.as_deref();
+        let program = program.ok_or("Docker's init program is not found on this node")?;
+        plan::init::apply(program, &mut process, &mut mounts);
+    }
+    let mut devices = plan::devices::devices();
+    devices.extend(plan.devices.iter().cloned());
     Ok(Spec {
         root: Root {
             staging: shared.staging.display().to_string(),
             base,
             lower,
-            disk: function.settings.disk,
+            disk: entry.function.settings.disk,
             read_only: plan.read_only_root,
         },
-        mounts: plan.mounts.clone(),
-        devices: plan::devices(),
-        links: plan::links(),
+        mounts,
+        devices,
+        links: plan::devices::links(),
         masked: plan.masked.clone(),
         read_only: plan.read_only.clone(),
-        sysctls,
-        process: plan.process.clone(),
-        cgroup: cgroups::tree(host, &shared.namespace, &plan.settings),
+        sysctls: plan.sysctls.clone(),
+        process,
+        cgroup: shared
+            .cgroups()?
+            .tree(&plan.limits)
+            .map_err(|error| format!("the cgroup for these devices can't be made: {error}"))?,
         cgroup_namespace: plan.cgroup_namespace,
         ipc_namespace: true,
     })

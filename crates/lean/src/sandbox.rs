@@ -1,30 +1,26 @@
 //! Sandboxes: a Docker container for each template in use, which pins the image's layers and, for a function on a
 //! network, holds the network namespace that its instances run in.
 
-use std::collections::HashMap;
+mod request;
+
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
 use bollard::Docker;
-use bollard::models::{
-    ContainerCreateBody, ContainerInspectResponse, EndpointSettings, HealthConfig, HostConfig,
-    NetworkingConfig,
-};
+use bollard::models::{ContainerInspectResponse, EndpointSettings, NetworkConnectRequest};
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, InspectContainerOptions, RemoveContainerOptionsBuilder,
     StartContainerOptions,
 };
 use skep_docker::FirstProcess;
 use skep_engine::LaunchErrorKind;
-use skep_model::{Function, InstanceId, label};
+use skep_model::{Function, InstanceId};
 use skep_sys::NetworkNamespace;
 
-use crate::plan::Network;
-
-/// Where the sleeping program stands inside.
-const PAUSE: &str = "/.skep-pause";
+pub(crate) use self::request::{is_first, sleeping};
+use crate::plan::{Network, Plan, Volume};
 
 /// How long an answer of Docker is waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -51,8 +47,8 @@ pub(crate) struct SandboxNetwork {
     pub(crate) resolv_conf: String,
     pub(crate) hosts: String,
     pub(crate) hostname: String,
-    /// The network's name, by which `SKEP_URL` is found.
-    pub(crate) name: String,
+    /// Its networks' names, the first being the one that it starts with.
+    pub(crate) names: Vec<String>,
 }
 
 impl SandboxNetwork {
@@ -86,51 +82,65 @@ impl SandboxError {
     }
 }
 
+/// What every sandbox is made with.
+pub(crate) struct Maker<'a> {
+    pub(crate) docker: &'a Docker,
+    /// What `skep.owner` says.
+    pub(crate) owner: &'a str,
+    /// The sleeping program, on the host.
+    pub(crate) pause: &'a Path,
+}
+
 /// Makes the sandbox of a function. What was made is removed again where that fails.
 pub(crate) async fn make(
-    docker: &Docker,
+    maker: &Maker<'_>,
     function: &Function,
-    network: Network,
-    owner: &str,
-    pause: &Path,
+    plan: &Plan,
 ) -> Result<Sandbox, SandboxError> {
     let id = InstanceId::generate();
-    let text = id.to_string();
-    let name = format!(
-        "skep-{}-{}-sandbox-{}",
-        function.namespace,
-        function.name,
-        &text[text.len() - 12..]
-    );
+    let name = name(function, "sandbox", &id);
     let options = CreateContainerOptionsBuilder::default().name(&name).build();
-    let body = body(function, network, owner, &id, pause);
-    let created = within("making the sandbox", docker.create_container(Some(options), body)).await?;
-    match finish(docker, &created.id, id, network).await {
+    let request = request::of(maker, function, plan, &id);
+    let create = maker.docker.create_container(Some(options), request.body);
+    let created = within("making the sandbox", create).await?;
+    match finish(maker.docker, &created.id, id, plan, request.later).await {
         Ok(sandbox) => Ok(sandbox),
         Err(error) => {
-            remove(docker, &created.id).await;
+            remove(maker.docker, &created.id).await;
             Err(error)
         }
     }
+}
+
+/// `skep-NAMESPACE-FUNCTION-WHAT-` and the random end of its id.
+pub(crate) fn name(function: &Function, what: &str, id: &InstanceId) -> String {
+    let text = id.to_string();
+    let short = &text[text.len() - 12..];
+    format!("skep-{}-{}-{what}-{short}", function.namespace, function.name)
 }
 
 async fn finish(
     docker: &Docker,
     container: &str,
     id: InstanceId,
-    network: Network,
+    plan: &Plan,
+    later: Vec<(String, EndpointSettings)>,
 ) -> Result<Sandbox, SandboxError> {
-    if network == Network::Sandbox {
-        within(
-            "starting the sandbox",
-            docker.start_container(container, None::<StartContainerOptions>),
-        )
-        .await?;
+    for (network, endpoint) in later {
+        let request = NetworkConnectRequest {
+            container: container.to_owned(),
+            endpoint_config: Some(endpoint),
+        };
+        let connected = docker.connect_network(&network, request);
+        within("attaching the sandbox to its networks", connected).await?;
+    }
+    if plan.network == Network::Sandbox || mounts_on_start(docker, &plan.volumes).await? {
+        start(docker, container).await?;
     }
     let look = docker.inspect_container(container, None::<InspectContainerOptions>);
     let inspect = within("looking at the sandbox", look).await?;
     let layers = layers(&inspect)?;
-    let network = match network {
+    let network = match plan.network {
         Network::Own => None,
         Network::Sandbox => Some(network_of(&inspect, container)?),
     };
@@ -140,6 +150,22 @@ async fn finish(
         layers,
         network,
     })
+}
+
+pub(crate) async fn start(docker: &Docker, container: &str) -> Result<(), SandboxError> {
+    let started = docker.start_container(container, None::<StartContainerOptions>);
+    within("starting the sandbox", started).await
+}
+
+/// Whether one of these volumes is only there while a container with it runs: a network's share, say.
+async fn mounts_on_start(docker: &Docker, volumes: &[Volume]) -> Result<bool, SandboxError> {
+    for volume in volumes {
+        let found = within("looking at a volume", docker.inspect_volume(&volume.name)).await?;
+        if !found.options.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Removes a sandbox; the engine's sweep finds it where that fails.
@@ -158,66 +184,13 @@ pub(crate) async fn remove(docker: &Docker, container: &str) {
     }
 }
 
-async fn within<T>(
+pub(crate) async fn within<T>(
     what: &'static str,
     call: impl Future<Output = Result<T, bollard::errors::Error>>,
 ) -> Result<T, SandboxError> {
     match tokio::time::timeout(PATIENCE, call).await {
         Ok(answer) => answer.map_err(|error| SandboxError::Docker(what, error)),
         Err(_) => Err(SandboxError::Silent(what)),
-    }
-}
-
-fn body(
-    function: &Function,
-    network: Network,
-    owner: &str,
-    id: &InstanceId,
-    pause: &Path,
-) -> ContainerCreateBody {
-    let inspect: ContainerInspectResponse =
-        serde_json::from_str(&function.template.inspect).unwrap_or_default();
-    let template = inspect.host_config.unwrap_or_default();
-    let mode = match network {
-        Network::Own => "none".to_owned(),
-        Network::Sandbox => template.network_mode.unwrap_or_else(|| "default".to_owned()),
-    };
-    let user_defined = !matches!(mode.as_str(), "none" | "default" | "bridge");
-    let endpoints = HashMap::from([(mode.clone(), EndpointSettings::default())]);
-    let labels = [
-        (label::OWNER, owner.to_owned()),
-        (label::NAMESPACE, function.namespace.to_string()),
-        (label::INSTANCE_OF, function.name.to_string()),
-        (label::INSTANCE, id.to_string()),
-        (label::SANDBOX, "true".to_owned()),
-    ];
-    ContainerCreateBody {
-        image: Some(function.template.image_id.clone()),
-        entrypoint: Some(vec![PAUSE.to_owned()]),
-        cmd: Some(Vec::new()),
-        user: Some("0:0".to_owned()),
-        working_dir: Some("/".to_owned()),
-        healthcheck: Some(HealthConfig {
-            test: Some(vec!["NONE".to_owned()]),
-            ..HealthConfig::default()
-        }),
-        labels: Some(labels.map(|(key, value)| (key.to_owned(), value)).into()),
-        host_config: Some(HostConfig {
-            network_mode: Some(mode),
-            binds: Some(vec![format!("{}:{PAUSE}:ro", pause.display())]),
-            dns: template.dns,
-            dns_options: template.dns_options,
-            dns_search: template.dns_search,
-            extra_hosts: template.extra_hosts,
-            cap_drop: Some(vec!["ALL".to_owned()]),
-            security_opt: Some(vec!["no-new-privileges".to_owned()]),
-            readonly_rootfs: Some(true),
-            ..HostConfig::default()
-        }),
-        networking_config: user_defined.then_some(NetworkingConfig {
-            endpoints_config: Some(endpoints),
-        }),
-        ..ContainerCreateBody::default()
     }
 }
 
@@ -256,17 +229,20 @@ fn network_of(inspect: &ContainerInspectResponse, container: &str) -> Result<San
         .map_err(|error| SandboxError::Machine("opening the sandbox's network namespace", error))?;
     let read = |path: &Option<String>| std::fs::read_to_string(path.as_deref().unwrap_or_default());
     let failed = |error| SandboxError::Machine("reading the sandbox's name resolution", error);
-    let networks = inspect
+    let attached = inspect
         .network_settings
         .as_ref()
         .and_then(|settings| settings.networks.clone());
-    let (name, endpoint) = networks.into_iter().flatten().next().unwrap_or_default();
-    let texts = [endpoint.ip_address, endpoint.global_ipv6_address];
-    let addresses = texts
-        .into_iter()
-        .flatten()
-        .filter_map(|text| text.parse().ok())
-        .collect();
+    let mode = inspect
+        .host_config
+        .as_ref()
+        .and_then(|host| host.network_mode.clone());
+    let mut attached: Vec<(String, EndpointSettings)> = attached.into_iter().flatten().collect();
+    attached.sort_by_key(|(name, endpoint)| !is_first(mode.as_deref(), name, endpoint));
+    let texts = attached
+        .iter()
+        .flat_map(|(_, endpoint)| [&endpoint.ip_address, &endpoint.global_ipv6_address]);
+    let addresses = texts.filter_map(|text| text.as_deref()?.parse().ok()).collect();
     Ok(SandboxNetwork {
         process,
         namespace,
@@ -278,6 +254,6 @@ fn network_of(inspect: &ContainerInspectResponse, container: &str) -> Result<San
             .as_ref()
             .and_then(|config| config.hostname.clone())
             .unwrap_or_default(),
-        name,
+        names: attached.into_iter().map(|(name, _)| name).collect(),
     })
 }

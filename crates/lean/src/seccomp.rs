@@ -10,7 +10,7 @@ use skep_spawner::Filter;
 use syscalls::Sysno;
 
 use crate::capabilities;
-use crate::syscalls::{ALLOWED, NEWER_THAN_20_10};
+use crate::syscalls::{ALLOWED, NEWER_CAPABILITIES, NEWER_THAN_20_10, WITH_CAPABILITY};
 
 /// The flags of clone(2) that make a namespace: refused without CAP_SYS_ADMIN.
 const NAMESPACE_FLAGS: u64 = 0x7e02_0000;
@@ -41,9 +41,15 @@ pub(crate) fn default_profile(granted: u64, strict: bool) -> Result<Vec<Filter>,
             .filter_map(|name| number(name))
             .map(|number| (number, Vec::new())),
     );
-    if capabilities::bit("SYS_CHROOT").is_some_and(|bit| granted & bit != 0) {
-        rules.extend(number("chroot").map(|number| (number, Vec::new())));
+    let holds = |name: &str| capabilities::bit(name).is_some_and(|bit| granted & bit != 0);
+    for (capability, calls) in WITH_CAPABILITY {
+        let younger = strict && NEWER_CAPABILITIES.contains(capability);
+        if holds(capability) && !younger {
+            let calls = calls.iter().filter_map(|name| number(name));
+            rules.extend(calls.map(|number| (number, Vec::new())));
+        }
     }
+    let makes_namespaces = holds("SYS_ADMIN");
     let rule = |argument, comparison, value| -> Result<SeccompRule, String> {
         let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Qword, comparison, value);
         let rule = condition.and_then(|condition| SeccompRule::new(vec![condition]));
@@ -51,7 +57,9 @@ pub(crate) fn default_profile(granted: u64, strict: bool) -> Result<Vec<Filter>,
     };
     let masked = SeccompCmpOp::MaskedEq(NAMESPACE_FLAGS);
     let without_namespaces = rule(0, masked, 0)?;
-    rules.extend(number("clone").map(|number| (number, vec![without_namespaces])));
+    if !makes_namespaces {
+        rules.extend(number("clone").map(|number| (number, vec![without_namespaces])));
+    }
     let other = |family| SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, family);
     let others: Result<Vec<_>, _> = REFUSED_FAMILIES.into_iter().map(other).collect();
     let ordinary = others.and_then(SeccompRule::new).map_err(|error| wrong(&error))?;
@@ -66,7 +74,9 @@ pub(crate) fn default_profile(granted: u64, strict: bool) -> Result<Vec<Filter>,
     let mut program =
         compile(rules, refuse, SeccompAction::Allow, architecture).map_err(|error| wrong(&error))?;
     // A C library falls back from clone3 to clone where the kernel says that it has none; EPERM would end it.
-    if let Some(clone3) = number("clone3") {
+    if let Some(clone3) = number("clone3")
+        && !makes_namespaces
+    {
         insert_errno(&mut program, clone3, ENOSYS)?;
     }
     let filter = |one: &seccompiler::sock_filter| Filter {

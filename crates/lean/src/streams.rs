@@ -17,11 +17,14 @@ use tokio_util::task::TaskTracker;
 pub(crate) struct OurEnds {
     pub(crate) pipes: Option<Pipes>,
     pub(crate) output: OutputReceiver,
+    /// The other end of a standard input that nobody writes to, and that stays open all the same (`-i`).
+    pub(crate) input: Option<OwnedFd>,
 }
 
 /// Makes both ends. The log is read from now on, by tasks that end with the last writer.
 pub(crate) fn make(
     stdio: Stdio,
+    open_stdin: bool,
     network: Option<OwnedFd>,
     tasks: &TaskTracker,
 ) -> io::Result<(Streams, OurEnds)> {
@@ -34,10 +37,17 @@ pub(crate) fn make(
     ));
     let (out, stdout) = pipe()?;
     let out = pipe::Receiver::from_owned_fd(out)?;
+    let mut kept = None;
     let (stdin, pipes) = match stdio {
         Stdio::Log => {
             tasks.spawn(read_log(out, LogStream::Stdout, log));
-            (File::open("/dev/null")?.into(), None)
+            if open_stdin {
+                let (stdin, input) = pipe()?;
+                kept = Some(input);
+                (stdin, None)
+            } else {
+                (File::open("/dev/null")?.into(), None)
+            }
         }
         Stdio::Pipe => {
             let (stdin, input) = pipe()?;
@@ -58,7 +68,11 @@ pub(crate) fn make(
             stderr,
             network,
         },
-        OurEnds { pipes, output },
+        OurEnds {
+            pipes,
+            output,
+            input: kept,
+        },
     ))
 }
 

@@ -86,7 +86,9 @@ fn enter_namespaces(spec: &Spec, streams: &Streams) -> Result<(), Failure> {
         }
         None => skep_sys::raise_loopback().step("raise the loopback device")?,
     }
-    if spec.cgroup_namespace && !spec.cgroup.unified {
+    // Only now: what is born into a cgroup of version 2 would take its parent's for the root of a namespace made
+    // at its birth.
+    if spec.cgroup_namespace {
         skep_sys::unshare_cgroup_namespace().step("make a cgroup namespace")?;
     }
     Ok(())

@@ -260,8 +260,8 @@ fn start(
         ipc: spec.ipc_namespace,
         uts: true,
         network: streams.network.is_none(),
-        // On v1 the child is moved into its cgroups after its birth, and makes the namespace itself then.
-        cgroup: spec.cgroup_namespace && spec.cgroup.unified,
+        // Made by the child itself, once it is in its cgroups.
+        cgroup: false,
     };
     let birthplace = cgroups
         .birthplace()

@@ -4,7 +4,7 @@ mod inspect;
 mod serve;
 
 pub(crate) use inspect::{Control, Deploy, Doctor, Inspect, Invoke, List, Logs, Remove};
-pub(crate) use serve::{LogFormat, Serve};
+pub(crate) use serve::{EngineDefault, LogFormat, Serve};
 
 use std::net::SocketAddr;
 

@@ -18,6 +18,17 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// What a function gets whose template says `skep.engine=auto`, or nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EngineDefault {
+    /// Lean where it gives what the template asks for, else docker
+    Auto,
+    /// Lean; a function that it can't run identically is invalid
+    Lean,
+    /// A Docker container each
+    Docker,
+}
+
 /// The flags of `skep serve`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Serve {
@@ -53,6 +64,10 @@ pub(crate) struct Serve {
     /// The engine: unix:///path or tcp://host:port
     #[arg(long, value_name = "URL", env = environment::DOCKER_HOST)]
     pub(crate) docker_host: Option<String>,
+
+    /// Which engine runs functions that name none: the best that gives what a template asks for, or always this one
+    #[arg(long, value_enum, value_name = "ENGINE", env = environment::ENGINE, default_value = "auto")]
+    pub(crate) engine: EngineDefault,
 
     /// Networks (CIDR, with commas) whose Forwarded and X-Forwarded-* fields are believed
     #[arg(long, value_name = "CIDRS", env = environment::TRUSTED_PROXIES, value_delimiter = ',')]

@@ -10,10 +10,11 @@ use skep_control::Control;
 use skep_discovery::{Connection, Discovery};
 use skep_dispatch::Dispatcher;
 use skep_docker::{CallReceiver, DockerEngine, EngineError, NamespaceLock};
-use skep_engine::Engine;
+use skep_engine::{Engine, EngineKind};
 use skep_gateway::{Gateway, Serving};
 use skep_invoke::Invoker;
 use skep_lean::{Engines, LeanEngine};
+use skep_model::Function;
 use skep_store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -71,7 +72,7 @@ impl Parts {
             data_directory: settings.data_directory.clone(),
         };
         let lean = LeanEngine::new(lean, docker.clone(), spawner.clone()).await;
-        let engine = Engines::new(docker.clone(), lean.clone());
+        let engine = Engines::new(docker.clone(), lean.clone(), settings.engine);
 
         let mut registry = Registry::default();
         let discovery = discover(settings, &docker, &engine);
@@ -103,6 +104,7 @@ impl Parts {
         );
 
         docker.register_metrics(&mut registry);
+        lean.register_metrics(&mut registry);
         discovery.register(&mut registry);
         store.register(&mut registry);
         invoke_metrics.register(&mut registry);
@@ -134,14 +136,20 @@ impl Parts {
         );
         supervisor.watch("docker engine's background", background(docker, stop.clone()));
         let background = stop.clone();
+        let looked_after = lean.clone();
         supervisor.watch("lean engine's background", async move {
-            lean.run_background(background).await
+            looked_after.run_background(background).await
         });
         supervisor.watch("line to the spawner", spawner::run(spawner, stop.clone()));
         supervisor.watch("discovery", watch_templates(discovery, stop.clone()));
         supervisor.watch(
             "hand-over of functions",
-            hand_over(catalogue.clone(), dispatcher.clone(), stop.clone()),
+            hand_over(
+                catalogue.clone(),
+                dispatcher.clone(),
+                (engine, lean.clone()),
+                stop.clone(),
+            ),
         );
         supervisor.watch(
             "giving back of memory",
@@ -273,14 +281,17 @@ async fn watch_templates(mut discovery: Discovery, stop: CancellationToken) {
     }
 }
 
-/// Tells dispatching what is in force, whenever that changes.
+/// Tells dispatching what is in force, whenever that changes, and the lean engine what it runs of that.
 async fn hand_over(
     mut catalogue: watch::Receiver<Arc<Catalogue>>,
     dispatcher: Dispatcher,
+    (engine, lean): (Engines, LeanEngine),
     stop: CancellationToken,
 ) {
     loop {
-        let functions = catalogue.borrow_and_update().functions().cloned().collect();
+        let functions: Vec<_> = catalogue.borrow_and_update().functions().cloned().collect();
+        let is_lean = |function: &&Arc<Function>| engine.kind_for(function) == EngineKind::Lean;
+        lean.set_functions(functions.iter().filter(is_lean).cloned().collect());
         dispatcher.set_functions(functions);
         tokio::select! {
             () = stop.cancelled() => return,

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use skep_control::{Access, Token};
 use skep_gateway::TrustedProxies;
-use skep_model::Namespace;
+use skep_model::{EngineChoice, Namespace};
 
-use crate::cli;
+use crate::cli::{self, EngineDefault};
 use crate::exit::{Exit, Failed};
 
 /// Everything that `skep serve` needs to know, as plain data.
@@ -21,6 +21,8 @@ pub(super) struct Settings {
     pub(super) namespace: Namespace,
     pub(super) data_directory: PathBuf,
     pub(super) docker_host: Option<String>,
+    /// What `skep.engine=auto` means.
+    pub(super) engine: EngineChoice,
     pub(super) gateway: skep_gateway::Config,
     pub(super) memory_budget: Option<u64>,
     pub(super) drain_timeout: Duration,
@@ -48,6 +50,11 @@ impl Settings {
             namespace: options.namespace,
             data_directory: options.data_dir,
             docker_host: options.docker_host,
+            engine: match options.engine {
+                EngineDefault::Auto => EngineChoice::Auto,
+                EngineDefault::Lean => EngineChoice::Lean,
+                EngineDefault::Docker => EngineChoice::Docker,
+            },
             gateway,
             memory_budget: options.memory_budget,
             drain_timeout: options.drain_timeout,

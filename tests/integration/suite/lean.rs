@@ -205,12 +205,13 @@ async fn a_web_server_is_reached_on_a_network_and_without_one() {
 #[tokio::test]
 async fn what_lean_can_not_give_alike_is_refused_with_the_reason() {
     let skep = Skep::start("lean-refused").await;
-    let cases: [(&str, &[&str], &str); 5] = [
-        ("privileged-network", &["--network", "host"], "host's network"),
-        ("device", &["--device", "/dev/null:/dev/own"], "Devices"),
-        ("admin", &["--cap-add", "SYS_ADMIN"], "SYS_ADMIN"),
-        ("volume", &["-v", "/data"], "anonymous volume"),
+    let cases: [(&str, &[&str], &str); 6] = [
+        ("network", &["--network", "host"], "host's network"),
+        ("ipc", &["--ipc", "host"], "--ipc host"),
+        ("pid", &["--pid", "host"], "PidMode"),
+        ("privileged", &["--privileged"], "Privileged"),
         ("over-proc", &["-v", "/tmp:/proc/x"], "mount over /proc/x"),
+        ("log", &["--log-driver", "syslog"], "the driver syslog"),
     ];
     for (name, flags, _) in cases {
         skep.park(

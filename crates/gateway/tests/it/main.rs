@@ -12,4 +12,5 @@ mod http;
 mod limits;
 mod servers;
 mod upgrades;
+mod uploads;
 mod world;

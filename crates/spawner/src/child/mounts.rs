@@ -138,7 +138,7 @@ fn mount_cgroups(root: &Rooted, spec: &Spec, entry: &Mount, name: &str) -> Resul
     let folder = root.make_folder(&entry.target).template(|| step.to_owned())?;
     let target = place(&folder);
     if spec.cgroup.unified {
-        return mount("cgroup2", &target, "cgroup2", flags(entry.options), "").step(step);
+        return mount("cgroup", &target, "cgroup2", flags(entry.options), "").step(step);
     }
     let writable = MountOptions {
         read_only: false,

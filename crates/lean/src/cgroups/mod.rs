@@ -1,0 +1,162 @@
+//! Skep's own cgroup tree: found out which version the node has, made once, cleared of what a crash left, laid out
+//! for each template.
+
+mod home;
+mod v1;
+mod v2;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::process::{Pid, Signal};
+use skep_model::Namespace;
+use skep_spawner::Tree;
+
+use crate::host::Host;
+use crate::limits::{Conversions, Limits};
+
+pub(crate) use v1::Hierarchy;
+pub(crate) use v2::UnifiedFacts;
+
+/// Where version 2 is mounted, and below which version 1 is.
+const MOUNT: &str = "/sys/fs/cgroup";
+
+/// Which version the node has, with what Skep needs to know of it.
+#[derive(Debug, Clone)]
+pub(crate) enum Kind {
+    /// Version 1, hierarchy by hierarchy; version 2 may be mounted beside it, without controllers ("hybrid").
+    Separate(Vec<Hierarchy>),
+    /// Version 2.
+    Unified(UnifiedFacts),
+}
+
+impl Kind {
+    /// Looks at this node, and changes nothing.
+    ///
+    /// # Errors
+    /// Why instances can have no limits here, as sentences for the operator.
+    pub(crate) fn probe(conversions: Conversions) -> Result<Self, Vec<String>> {
+        const UNIFIED: u64 = 0x6367_7270;
+        let mounted = rustix::fs::statfs(MOUNT);
+        if mounted.is_ok_and(|found| found.f_type as u64 == UNIFIED) {
+            return v2::probe(conversions).map(Self::Unified);
+        }
+        v1::probe().map(Self::Separate)
+    }
+
+    /// The version's number.
+    pub(crate) fn version(&self) -> u8 {
+        match self {
+            Self::Separate(_) => 1,
+            Self::Unified(_) => 2,
+        }
+    }
+}
+
+/// Skep's tree for one namespace.
+#[derive(Debug)]
+pub(crate) enum Cgroups {
+    Separate(v1::Cgroups),
+    Unified(v2::Cgroups),
+}
+
+impl Cgroups {
+    /// Makes the tree, and removes the cgroups of instances that are no more. A process that is still in one was left
+    /// behind by a Skep that was killed, and is killed.
+    ///
+    /// # Errors
+    /// What can't be done, with the folder and the kernel's answer.
+    pub(crate) fn prepare(host: &Host, namespace: &Namespace) -> Result<Self, String> {
+        match &host.cgroup {
+            Kind::Separate(hierarchies) => v1::Cgroups::prepare(hierarchies, namespace)
+                .map(Self::Separate)
+                .map_err(|error| format!("Skep's cgroups can't be made: {error}")),
+            Kind::Unified(facts) => {
+                let usual = Limits::usual(host.conversions);
+                v2::Cgroups::prepare(facts, namespace, &usual).map(Self::Unified)
+            }
+        }
+    }
+
+    /// Where instances with these limits get their cgroups, and what is written there.
+    ///
+    /// # Errors
+    /// What the kernel answers where their common folder can't be made or guarded.
+    pub(crate) fn tree(&self, limits: &Limits) -> io::Result<Tree> {
+        match self {
+            Self::Separate(own) => Ok(own.tree(limits)),
+            Self::Unified(own) => own.tree(limits),
+        }
+    }
+
+    /// What freezes one instance.
+    pub(crate) fn freezer(&self, limits: &Limits, instance: &str) -> Freezer {
+        match self {
+            Self::Separate(own) => own.freezer(instance),
+            Self::Unified(own) => own.freezer(limits, instance),
+        }
+    }
+
+    /// Removes the tree, at the end of the process.
+    pub(crate) fn remove(&self) {
+        match self {
+            Self::Separate(own) => own.remove(),
+            Self::Unified(own) => own.remove(),
+        }
+    }
+}
+
+/// The file that freezes an instance's processes, and what is written there.
+#[derive(Debug)]
+pub(crate) struct Freezer {
+    file: PathBuf,
+    frozen: &'static str,
+    thawed: &'static str,
+}
+
+impl Freezer {
+    /// Freezes or thaws.
+    ///
+    /// # Errors
+    /// What the kernel answers; `NotFound` once the instance is gone.
+    pub(crate) fn set(&self, frozen: bool) -> io::Result<()> {
+        std::fs::write(&self.file, if frozen { self.frozen } else { self.thawed })
+    }
+}
+
+/// How often, and for how long, an ended cgroup is waited for: the kernel lets go of it a little after its end.
+const TRIES: u32 = 200;
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
+
+/// Ends what runs in a cgroup and removes it, as far as the kernel lets go of it within a second.
+fn end(folder: &Path, end_processes: impl Fn(&Path)) {
+    for _ in 0..TRIES {
+        end_processes(folder);
+        if std::fs::remove_dir(folder).is_ok() || !folder.exists() {
+            return;
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// Kills one process after the other; a fork may be faster, so that this is done again until none is left.
+fn kill_each(folder: &Path) {
+    let processes = std::fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+    for process in processes
+        .lines()
+        .filter_map(|line| line.parse().ok())
+        .filter_map(Pid::from_raw)
+    {
+        // Ended in the meantime is as good.
+        let _killed = rustix::process::kill_process(process, Signal::KILL);
+    }
+}
+
+/// The folders in a folder.
+fn folders(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+        .collect()
+}

@@ -1,0 +1,169 @@
+//! Cgroup v1: one tree in each hierarchy, below `/skep/NAMESPACE`.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use skep_model::Namespace;
+use skep_spawner::{CgroupDirectory, Tree};
+
+use super::{Freezer, end, folders, kill_each};
+use crate::limits::{Limits, Setting};
+
+/// The name of Skep's folder at the root of each hierarchy.
+const ROOT: &str = "skep";
+
+/// What instances can't do without.
+const NEEDED: [&str; 4] = ["memory", "pids", "devices", "freezer"];
+
+/// One hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Hierarchy {
+    /// The name below `/sys/fs/cgroup`.
+    pub(crate) name: String,
+    pub(crate) mount: PathBuf,
+    pub(crate) controllers: Vec<String>,
+}
+
+impl Hierarchy {
+    fn has(&self, controller: &str) -> bool {
+        self.controllers.iter().any(|known| known == controller)
+    }
+}
+
+/// The hierarchies of this node.
+pub(super) fn probe() -> Result<Vec<Hierarchy>, Vec<String>> {
+    let found = hierarchies(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default());
+    let missing: Vec<&str> = NEEDED
+        .into_iter()
+        .filter(|wanted| !found.iter().any(|hierarchy| hierarchy.has(wanted)))
+        .collect();
+    if missing.is_empty() {
+        return Ok(found);
+    }
+    let missing = missing.join(", ");
+    Err(vec![format!(
+        "the cgroup controllers {missing} are mounted neither as version 1 nor as version 2 below /sys/fs/cgroup"
+    )])
+}
+
+/// The cgroup v1 mounts, from `/proc/self/mountinfo` (proc(5)).
+fn hierarchies(mountinfo: &str) -> Vec<Hierarchy> {
+    mountinfo.lines().filter_map(hierarchy).collect()
+}
+
+fn hierarchy(line: &str) -> Option<Hierarchy> {
+    let (before, after) = line.split_once(" - ")?;
+    let mount = before.split(' ').nth(4)?;
+    let mut after = after.split(' ');
+    let (kind, options) = (after.next()?, after.nth(1)?);
+    let name = mount.strip_prefix("/sys/fs/cgroup/")?;
+    if kind != "cgroup" || name.contains('/') {
+        return None;
+    }
+    let controllers = options
+        .split(',')
+        .filter(|option| !matches!(*option, "rw" | "ro" | "xattr"));
+    Some(Hierarchy {
+        name: name.to_owned(),
+        mount: mount.into(),
+        controllers: controllers.map(str::to_owned).collect(),
+    })
+}
+
+/// Skep's tree for one namespace.
+#[derive(Debug)]
+pub(crate) struct Cgroups {
+    hierarchies: Vec<Hierarchy>,
+    namespace: Namespace,
+}
+
+impl Cgroups {
+    pub(super) fn prepare(hierarchies: &[Hierarchy], namespace: &Namespace) -> io::Result<Self> {
+        let own = Self {
+            hierarchies: hierarchies.to_vec(),
+            namespace: namespace.clone(),
+        };
+        for hierarchy in &own.hierarchies {
+            let folder = own.folder(hierarchy);
+            fs::create_dir_all(&folder)?;
+            if hierarchy.has("cpuset") {
+                for level in [hierarchy.mount.join(ROOT), folder.clone()] {
+                    inherit_cpuset(&level)?;
+                }
+            }
+            clear(&folder);
+        }
+        Ok(own)
+    }
+
+    fn folder(&self, hierarchy: &Hierarchy) -> PathBuf {
+        hierarchy.mount.join(ROOT).join(self.namespace.as_str())
+    }
+
+    pub(super) fn tree(&self, limits: &Limits) -> Tree {
+        let settings = limits.with_device_lines();
+        let directory = |hierarchy: &Hierarchy| CgroupDirectory {
+            name: hierarchy.name.clone(),
+            parent: self.folder(hierarchy).display().to_string(),
+            settings: of(hierarchy, &settings),
+        };
+        Tree {
+            directories: self.hierarchies.iter().map(directory).collect(),
+            unified: false,
+        }
+    }
+
+    pub(super) fn freezer(&self, instance: &str) -> Freezer {
+        let freezer = self.hierarchies.iter().find(|one| one.has("freezer"));
+        let folder = freezer.map(|hierarchy| self.folder(hierarchy).join(instance));
+        Freezer {
+            file: folder.unwrap_or_default().join("freezer.state"),
+            frozen: "FROZEN",
+            thawed: "THAWED",
+        }
+    }
+
+    pub(super) fn remove(&self) {
+        for hierarchy in &self.hierarchies {
+            let own = self.folder(hierarchy);
+            clear(&own);
+            // Another namespace may still be beside it; then the shared folder stays.
+            let _emptied = fs::remove_dir(&own).and_then(|()| fs::remove_dir(hierarchy.mount.join(ROOT)));
+        }
+    }
+}
+
+/// A cpuset begins empty, and nothing can run in an empty one (cpuset(7)).
+fn inherit_cpuset(folder: &Path) -> io::Result<()> {
+    let Some(parent) = folder.parent() else {
+        return Ok(());
+    };
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        if fs::read_to_string(folder.join(file))?.trim().is_empty() {
+            fs::write(folder.join(file), fs::read_to_string(parent.join(file))?.trim())?;
+        }
+    }
+    // From here on every new cgroup begins with its parent's.
+    fs::write(folder.join("cgroup.clone_children"), "1")
+}
+
+/// Ends what runs below and removes what is empty; what the kernel still holds goes with a later sweep.
+fn clear(folder: &Path) {
+    for instance in folders(folder) {
+        end(&instance, |instance| {
+            // A frozen process takes its signal when it is let go.
+            let _thawed = fs::write(instance.join("freezer.state"), "THAWED");
+            kill_each(instance);
+        });
+    }
+}
+
+/// The settings of one hierarchy.
+fn of(hierarchy: &Hierarchy, settings: &[Setting]) -> Vec<(String, String)> {
+    settings
+        .iter()
+        .filter(|setting| hierarchy.has(setting.controller))
+        .map(|setting| (setting.file.to_owned(), setting.text.clone()))
+        .collect()
+}

@@ -1,0 +1,234 @@
+//! Making one instance: a place in a sandbox, the streams, and what only this launch has.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use skep_docker::{FirstProcess, Way};
+use skep_engine::{Exit, Launch, LaunchError, LaunchErrorKind, Launched, Stdio};
+use skep_model::{Handler, PortChoice};
+use skep_sys::NetworkNamespace;
+use tokio::sync::watch;
+
+use crate::engine::Shared;
+use crate::held::Place;
+use crate::instance::LeanInstance;
+use crate::plan::Sharing;
+use crate::pool::PlaceError;
+use crate::{files, sandbox, streams};
+
+/// The port for instances that have their network to themselves and ask for none.
+const DEFAULT_PORT: u16 = 8080;
+
+/// Makes it, and counts.
+pub(crate) async fn run(shared: Arc<Shared>, launch: Launch) -> Result<Launched, LaunchError> {
+    let launched = make(&shared, launch).await;
+    match &launched {
+        Ok(launched) => shared.metrics.launched(launched.start),
+        Err(_) => shared.metrics.launch_failed(),
+    }
+    launched
+}
+
+fn machine(what: &str, error: impl std::fmt::Display) -> LaunchError {
+    LaunchError {
+        kind: LaunchErrorKind::EngineUnavailable,
+        message: format!("{what}: {error}"),
+    }
+}
+
+async fn place(shared: &Arc<Shared>, launch: &Launch) -> Result<Place, LaunchError> {
+    let place = shared.pool.place(shared, &launch.function, launch.instance).await;
+    place.map_err(|error| LaunchError {
+        kind: match &error {
+            PlaceError::Unsupported(_) => LaunchErrorKind::StartFailed,
+            PlaceError::Sandbox(error) => error.kind(),
+            PlaceError::Spawner(_) | PlaceError::Broken => LaunchErrorKind::EngineUnavailable,
+        },
+        message: error.to_string(),
+    })
+}
+
+async fn make(shared: &Arc<Shared>, launch: Launch) -> Result<Launched, LaunchError> {
+    let place = place(shared, &launch).await?;
+    let begin = Instant::now();
+    let plan = &place.entry.plan;
+    let network = place.held.sandbox.network.as_ref();
+    let name = launch.instance.to_string();
+    let hostname = plan
+        .hostname
+        .clone()
+        .unwrap_or_else(|| name[name.len() - 12..].to_owned());
+    let port = port(&launch, &place).await?;
+    let descriptor = network.map(sandbox::SandboxNetwork::descriptor).transpose();
+    let descriptor = descriptor.map_err(|error| machine("opening the network namespace", error))?;
+    let (streams, ours) = streams::make(launch.stdio, plan.open_stdin, descriptor, &shared.tasks)
+        .map_err(|error| machine("making the standard streams", error))?;
+    let names = if plan.process.domain.is_empty() {
+        hostname.clone()
+    } else {
+        format!("{hostname}.{} {hostname}", plan.process.domain)
+    };
+    let request = skep_spawner::Launch {
+        spec: place.held.spec,
+        name: name.clone(),
+        environment: environment(shared, &launch, &place, &hostname, port).await,
+        files: files::contents(
+            network,
+            shared.resolv_conf(),
+            &hostname,
+            &names,
+            &plan.extra_hosts,
+        ),
+        hostname,
+    };
+    let spawned = shared.spawner.launch(request, streams).await;
+    let child = spawned.map_err(|failure| LaunchError {
+        kind: if failure.template {
+            LaunchErrorKind::StartFailed
+        } else {
+            LaunchErrorKind::EngineUnavailable
+        },
+        message: failure.to_string(),
+    })?;
+    let start = begin.elapsed();
+    let (ended, exit) = watch::channel(None);
+    let exited = child.exited;
+    shared.tasks.spawn(async move {
+        let exit = exited.await.map(|exited| Exit {
+            code: exited.code.into(),
+            out_of_memory: exited.out_of_memory,
+        });
+        // The sender closed means that the spawner has ended, and its children with it.
+        ended.send_replace(Some(exit.unwrap_or(Exit {
+            code: 137,
+            out_of_memory: false,
+        })));
+    });
+    let cgroups = shared.cgroups();
+    let cgroups = cgroups.map_err(|error| machine("looking for the cgroups", error))?;
+    let freezer = cgroups.freezer(&plan.limits, &name);
+    let is_http = launch.function.settings.handler == Handler::Http;
+    let (way, process) = way(&place, child.process, &name, is_http);
+    let instance = LeanInstance {
+        id: launch.instance,
+        port,
+        addresses: network
+            .map(|network| network.addresses.clone())
+            .unwrap_or_default(),
+        way,
+        process,
+        process_id: child.process,
+        descriptor: child.descriptor,
+        stop: (plan.stop_signal, plan.stop_grace),
+        freezer,
+        exit,
+        _input: ours.input,
+        place,
+    };
+    let sandbox = instance.place.made;
+    Ok(Launched {
+        instance: Arc::new(instance),
+        pipes: ours.pipes,
+        output: ours.output,
+        sandbox,
+        start,
+    })
+}
+
+/// What goes over the template's own variables.
+async fn environment(
+    shared: &Shared,
+    launch: &Launch,
+    place: &Place,
+    hostname: &str,
+    port: u16,
+) -> Vec<String> {
+    let mut environment = Vec::new();
+    let own = &place.entry.plan.process.environment;
+    if !own.iter().any(|variable| variable.starts_with("HOSTNAME=")) {
+        environment.push(format!("HOSTNAME={hostname}"));
+    }
+    environment.extend(
+        launch
+            .environment
+            .iter()
+            .map(|(name, value)| format!("{name}={value}")),
+    );
+    environment.push(format!("SKEP_FUNCTION={}", launch.function.name));
+    let networks = place
+        .held
+        .sandbox
+        .network
+        .iter()
+        .flat_map(|network| &network.names);
+    for network in networks {
+        if let Some(url) = shared.engine.call_url(network).await {
+            environment.push(format!("SKEP_URL={url}"));
+            break;
+        }
+    }
+    if launch.function.settings.handler == Handler::Http {
+        environment.push(format!("PORT={port}"));
+    }
+    environment
+}
+
+/// The fixed port; where others may listen too, one that is free; else the template's own `PORT`.
+async fn port(launch: &Launch, place: &Place) -> Result<u16, LaunchError> {
+    if let PortChoice::Fixed(port) = launch.function.settings.port {
+        return Ok(port);
+    }
+    let network = place.held.sandbox.network.as_ref();
+    let together = place.entry.plan.sharing == Sharing::Together && launch.stdio == Stdio::Log;
+    if let Some(network) = network.filter(|_| together) {
+        let any = (std::net::Ipv4Addr::UNSPECIFIED, 0).into();
+        let free: io::Result<_> = async { network.namespace.listen(any).await?.local_addr() }.await;
+        return free
+            .map(|address| address.port())
+            .map_err(|error| machine("finding a free port in the sandbox", error));
+    }
+    let own = launch
+        .function
+        .template
+        .port_variable
+        .as_deref()
+        .and_then(|text| text.parse().ok());
+    Ok(own.filter(|port| *port > 0).unwrap_or(DEFAULT_PORT))
+}
+
+/// The way to an `http` instance; another needs none, and may have ended before it could be looked at.
+fn way(place: &Place, process_id: u32, name: &str, is_http: bool) -> (Way, Option<FirstProcess>) {
+    if !is_http {
+        return (
+            Way::Closed("the instance serves no requests over a port".to_owned()),
+            None,
+        );
+    }
+    let process = FirstProcess::of(process_id, name);
+    let way = match &place.held.sandbox.network {
+        Some(network) => Way::Namespace {
+            namespace: network.namespace.clone(),
+            address: network
+                .addresses
+                .first()
+                .copied()
+                .unwrap_or(std::net::Ipv4Addr::LOCALHOST.into()),
+            // Alone in it, whatever answers is the instance.
+            foreign: place.entry.plan.sharing == Sharing::Together,
+        },
+        None => match process
+            .as_ref()
+            .and_then(FirstProcess::id)
+            .map(NetworkNamespace::of_process)
+        {
+            Some(Ok(namespace)) => Way::Namespace {
+                namespace,
+                address: std::net::Ipv4Addr::LOCALHOST.into(),
+                foreign: false,
+            },
+            _ => Way::Closed("the instance has ended".to_owned()),
+        },
+    };
+    (way, process)
+}

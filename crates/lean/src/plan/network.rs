@@ -1,0 +1,82 @@
+//! Which network an instance has, and with whom.
+
+use serde_json::Value;
+use skep_model::{Function, PortChoice, SandboxChoice};
+
+use crate::capabilities;
+use crate::inspect::Fields;
+
+/// Which network namespace instances run in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Network {
+    /// An empty one each.
+    Own,
+    /// The sandbox's.
+    Sandbox,
+}
+
+/// How instances share a sandbox on a network (DESIGN 3.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sharing {
+    /// Any number at a time.
+    Together,
+    /// One at a time, one after another.
+    InTurn,
+    /// One, which may change the network: the next one gets a fresh sandbox.
+    Once,
+}
+
+/// With one of these a process can change its network namespace: by netlink, or by mounting `/proc/sys` anew.
+const CHANGING: [&str; 2] = ["NET_ADMIN", "SYS_ADMIN"];
+
+/// Reads the network mode.
+pub(super) fn read(
+    function: &Function,
+    host: &mut Fields,
+    inspect: &Value,
+    reasons: &mut Vec<String>,
+) -> Network {
+    let mode = host.text("NetworkMode");
+    match mode.as_str() {
+        "none" => return Network::Own,
+        "host" => {
+            reasons.push("the lean engine does not run in the host's network (--network host)".to_owned())
+        }
+        container if container.starts_with("container:") => {
+            reasons.push("the lean engine does not run in another container's network".to_owned());
+        }
+        _ => {}
+    }
+    if function.template.fixed_address {
+        reasons.push("the lean engine does not give a fixed address (--ip)".to_owned());
+    }
+    let links = inspect
+        .pointer("/NetworkSettings/Networks")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flat_map(|networks| networks.values())
+        .any(|endpoint| endpoint.get("Links").is_some_and(|links| !links.is_null()));
+    if links {
+        reasons.push("the lean engine does not link to other containers (--link)".to_owned());
+    }
+    Network::Sandbox
+}
+
+/// How instances with these capabilities share a sandbox. `asked` are the names of those that the template adds;
+/// `open` says that the kernel's network settings can be written.
+pub(super) fn sharing(function: &Function, granted: u64, asked: &[String], open: bool) -> Sharing {
+    let bit = |name: &str| capabilities::bit(name).unwrap_or_default();
+    if open || CHANGING.iter().any(|name| granted & bit(name) != 0) {
+        return Sharing::Once;
+    }
+    let listens = asked
+        .iter()
+        .any(|name| bit(name) == bit("NET_RAW") || name.eq_ignore_ascii_case("ALL"));
+    if listens
+        || function.settings.sandbox == SandboxChoice::Private
+        || matches!(function.settings.port, PortChoice::Fixed(_))
+    {
+        return Sharing::InTurn;
+    }
+    Sharing::Together
+}

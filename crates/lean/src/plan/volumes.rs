@@ -1,0 +1,242 @@
+//! A template's own mounts: binds, volumes with and without a name, and tmpfs.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use skep_spawner::{Mount, MountKind, MountOptions};
+
+use crate::inspect::{Fields, not_given};
+
+/// What a template mounts of its own.
+#[derive(Debug, Default)]
+pub(super) struct Own {
+    pub(super) mounts: Vec<Mount>,
+    pub(super) named: Vec<Volume>,
+}
+
+/// A volume that has a name, and so is the same one for every instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Volume {
+    pub(crate) name: String,
+    pub(crate) target: String,
+}
+
+/// Words in a mount's mode that say nothing about what is mounted: how it is written, that nothing is copied (nothing
+/// is, by then), SELinux labels (there is no SELinux where lean is used), and what only Docker for Mac knows.
+const NEUTRAL_MODES: [&str; 9] = [
+    "",
+    "ro",
+    "rw",
+    "z",
+    "Z",
+    "nocopy",
+    "consistent",
+    "cached",
+    "delegated",
+];
+
+/// Reads them from the resolved list that `inspect` shows, and from `HostConfig` what that list leaves out.
+pub(super) fn read(
+    inspect: &Value,
+    config: &mut Fields,
+    host: &mut Fields,
+    reasons: &mut Vec<String>,
+) -> Own {
+    let mut own = Own::default();
+    let asked = host.take("Mounts");
+    let binds = host.texts("Binds");
+    // `-v` makes a folder that isn't there on the host, `--mount` does not.
+    let made: BTreeSet<&str> = binds.iter().filter_map(|bind| bind.split(':').next()).collect();
+    let mut named_targets: BTreeSet<&str> = binds.iter().filter_map(|bind| bind.split(':').nth(1)).collect();
+    for mount in asked.as_array().into_iter().flatten() {
+        match Asked::read(mount) {
+            Ok(Asked::Temporary(mount)) => own.mounts.push(mount),
+            Ok(Asked::Named(target)) => drop(named_targets.insert(target)),
+            Ok(Asked::Unnamed) => {}
+            Err(reason) => reasons.push(reason),
+        }
+    }
+    let resolved = inspect.get("Mounts").and_then(Value::as_array);
+    for mount in resolved.into_iter().flatten() {
+        match self::resolved(mount, &named_targets, &made) {
+            Ok(Some((mount, volume))) => {
+                own.mounts.push(mount);
+                own.named.extend(volume);
+            }
+            Ok(None) => {}
+            Err(reason) => reasons.push(reason),
+        }
+    }
+    config.ignore(&["Volumes"]);
+    if let Value::Object(tmpfs) = host.take("Tmpfs") {
+        for (target, options) in tmpfs {
+            match temporary(&target, options.as_str().unwrap_or_default()) {
+                Ok(mount) => own.mounts.push(mount),
+                Err(reason) => reasons.push(reason),
+            }
+        }
+    }
+    for mount in own.mounts.iter().filter(|mount| is_kernels(&mount.target)) {
+        reasons.push(format!("the lean engine does not mount over {}", mount.target));
+    }
+    own
+}
+
+/// Whether a path is one of the kernel's own file systems, which have their own mounts.
+fn is_kernels(target: &str) -> bool {
+    let mut parts = target.split('/').filter(|part| !matches!(*part, "" | "."));
+    let first = parts.next().unwrap_or_default();
+    matches!(first, "" | "dev" | "proc" | "sys" | "..") && !matches!(target, "/dev/shm" | "/dev/mqueue")
+        || target.split('/').any(|part| part == "..")
+}
+
+/// One entry of `HostConfig.Mounts` (`--mount`).
+enum Asked<'a> {
+    Temporary(Mount),
+    /// A bind, or a volume with a name; resolved elsewhere.
+    Named(&'a str),
+    /// A volume without a name.
+    Unnamed,
+}
+
+impl<'a> Asked<'a> {
+    fn read(mount: &'a Value) -> Result<Self, String> {
+        let text = |name: &str| mount.get(name).and_then(Value::as_str).unwrap_or_default();
+        let refused = || not_given("HostConfig", "Mounts", mount);
+        match text("Type") {
+            "bind" if is_plain(mount, "BindOptions", &["Propagation", "CreateMountpoint"]) => {
+                Ok(Self::Named(text("Target")))
+            }
+            // Labels and driver only say how Docker made the volume.
+            "volume" if is_plain(mount, "VolumeOptions", &["Labels", "DriverConfig", "NoCopy"]) => {
+                Ok(if text("Source").is_empty() {
+                    Self::Unnamed
+                } else {
+                    Self::Named(text("Target"))
+                })
+            }
+            "tmpfs" if is_plain(mount, "TmpfsOptions", &["SizeBytes", "Mode"]) => {
+                let mut options = Vec::new();
+                let number = |name: &str| {
+                    mount
+                        .pointer(&format!("/TmpfsOptions/{name}"))
+                        .and_then(Value::as_u64)
+                };
+                options.extend(number("SizeBytes").map(|bytes| format!("size={bytes}")));
+                options.extend(number("Mode").map(|mode| format!("mode={mode:o}")));
+                let read_only = mount.get("ReadOnly").and_then(Value::as_bool).unwrap_or(false);
+                options.extend(read_only.then(|| "ro".to_owned()));
+                temporary(text("Target"), &options.join(",")).map(Self::Temporary)
+            }
+            _ => Err(refused()),
+        }
+    }
+}
+
+/// Whether a mount's options hold nothing beside what is known.
+fn is_plain(mount: &Value, options: &str, known: &[&str]) -> bool {
+    let options = mount.get(options).and_then(Value::as_object);
+    options
+        .into_iter()
+        .flatten()
+        .all(|(name, value)| known.contains(&name.as_str()) || crate::inspect::is_neutral(value))
+}
+
+/// One entry of the resolved list; `None` for what is read elsewhere.
+fn resolved(
+    mount: &Value,
+    named_targets: &BTreeSet<&str>,
+    made: &BTreeSet<&str>,
+) -> Result<Option<(Mount, Option<Volume>)>, String> {
+    let text = |name: &str| mount.get(name).and_then(Value::as_str).unwrap_or_default();
+    let (kind, source, target) = (text("Type"), text("Source"), text("Destination"));
+    let usual_mode = text("Mode").split(',').all(|mode| NEUTRAL_MODES.contains(&mode));
+    let usual_propagation = matches!(text("Propagation"), "" | "rprivate");
+    if !usual_mode || !usual_propagation {
+        let (mode, propagation) = (text("Mode"), text("Propagation"));
+        return Err(format!(
+            "the lean engine does not mount {target} with {mode} {propagation}"
+        ));
+    }
+    let read_only = !mount.get("RW").and_then(Value::as_bool).unwrap_or(true);
+    let options = MountOptions {
+        read_only,
+        ..MountOptions::default()
+    };
+    let (kind, volume) = match kind {
+        "bind" => {
+            let create = made.contains(source);
+            (bind(source, create), None)
+        }
+        "volume" if named_targets.contains(target) => {
+            let name = text("Name").to_owned();
+            if text("Driver") != "local" {
+                return Err(format!(
+                    "the lean engine does not mount the volume {name} of another driver than local"
+                ));
+            }
+            let target = target.to_owned();
+            (bind(source, false), Some(Volume { name, target }))
+        }
+        "volume" => (MountKind::Fresh, None),
+        "tmpfs" => return Ok(None),
+        _ => return Err(format!("the lean engine does not mount {kind} at {target}")),
+    };
+    let target = target.to_owned();
+    Ok(Some((
+        Mount {
+            kind,
+            target,
+            options,
+        },
+        volume,
+    )))
+}
+
+fn bind(source: &str, create: bool) -> MountKind {
+    MountKind::Bind {
+        source: source.to_owned(),
+        recursive: true,
+        create,
+    }
+}
+
+/// `--tmpfs PATH:OPTIONS`; Docker adds noexec, nosuid and nodev where nobody says otherwise.
+fn temporary(target: &str, options: &str) -> Result<Mount, String> {
+    let mut flags = MountOptions {
+        no_suid: true,
+        no_devices: true,
+        no_exec: true,
+        ..MountOptions::default()
+    };
+    let mut rest = Vec::new();
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        match option {
+            "exec" => flags.no_exec = false,
+            "suid" => flags.no_suid = false,
+            "dev" => flags.no_devices = false,
+            "ro" => flags.read_only = true,
+            "noexec" | "nosuid" | "nodev" | "rw" => {}
+            sized
+                if ["size=", "mode=", "uid=", "gid=", "nr_inodes="]
+                    .iter()
+                    .any(|name| sized.starts_with(name)) =>
+            {
+                rest.push(sized);
+            }
+            other => {
+                return Err(format!(
+                    "the lean engine does not mount a tmpfs at {target} with {other}"
+                ));
+            }
+        }
+    }
+    Ok(Mount {
+        kind: MountKind::Tmpfs {
+            source: "tmpfs".to_owned(),
+            options: rest.join(","),
+        },
+        target: target.to_owned(),
+        options: flags,
+    })
+}
