@@ -1,6 +1,5 @@
 //! Waiting until an `http` instance accepts work, and saying why when it never does.
 
-use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,8 +27,6 @@ const LOOK: Duration = Duration::from_millis(250);
 const LAST_LOOK: Duration = Duration::from_secs(1);
 /// How long the last words of an instance that ended are waited for.
 const LAST_WORDS: Duration = Duration::from_millis(200);
-/// Docker's own name server listens on this address in every container on a network of one's own.
-const DOCKER_DNS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 11));
 /// Where debuggers listen (Delve, Java, Python, Node), before the program that they watch does anything.
 const DEBUGGERS: [u16; 6] = [2345, 5005, 5678, 9222, 9229, 9230];
 
@@ -117,7 +114,7 @@ async fn watch_listeners(instance: &Arc<dyn Instance>, function: &Function, pati
     let mut since: Option<(Vec<Listener>, Instant)> = None;
     loop {
         sleep(LOOK).await;
-        let listeners = outside_docker(instance.listeners().await);
+        let listeners = listeners_of(instance).await;
         let unchanged = since
             .as_ref()
             .filter(|(before, _)| *before == listeners)
@@ -139,8 +136,8 @@ async fn watch_listeners(instance: &Arc<dyn Instance>, function: &Function, pati
     }
 }
 
-fn outside_docker(mut listeners: Vec<Listener>) -> Vec<Listener> {
-    listeners.retain(|listener| listener.address.ip() != DOCKER_DNS);
+async fn listeners_of(instance: &Arc<dyn Instance>) -> Vec<Listener> {
+    let mut listeners = instance.listeners().await;
     listeners.sort_by_key(|listener| listener.address);
     listeners
 }
@@ -207,7 +204,9 @@ fn last_lines(logs: &Attribution) -> String {
 
 /// The time is over.
 async fn late(instance: &Arc<dyn Instance>, function: &Function, logs: &Attribution) -> Problem {
-    let listeners = outside_docker(timeout(LAST_LOOK, instance.listeners()).await.unwrap_or_default());
+    let listeners = timeout(LAST_LOOK, listeners_of(instance))
+        .await
+        .unwrap_or_default();
     if let Some(problem) = elsewhere(&listeners, instance.port()) {
         return problem;
     }

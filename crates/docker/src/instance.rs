@@ -92,16 +92,11 @@ impl Instance for DockerInstance {
 
     fn listeners(&self) -> BoxFuture<'_, Vec<Listener>> {
         async {
-            let Some(process) = self.process.as_ref().and_then(FirstProcess::id) else {
+            let Some(process) = &self.process else {
                 return Vec::new();
             };
-            let found = skep_sys::listening_sockets(process).unwrap_or_default();
-            found
-                .into_iter()
-                .map(|socket| Listener {
-                    address: socket.address,
-                })
-                .collect()
+            let found = process.listeners().await.unwrap_or_default();
+            found.into_iter().map(|address| Listener { address }).collect()
         }
         .boxed()
     }

@@ -1,5 +1,6 @@
 //! The way to one instance's port.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -53,25 +54,38 @@ impl FirstProcess {
         fs::read_to_string(format!("/proc/{id}/cgroup")).is_ok_and(|groups| groups.contains(&self.container))
     }
 
-    /// Whether a process of the container holds the socket that listens on a port.
-    fn owns_listener(&self, port: u16) -> io::Result<bool> {
-        let Some(first) = self.id() else { return Ok(false) };
-        let listening = skep_sys::listening_sockets(first)?;
-        let inodes: Vec<u64> = listening
-            .iter()
-            .filter(|s| s.address.port() == port)
-            .map(|s| s.inode)
-            .collect();
-        if inodes.is_empty() {
-            return Ok(false);
+    /// The TCP sockets that the container's processes listen on. Others may listen in their network namespace: whoever
+    /// shares it, Docker's name server, Skep itself.
+    ///
+    /// # Errors
+    /// When the processes can't be looked at.
+    pub async fn listeners(&self) -> io::Result<Vec<SocketAddr>> {
+        let process = self.clone();
+        tokio::task::spawn_blocking(move || process.own_listeners(|_| true))
+            .await
+            .map_err(io::Error::other)?
+    }
+
+    /// Blocks: it may look at every process of the machine.
+    fn own_listeners(&self, wanted: impl Fn(&SocketAddr) -> bool) -> io::Result<Vec<SocketAddr>> {
+        let Some(first) = self.id() else {
+            return Ok(Vec::new());
+        };
+        let mut sockets = skep_sys::listening_sockets(first)?;
+        sockets.retain(|socket| wanted(&socket.address));
+        if sockets.is_empty() {
+            return Ok(Vec::new());
         }
         let processes = fs::read_dir("/proc")?.flatten();
         let processes = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-        let mut own = processes.filter(|process| self.belongs(*process));
         // A process that ended while we look holds nothing any more.
-        Ok(own.any(|process| {
-            skep_sys::socket_inodes(process).is_ok_and(|held| inodes.iter().any(|inode| held.contains(inode)))
-        }))
+        let held: HashSet<u64> = processes
+            .filter(|process| self.belongs(*process))
+            .filter_map(|process| skep_sys::socket_inodes(process).ok())
+            .flatten()
+            .collect();
+        sockets.retain(|socket| held.contains(&socket.inode));
+        Ok(sockets.into_iter().map(|socket| socket.address).collect())
     }
 }
 
@@ -104,7 +118,9 @@ async fn owns(process: Option<&FirstProcess>, port: u16) -> io::Result<bool> {
     let Some(process) = process.cloned() else {
         return Ok(false);
     };
-    tokio::task::spawn_blocking(move || process.owns_listener(port))
+    let look = move || process.own_listeners(|address| address.port() == port);
+    let own = tokio::task::spawn_blocking(look)
         .await
-        .map_err(io::Error::other)?
+        .map_err(io::Error::other)?;
+    Ok(!own?.is_empty())
 }

@@ -47,7 +47,7 @@ pub trait Instance: Send + Sync + fmt::Debug + 'static {
     /// `ConnectionRefused` while nothing listens; anything else the kernel answers.
     fn connect(&self) -> BoxFuture<'_, io::Result<TcpStream>>;
 
-    /// Which TCP sockets it listens on, as far as can be seen from here.
+    /// Which TCP sockets its own processes listen on, as far as can be seen from here.
     fn listeners(&self) -> BoxFuture<'_, Vec<Listener>>;
 
     /// Waits for its end.

@@ -3,6 +3,14 @@
 use http::HeaderMap;
 use skep_model::InvocationId;
 
+/// Whether a call claims an invocation, by its id or by its trace, and this is the one.
+pub(crate) fn claims(headers: &HeaderMap, id: InvocationId) -> bool {
+    match headers.get(skep_invoke::INVOCATION) {
+        Some(claim) => claim.to_str().is_ok_and(|claim| claim.parse() == Ok(id)),
+        None => traced(headers).is_some_and(|span| bears(id, span)),
+    }
+}
+
 /// The parent of a call from where `running` are the invocations: the one that the call claims, if it runs there;
 /// without a claim the only one that does.
 pub(crate) fn of(headers: &HeaderMap, running: &[InvocationId]) -> Option<InvocationId> {
@@ -10,19 +18,23 @@ pub(crate) fn of(headers: &HeaderMap, running: &[InvocationId]) -> Option<Invoca
         let claim = claim.to_str().ok()?.parse().ok()?;
         return running.contains(&claim).then_some(claim);
     }
-    if let Some(span) = headers
-        .get("traceparent")
-        .and_then(|value| span(value.to_str().ok()?))
+    if let Some(span) = traced(headers)
+        && let Some(id) = running.iter().find(|id| bears(**id, span))
     {
-        let own = |id: &&InvocationId| id.to_string().replace('-', "").ends_with(span);
-        if let Some(id) = running.iter().find(own) {
-            return Some(*id);
-        }
+        return Some(*id);
     }
     match running {
         [only] => Some(*only),
         _ => None,
     }
+}
+
+fn traced(headers: &HeaderMap) -> Option<&str> {
+    span(headers.get("traceparent")?.to_str().ok()?)
+}
+
+fn bears(id: InvocationId, span: &str) -> bool {
+    id.to_string().replace('-', "").ends_with(span)
 }
 
 /// The parent's span, which for an invocation is the second half of its id.
@@ -49,6 +61,7 @@ mod tests {
         assert_eq!(of(&claims(here), &[here]), Some(here));
         assert_eq!(of(&claims(elsewhere), &[here]), None);
         assert_eq!(of(&headers("skep-invocation", "nonsense"), &[here]), None);
+        assert!(super::claims(&claims(here), here) && !super::claims(&claims(here), elsewhere));
     }
 
     #[test]

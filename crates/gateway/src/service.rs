@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::header::{ALLOW, CONTENT_LENGTH, HOST, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use jiff::Timestamp;
@@ -85,7 +85,7 @@ impl Connection {
         let client = self
             .origin
             .apply(&mut parts.headers, &prefix, &config.trusted_proxies);
-        let parent = self.parent(&parts);
+        let parent = self.parent(&parts.headers).await;
         let asynchronous = self.is_asynchronous(&parts, destination.function.settings.asynchronous);
         let mut invocation = Invocation {
             id,
@@ -110,16 +110,14 @@ impl Connection {
         (allowed || self.door == Door::Call) && prefer::respond_async(&parts.headers)
     }
 
-    fn parent(&self, parts: &Parts) -> Option<InvocationId> {
+    async fn parent(&self, headers: &HeaderMap) -> Option<InvocationId> {
         if self.door == Door::Public {
             return None;
         }
-        let running = self
-            .gateway
-            .invoker()
-            .dispatcher()
-            .invocations_at(self.origin.peer());
-        parent::of(&parts.headers, &running)
+        let dispatcher = self.gateway.invoker().dispatcher();
+        // A command may call before the engine has told where it runs.
+        dispatcher.launched(|id| parent::claims(headers, id)).await;
+        parent::of(headers, &dispatcher.invocations_at(self.origin.peer()))
     }
 }
 

@@ -84,21 +84,12 @@ impl Instance for LeanInstance {
     }
 
     fn listeners(&self) -> BoxFuture<'_, Vec<Listener>> {
-        let process = self.process.as_ref().and_then(FirstProcess::id);
-        async move {
-            let look = move || process.map(skep_sys::listening_sockets);
-            let found = tokio::task::spawn_blocking(look)
-                .await
-                .ok()
-                .flatten()
-                .and_then(Result::ok);
-            found
-                .into_iter()
-                .flatten()
-                .map(|socket| Listener {
-                    address: socket.address,
-                })
-                .collect()
+        async {
+            let Some(process) = &self.process else {
+                return Vec::new();
+            };
+            let found = process.listeners().await.unwrap_or_default();
+            found.into_iter().map(|address| Listener { address }).collect()
         }
         .boxed()
     }

@@ -1,5 +1,7 @@
 //! `http` instances that don't do what they should.
 
+use std::time::{Duration, Instant};
+
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use skep_tests::{Skep, empty, probe_image};
@@ -40,7 +42,8 @@ async fn one_that_never_listens_is_given_up_in_time() {
 }
 
 #[tokio::test]
-async fn one_that_listens_on_another_port_is_told_which_and_by_which_label() {
+async fn one_that_listens_on_another_port_is_told_soon_which_and_by_which_label() {
+    let begun = Instant::now();
     let (skep, answer) = asked(
         "unready-port",
         &["timeout=20s"],
@@ -52,6 +55,7 @@ async fn one_that_listens_on_another_port_is_told_which_and_by_which_label() {
         (answer.status, answer.problem().as_str()),
         (StatusCode::BAD_GATEWAY, "listens-elsewhere")
     );
+    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
     let said = format!("{} {}", answer.text(), skep.record_of(&answer).await);
     assert!(said.contains("9123") && said.contains("skep.port"), "{said}");
     done(skep).await;
@@ -72,6 +76,28 @@ async fn one_that_exits_at_once_is_a_502() {
             .contains("exit code 7"),
         "{record}"
     );
+    assert_eq!(record["ending"]["exit_code"], 7, "{record}");
+    done(skep).await;
+}
+
+#[tokio::test]
+async fn one_that_starts_slowly_beside_others_that_listen_has_all_of_its_time() {
+    let skep = Skep::start("unready-beside").await;
+    let probe = probe_image();
+    let command = [probe.as_str(), "http", "--delay", "4000"];
+    // Much listens in the host's network, and none of it is the instance's.
+    skep.deploy("host", &["engine=docker"], &["--network", "host"], &command)
+        .await;
+    let answer = skep.public.get("/host").await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    // Two instances of one sandbox: the first listens while the second still starts.
+    skep.deploy("lean", &["engine=lean"], &[], &command).await;
+    let (first, second) = tokio::join!(skep.public.get("/lean/slow/5000"), async {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        skep.public.get("/lean").await
+    });
+    assert_eq!(first.status, StatusCode::OK, "{first:?}");
+    assert_eq!(second.status, StatusCode::OK, "{second:?}");
     done(skep).await;
 }
 

@@ -223,7 +223,6 @@ async fn an_instance_that_ends_before_it_is_ready_says_with_which_words() {
 #[tokio::test(start_paused = true)]
 async fn an_instance_that_listens_elsewhere_is_told_which_label_to_set() {
     let (dispatcher, engine) = dispatcher(Config::new(100));
-    let dns = "127.0.0.11:40000".parse().expect("an address");
     let at_once = Ready::Connect;
     let cases = [
         ("0.0.0.0:3000", at_once.clone(), "skep.port=3000", 1..3),
@@ -246,7 +245,7 @@ async fn an_instance_that_listens_elsewhere_is_told_which_label_to_set() {
     ];
     for (number, (address, ready, told, after)) in cases.into_iter().enumerate() {
         let name = format!("deaf-{number}");
-        let listeners = vec![dns, address.parse().expect("an address")];
+        let listeners = vec![address.parse().expect("an address")];
         engine.behave(
             &name,
             Behaviour {
@@ -263,7 +262,7 @@ async fn an_instance_that_listens_elsewhere_is_told_which_label_to_set() {
             .expect_err("it listens elsewhere");
         assert_eq!(refusal.problem.code, ProblemCode::ListensElsewhere);
         let detail = refusal.problem.detail.expect("the caller is told");
-        assert!(detail.contains(told) && !detail.contains("40000"), "{detail}");
+        assert!(detail.contains(told), "{detail}");
         assert!(
             after.contains(&began.elapsed().as_secs()),
             "{address}: {:?}",
