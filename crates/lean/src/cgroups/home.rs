@@ -31,6 +31,19 @@ pub(super) struct Home {
     keeper: Mutex<Option<Child>>,
 }
 
+/// Where it would be, for a Skep that is no unit of systemd's itself.
+pub(super) fn description() -> String {
+    if has_systemd() {
+        format!("into a scope in {SLICE}")
+    } else {
+        format!("below {MOUNT}/skep")
+    }
+}
+
+fn has_systemd() -> bool {
+    Path::new("/run/systemd/system").is_dir()
+}
+
 impl Home {
     /// Finds the place and makes it Skep's own.
     ///
@@ -40,7 +53,7 @@ impl Home {
         if let Some(unit) = delegated() {
             return Self::below(&unit, controllers, None);
         }
-        if Path::new("/run/systemd/system").is_dir() {
+        if has_systemd() {
             let (scope, keeper) = scope(namespace)?;
             return Self::below(&scope, controllers, Some(keeper));
         }
