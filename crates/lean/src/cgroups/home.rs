@@ -80,6 +80,14 @@ impl Home {
         for process in processes(unit) {
             fs::write(leaf.join("cgroup.procs"), process.to_string()).map_err(failed)?;
         }
+        // systemd gives on only those that it knows, and Docker's runtime all that there are: on every level.
+        let levels: Vec<&Path> = unit
+            .ancestors()
+            .take_while(|level| level.starts_with(MOUNT))
+            .collect();
+        for level in levels.iter().skip(1).rev() {
+            enable(level, controllers);
+        }
         give_on(unit, controllers)?;
         give_on(&folder, controllers)?;
         Ok(Self {
