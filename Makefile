@@ -10,7 +10,7 @@ export DEMO_CONTROL_PORT ?= 8081
 IMAGE ?= skep:latest
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-down test bench image fmt lint ci
+.PHONY: help build demo demo-down test test-vm bench image fmt lint ci
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ test: ## set up and run every test, the browser's included
 	@examples/voting/build
 	@cargo build -p skep
 	@cargo nextest run --workspace
+
+test-vm: ## run the lean engine's tests on cgroup v2, AppArmor and a newer Docker, in a machine of their own (slow)
+	@scripts/vm test
 
 bench: ## measure Skep beside its yardsticks
 	@scripts/setup bench

@@ -42,6 +42,7 @@ pub(crate) async fn examine(report: &mut Report, docker_host: Option<&str>) -> O
     restart(report, &info);
     clock(report, &info);
     cgroup(report, &info);
+    lean(report, &docker).await;
     reach(report, docker_host).await;
     Some(Engine {
         root: info.docker_root_dir,
@@ -151,15 +152,27 @@ fn cgroup(report: &mut Report, info: &SystemInfo) {
             "the engine can't limit memory: skep's memory budget counts limits that nothing enforces",
             "switch the memory controller on (kernel parameter cgroup_enable=memory on older Debian)",
         );
-    } else if version == "2" {
+    } else {
+        report.ok("cgroup", format!("version {version}: limits work"));
+    }
+}
+
+/// The engine for a fresh container in milliseconds. Without it functions run all the same.
+async fn lean(report: &mut Report, docker: &Docker) {
+    let found = skep_lean::examine(docker).await;
+    if found.reasons.is_empty() {
         report.ok(
-            "cgroup",
-            "version 2: limits work with the docker engine; skep.engine=lean knows version 1 only",
+            "lean",
+            format!("skep.engine=lean works here, with {}", found.means.join(" and ")),
         );
     } else {
-        report.ok(
-            "cgroup",
-            format!("version {version}: limits work with the docker engine and with skep.engine=lean"),
+        report.warn(
+            "lean",
+            format!(
+                "it can't be used here, so functions run on the docker engine: {}",
+                found.reasons.join("; ")
+            ),
+            "nothing, unless a function asks for skep.engine=lean",
         );
     }
 }

@@ -4,13 +4,15 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
-use http_body::{Body as _, Frame, SizeHint};
+use http::header::CONTENT_LENGTH;
+use http_body::{Body as _, Frame};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use skep_invoke::{Body, BodyError};
@@ -28,6 +30,8 @@ const HOLD: Duration = Duration::from_millis(250);
 /// and its stream reset with NO_ERROR at last. A connection that ends ends its bodies, and with them that task.
 pub(crate) struct Leftover {
     rest: Mutex<Option<Rest>>,
+    /// The whole body was read where it should be.
+    complete: AtomicBool,
     tasks: TaskTracker,
 }
 
@@ -41,12 +45,17 @@ impl Leftover {
     pub(crate) fn new(tasks: TaskTracker) -> Arc<Self> {
         Arc::new(Self {
             rest: Mutex::default(),
+            complete: AtomicBool::new(false),
             tasks,
         })
     }
 
-    /// Takes what is not asked for.
+    /// Takes what is not asked for, if there is anything.
     pub(crate) fn put(&self, incoming: Incoming, limit: u64) {
+        if incoming.is_end_stream() {
+            self.complete.store(true, Ordering::Relaxed);
+            return;
+        }
         let left = limit;
         *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = Some(Rest { incoming, left });
     }
@@ -98,7 +107,8 @@ impl Rest {
 }
 
 /// An answer whose end waits while its caller still sends. A caller need not read any more once it has the end (curl
-/// does not), so it would never see its window grow, and wait for that for ever.
+/// does not), so it would never see its window grow, and wait for that for ever. For the same reason nothing is said
+/// of the length, by which it would know the end.
 struct Held {
     /// `None` once it has ended.
     body: Option<Body>,
@@ -109,11 +119,13 @@ struct Held {
 }
 
 /// Lets an answer end when its caller has sent everything. An error is not held: it makes callers stop sending.
-pub(crate) fn hold(response: Response<Body>, leftover: Arc<Leftover>) -> Response<Body> {
+pub(crate) fn hold(mut response: Response<Body>, leftover: Arc<Leftover>) -> Response<Body> {
     let status = response.status();
-    if status.is_client_error() || status.is_server_error() {
+    let complete = leftover.complete.load(Ordering::Relaxed);
+    if complete || status.is_client_error() || status.is_server_error() || response.body().is_end_stream() {
         return response;
     }
+    response.headers_mut().remove(CONTENT_LENGTH);
     response.map(|body| {
         Held {
             body: Some(body),
@@ -170,11 +182,5 @@ impl http_body::Body for Held {
         self.trailers.is_none()
             && self.leftover.is_empty()
             && self.body.as_ref().is_none_or(http_body::Body::is_end_stream)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body
-            .as_ref()
-            .map_or(SizeHint::with_exact(0), http_body::Body::size_hint)
     }
 }

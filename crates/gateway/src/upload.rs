@@ -51,9 +51,7 @@ pub(crate) fn bounded(
 
 impl Drop for Bounded {
     fn drop(&mut self) {
-        if let (Some(incoming), Some(leftover)) = (self.incoming.take(), &self.leftover)
-            && !incoming.is_end_stream()
-        {
+        if let (Some(incoming), Some(leftover)) = (self.incoming.take(), &self.leftover) {
             leftover.put(incoming, self.limit);
         }
     }

@@ -5,9 +5,13 @@ use std::path::PathBuf;
 
 use bollard::Docker;
 
+use crate::apparmor;
 use crate::cgroups::Kind;
 use crate::limits::Conversions;
 use crate::plan;
+
+/// The AppArmor profile that Docker loads and gives to its containers.
+const DOCKERS_PROFILE: &str = "docker-default";
 
 /// A node on which lean works.
 #[derive(Debug, Clone)]
@@ -73,7 +77,12 @@ impl Host {
         for option in facts.security_options.unwrap_or_default() {
             match option.as_str() {
                 "name=seccomp,profile=default" | "name=seccomp,profile=builtin" | "name=cgroupns" => {}
-                "name=apparmor" => apparmor = Some("docker-default".to_owned()),
+                "name=apparmor" => {
+                    reasons.extend(apparmor::check(DOCKERS_PROFILE).err());
+                    apparmor = Some(DOCKERS_PROFILE.to_owned());
+                }
+                selinux if selinux.starts_with("name=selinux") => reasons
+                    .push("Docker labels containers for SELinux, which the lean engine does not".to_owned()),
                 other => reasons.push(format!(
                     "Docker runs with {other}, which the lean engine can't give alike"
                 )),

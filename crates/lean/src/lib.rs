@@ -6,10 +6,12 @@
 //!
 //! Start reading at [`LeanEngine`], then `plan.rs`.
 
+mod apparmor;
 mod capabilities;
 mod cgroups;
 mod choice;
 mod engine;
+mod examine;
 mod files;
 mod held;
 mod host;
@@ -31,4 +33,5 @@ mod view;
 
 pub use choice::Engines;
 pub use engine::{Config, LeanEngine};
+pub use examine::{Examination, examine};
 pub use view::SandboxView;

@@ -2,11 +2,13 @@
 //! namespace of its own, and plain clients to talk to it. It knows Skep from the outside only: the binary, its
 //! flags, HTTP and Docker; no crate of Skep's is linked. It ends and removes only what it started and made.
 
+mod cgroups;
 mod client;
 mod engine;
 mod relay;
 mod serve;
 
+pub use cgroups::{cgroup_homes, cgroups};
 pub use client::{Answer, Body, Client, empty, full};
 pub use engine::Engine;
 pub use relay::Relay;

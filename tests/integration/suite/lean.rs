@@ -1,10 +1,7 @@
 //! The lean engine, asked for by name: what an instance sees, what it can't do, and that nothing of it stays.
 
-use std::collections::BTreeSet;
-use std::path::Path;
-
 use http::{Request, StatusCode};
-use skep_tests::{DEBIAN, Docker, Skep, empty, eventually, probe_image};
+use skep_tests::{DEBIAN, Docker, Skep, cgroup_homes, cgroups, empty, eventually, probe_image};
 
 /// A shell that says everything that a process can see of itself; what differs between any two containers (ids,
 /// times, the names of cgroups) is left out.
@@ -24,20 +21,6 @@ done
 echo 1 > /proc/sys/kernel/panic; cat /proc/keys /proc/timer_list | wc -c; cat /proc/sys/net/ipv4/ip_unprivileged_port_start
 cat /proc/net/dev | tail -n +3 | cut -d: -f1
 "#;
-
-/// The cgroups of a namespace's instances that stand, in every hierarchy.
-fn cgroups(namespace: &str) -> BTreeSet<String> {
-    let hierarchies = std::fs::read_dir("/sys/fs/cgroup")
-        .into_iter()
-        .flatten()
-        .flatten();
-    let folders = hierarchies.map(|hierarchy| hierarchy.path().join("skep").join(namespace));
-    let entries = folders.flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten().flatten());
-    let instances = entries.filter(|entry| entry.path().is_dir());
-    instances
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect()
-}
 
 /// What the same template answers under each engine.
 async fn both(skep: &Skep, flags: &[&str], command: &[&str]) -> [String; 2] {
@@ -141,7 +124,7 @@ async fn each_invocation_has_a_file_system_and_processes_of_its_own() {
     })
     .await;
     skep.finish().await;
-    assert!(!Path::new("/sys/fs/cgroup/memory/skep").join(namespace).exists());
+    assert!(cgroup_homes(&namespace).is_empty());
 }
 
 #[tokio::test]

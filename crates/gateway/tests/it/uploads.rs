@@ -181,3 +181,36 @@ async fn over_http1_an_early_answer_is_read_whole_by_a_caller_who_still_sends() 
         assert!(answer.contains(expected), "{path}: {answer}");
     }
 }
+
+/// curl reads no more once it knows the end of an answer, and then never sees that it may send on.
+#[tokio::test]
+async fn curl_reads_an_early_answer_over_either_http() {
+    let curl = || tokio::process::Command::new("curl");
+    let version = curl().arg("--version").output().await;
+    if !version.is_ok_and(|version| String::from_utf8_lossy(&version.stdout).contains("HTTP2")) {
+        eprintln!("there is no curl with HTTP/2 here");
+        return;
+    }
+    let world = world(1 << 30).await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("upload");
+    std::fs::File::create(&file).unwrap().set_len(16 << 20).unwrap();
+    for version in ["--http2-prior-knowledge", "--http1.1"] {
+        for (path, expected) in [("early", "early\n"), ("nobody", "\"not-found\"")] {
+            let mut command = curl();
+            command.args(["-sS", "--max-time", "20", version, "-H", "Expect:", "-T"]);
+            // From a file curl knows the length, from standard input it does not.
+            let url = format!("http://{}/{path}", world.address);
+            let known = command.arg(&file).arg(&url).output().await.unwrap();
+            let mut command = curl();
+            command.args(["-sS", "--max-time", "20", version, "-T", "-", &url]);
+            command.stdin(std::fs::File::open(&file).unwrap());
+            let unknown = command.output().await.unwrap();
+            for output in [known, unknown] {
+                assert!(output.status.success(), "{version} {path}: {output:?}");
+                let answer = String::from_utf8_lossy(&output.stdout);
+                assert!(answer.contains(expected), "{version} {path}: {answer}");
+            }
+        }
+    }
+}

@@ -31,6 +31,19 @@ pub(super) struct Home {
     keeper: Mutex<Option<Child>>,
 }
 
+/// Where it would be, for a Skep that is no unit of systemd's itself.
+pub(super) fn description() -> String {
+    if has_systemd() {
+        format!("into a scope in {SLICE}")
+    } else {
+        format!("below {MOUNT}/skep")
+    }
+}
+
+fn has_systemd() -> bool {
+    Path::new("/run/systemd/system").is_dir()
+}
+
 impl Home {
     /// Finds the place and makes it Skep's own.
     ///
@@ -40,7 +53,7 @@ impl Home {
         if let Some(unit) = delegated() {
             return Self::below(&unit, controllers, None);
         }
-        if Path::new("/run/systemd/system").is_dir() {
+        if has_systemd() {
             let (scope, keeper) = scope(namespace)?;
             return Self::below(&scope, controllers, Some(keeper));
         }
@@ -66,6 +79,14 @@ impl Home {
         }
         for process in processes(unit) {
             fs::write(leaf.join("cgroup.procs"), process.to_string()).map_err(failed)?;
+        }
+        // systemd gives on only those that it knows, and Docker's runtime all that there are: on every level.
+        let levels: Vec<&Path> = unit
+            .ancestors()
+            .take_while(|level| level.starts_with(MOUNT))
+            .collect();
+        for level in levels.iter().skip(1).rev() {
+            enable(level, controllers);
         }
         give_on(unit, controllers)?;
         give_on(&folder, controllers)?;

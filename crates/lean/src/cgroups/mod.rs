@@ -5,6 +5,7 @@ mod home;
 mod v1;
 mod v2;
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -43,12 +44,17 @@ impl Kind {
         }
         v1::probe().map(Self::Separate)
     }
+}
 
-    /// The version's number.
-    pub(crate) fn version(&self) -> u8 {
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Separate(_) => 1,
-            Self::Unified(_) => 2,
+            Self::Separate(_) => write!(f, "cgroup v1"),
+            Self::Unified(_) => write!(
+                f,
+                "cgroup v2 (the kernel takes the program that guards devices; Skep's cgroups go {})",
+                home::description()
+            ),
         }
     }
 }

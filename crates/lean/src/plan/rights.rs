@@ -1,5 +1,6 @@
 //! What a process may do: capabilities, seccomp, AppArmor, no_new_privs.
 
+use crate::apparmor;
 use crate::capabilities;
 use crate::host::Host;
 use crate::inspect::Fields;
@@ -43,11 +44,13 @@ pub(super) fn read(host_config: &mut Fields, host: &Host, reasons: &mut Vec<Stri
             "no-new-privileges" | "no-new-privileges=true" => rights.no_new_privileges = true,
             "no-new-privileges=false" | "seccomp=builtin" => {}
             "seccomp=unconfined" => rights.confined = false,
-            "apparmor=unconfined" => rights.apparmor = None,
             // Without SELinux, where lean is used, there is nothing to disable.
+            "label=disable" | "apparmor=unconfined" if host.apparmor.is_none() => {}
             "label=disable" => {}
             other if host.apparmor.is_some() && other.starts_with("apparmor=") => {
-                rights.apparmor = other.strip_prefix("apparmor=").map(str::to_owned);
+                let profile = other.trim_start_matches("apparmor=");
+                reasons.extend(apparmor::check(profile).err());
+                rights.apparmor = Some(profile.to_owned());
             }
             other if other.starts_with("seccomp=") => reasons
                 .push("the lean engine does not load a seccomp profile of the template's own".to_owned()),
