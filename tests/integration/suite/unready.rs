@@ -92,7 +92,7 @@ async fn one_that_starts_slowly_beside_others_that_listen_has_all_of_its_time() 
     assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
     // Two instances of one sandbox: the first listens while the second still starts.
     skep.deploy("lean", &["engine=lean"], &[], &command).await;
-    let (first, second) = tokio::join!(skep.public.get("/lean/slow/5000"), async {
+    let (first, second) = tokio::join!(skep.public.get("/lean/slow/6000"), async {
         tokio::time::sleep(Duration::from_secs(5)).await;
         skep.public.get("/lean").await
     });
