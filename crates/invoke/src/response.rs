@@ -108,7 +108,13 @@ mod tests {
 
     #[test]
     fn a_time_is_written_in_milliseconds() {
-        let cases = [(0, "0.000"), (7, "0.007"), (1500, "1.500"), (20_000, "20.000"), (61_000_042, "61000.042")];
+        let cases = [
+            (0, "0.000"),
+            (7, "0.007"),
+            (1500, "1.500"),
+            (20_000, "20.000"),
+            (61_000_042, "61000.042"),
+        ];
         for (microseconds, written) in cases {
             let mut text = Vec::new();
             write_milliseconds(&mut text, Duration::from_micros(microseconds));
