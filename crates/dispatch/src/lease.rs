@@ -1,7 +1,6 @@
 //! A caller's hold on an instance.
 
 use std::any::{Any, TypeId};
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,17 +12,22 @@ use crate::live::Live;
 use crate::shared::Shared;
 use crate::work::Fate;
 
-/// Things that users of an instance keep beside it, one of each type, dropped with it.
+/// Things that users of an instance keep beside it, one of each type, dropped with it. There are one or two.
 #[derive(Default)]
-pub(crate) struct Attachments(Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>);
+pub(crate) struct Attachments(Mutex<Vec<Attachment>>);
+
+type Attachment = (TypeId, Arc<dyn Any + Send + Sync>);
 
 impl Attachments {
     fn get<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = all
-            .entry(TypeId::of::<T>())
-            .or_insert_with(|| Arc::new(T::default()));
-        Arc::clone(entry).downcast().unwrap_or_default()
+        let known = all.iter().find(|(kind, _)| *kind == TypeId::of::<T>());
+        if let Some(Ok(found)) = known.map(|(_, attachment)| Arc::clone(attachment).downcast()) {
+            return found;
+        }
+        let new = Arc::new(T::default());
+        all.push((TypeId::of::<T>(), new.clone()));
+        new
     }
 
     /// Drops them all; whoever still has one keeps it.

@@ -60,6 +60,8 @@ enum Owners {
     /// The instance is reused.
     Spans {
         spans: VecDeque<Span>,
+        /// How many of them have ended.
+        ended: usize,
         forgotten: Option<Timestamp>,
     },
 }
@@ -90,6 +92,7 @@ impl Attribution {
             },
             Serves::Many => Owners::Spans {
                 spans: VecDeque::new(),
+                ended: 0,
                 forgotten: None,
             },
         };
@@ -148,7 +151,11 @@ impl Attribution {
                     self.write(Some(invocation), remark);
                 }
             }
-            Owners::Spans { spans, forgotten } => {
+            Owners::Spans {
+                spans,
+                ended,
+                forgotten,
+            } => {
                 let begin = Timestamp::now();
                 spans.push_back(Span {
                     invocation,
@@ -156,7 +163,7 @@ impl Attribution {
                     end: None,
                     allowance: Allowance::default(),
                 });
-                forget(spans, forgotten);
+                forget(spans, ended, forgotten);
             }
         }
     }
@@ -164,14 +171,16 @@ impl Attribution {
     /// This invocation is no longer in the instance.
     pub(crate) fn end(&self, invocation: InvocationId) {
         let mut guard = self.lock();
-        let Owners::Spans { spans, .. } = &mut guard.owners else {
+        let Owners::Spans { spans, ended, .. } = &mut guard.owners else {
             return;
         };
+        // Those that began last are the likeliest to run.
         if let Some(span) = spans
             .iter_mut()
-            .find(|span| span.invocation == invocation && span.end.is_none())
+            .rfind(|span| span.invocation == invocation && span.end.is_none())
         {
             span.end = Some(Timestamp::now());
+            *ended += 1;
             if let Some(remark) = span.allowance.remark(self.limit) {
                 self.write(Some(invocation), remark);
             }
@@ -199,7 +208,7 @@ impl Attribution {
                     self.write(Some(*owner), line);
                 }
             }
-            Owners::Spans { spans, forgotten } => {
+            Owners::Spans { spans, forgotten, .. } => {
                 let known = forgotten.is_none_or(|until| line.time > until);
                 let mut inside = spans
                     .iter_mut()
@@ -292,12 +301,13 @@ impl Drop for Attribution {
 }
 
 /// Keeps the number of ended spans small; lines older than the last one forgotten are nobody's.
-fn forget(spans: &mut VecDeque<Span>, forgotten: &mut Option<Timestamp>) {
-    while spans.iter().filter(|span| span.end.is_some()).count() > REMEMBERED {
+fn forget(spans: &mut VecDeque<Span>, ended: &mut usize, forgotten: &mut Option<Timestamp>) {
+    while *ended > REMEMBERED {
         let Some(at) = spans.iter().position(|span| span.end.is_some()) else {
             return;
         };
         if let Some(span) = spans.remove(at) {
+            *ended -= 1;
             *forgotten = (*forgotten).max(span.end);
         }
     }

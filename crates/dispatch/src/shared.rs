@@ -1,7 +1,7 @@
 //! The driver's state: the pool, and the real things behind its keys. Every event goes through
 //! [`Shared::apply`], which carries out what the pool asks for before the next event can come.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
@@ -46,9 +46,9 @@ impl Drop for Begun {
 /// What is behind the lock.
 pub(crate) struct State {
     pub(crate) pool: Pool,
-    pub(crate) waiting: HashMap<CallerKey, Waiting>,
-    pub(crate) begun: HashMap<InstanceKey, Begun>,
-    pub(crate) live: HashMap<InstanceKey, Arc<Live>>,
+    pub(crate) waiting: BTreeMap<CallerKey, Waiting>,
+    pub(crate) begun: BTreeMap<InstanceKey, Begun>,
+    pub(crate) live: BTreeMap<InstanceKey, Arc<Live>>,
     pub(crate) addresses: HashMap<IpAddr, Vec<InstanceKey>>,
     /// What the clock's task sleeps until.
     armed: Option<Instant>,
@@ -72,9 +72,9 @@ impl Shared {
     pub(crate) fn start(config: Config, engine: Arc<dyn Engine>, journal: Arc<dyn Journal>) -> Arc<Self> {
         let state = State {
             pool: Pool::new(config.clone()),
-            waiting: HashMap::new(),
-            begun: HashMap::new(),
-            live: HashMap::new(),
+            waiting: BTreeMap::new(),
+            begun: BTreeMap::new(),
+            live: BTreeMap::new(),
             addresses: HashMap::new(),
             armed: None,
         };
@@ -215,6 +215,25 @@ impl Shared {
     ) -> Option<Answer> {
         let waiting = state.waiting.remove(&caller)?;
         let live = state.live.get(&key).cloned()?;
+        let lease = self.lease(live, &waiting.work, grant);
+        waiting.answer.send(Ok((lease, grant.thaw))).err()
+    }
+
+    /// A lease for a caller who need not wait, which most callers of a busy function need not: no queue, and no
+    /// channel between two ends that are the same task.
+    pub(crate) fn at_once(self: &Arc<Self>, function: &Function, work: &Work) -> Option<Lease> {
+        if work.background || work.stdio != Stdio::Log {
+            return None;
+        }
+        self.apply(|state, now| {
+            let (key, grant) = state.pool.at_once(&function.name, now)?;
+            // Whatever has served is live until the pool has it removed.
+            let live = state.live.get(&key).cloned()?;
+            Some(self.lease(live, work, grant))
+        })
+    }
+
+    fn lease(self: &Arc<Self>, live: Arc<Live>, work: &Work, grant: Grant) -> Lease {
         live.decide_frozen(false);
         let mut handover = live.handover();
         let made = if grant.cold {
@@ -222,12 +241,14 @@ impl Shared {
         } else {
             Phases::default()
         };
-        let lease = Lease {
+        let (pipes, connection) = (handover.pipes.take(), handover.connection.take());
+        drop(handover);
+        Lease {
             shared: Arc::clone(self),
-            invocation: waiting.work.invocation,
-            background: waiting.work.background,
-            pipes: handover.pipes.take(),
-            connection: handover.connection.take(),
+            invocation: work.invocation,
+            background: work.background,
+            pipes,
+            connection,
             phases: Phases {
                 queue: Some(grant.queue),
                 ..made
@@ -235,10 +256,8 @@ impl Shared {
             reused: grant.reused,
             begun: false,
             finished: false,
-            live: Arc::clone(&live),
-        };
-        drop(handover);
-        waiting.answer.send(Ok((lease, grant.thaw))).err()
+            live,
+        }
     }
 
     /// The invocations in instances with this address.

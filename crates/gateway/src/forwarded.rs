@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::OnceLock;
 
 use http::HeaderMap;
 use http::header::{FORWARDED, HOST, HeaderName, HeaderValue};
@@ -16,6 +17,11 @@ const PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
+/// What a request gets here, from whomever it comes.
+const WRITTEN: [HeaderName; 6] = [FORWARDED, FOR, PROTO, FORWARDED_HOST, PORT, PREFIX];
+/// So many fields are written after these, so that the map grows once.
+const MORE: usize = 3;
+
 /// One connection's two ends, and whether its other end may speak for others.
 #[derive(Debug, Clone)]
 pub(crate) struct Origin {
@@ -23,6 +29,16 @@ pub(crate) struct Origin {
     local_port: u16,
     trusted: bool,
     peer_text: String,
+    /// What the first request said, and what follows from it: a connection's others mostly say the same.
+    first: OnceLock<First>,
+}
+
+/// A request from outside the trusted proxies, whose fields all follow from its host and its prefix.
+#[derive(Debug, Clone)]
+struct First {
+    host: HeaderValue,
+    prefix: String,
+    fields: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Origin {
@@ -33,6 +49,7 @@ impl Origin {
             local_port: local.port(),
             trusted: proxies.contains(peer),
             peer_text: peer.to_string(),
+            first: OnceLock::new(),
         }
     }
 
@@ -44,9 +61,36 @@ impl Origin {
     /// Rewrites a request's fields. `prefix` is what was taken off its path. Returns who sent the request: the last
     /// in the chain whom no trusted proxy is.
     pub(crate) fn apply(&self, headers: &mut HeaderMap, prefix: &str, proxies: &TrustedProxies) -> IpAddr {
-        if !self.trusted {
-            drop_claims(headers);
+        if self.trusted {
+            return self.rewrite(headers, prefix, proxies);
         }
+        drop_claims(headers);
+        let Some(first) = self.first.get() else {
+            let host = headers.get(HOST).cloned();
+            let client = self.rewrite(headers, prefix, proxies);
+            if let Some(host) = host {
+                let set = |name: &HeaderName| Some((name.clone(), headers.get(name)?.clone()));
+                let fields = WRITTEN.iter().filter_map(set).collect();
+                // Of two at once either may stay.
+                let _ = self.first.set(First {
+                    host,
+                    prefix: prefix.to_owned(),
+                    fields,
+                });
+            }
+            return client;
+        };
+        if first.prefix != prefix || headers.get(HOST) != Some(&first.host) {
+            return self.rewrite(headers, prefix, proxies);
+        }
+        headers.reserve(first.fields.len() + MORE);
+        for (name, value) in &first.fields {
+            headers.insert(name, value.clone());
+        }
+        self.peer
+    }
+
+    fn rewrite(&self, headers: &mut HeaderMap, prefix: &str, proxies: &TrustedProxies) -> IpAddr {
         let host = headers.get(HOST).cloned();
         let chain = joined(headers, &FOR);
         self.forwarded(headers, &chain, host.as_ref());
@@ -212,6 +256,29 @@ mod tests {
         assert_eq!(headers[PREFIX], "/outer/hello");
         let all = "for=203.0.113.9, for=198.51.100.4, for=192.0.2.1;host=example.com;proto=http";
         assert_eq!(headers[FORWARDED], all);
+    }
+
+    #[test]
+    fn what_a_connection_said_first_says_nothing_of_its_other_requests() {
+        let proxies = TrustedProxies::default();
+        let ends = ["192.0.2.1:5000", "127.0.0.1:8080"].map(|end| end.parse().unwrap());
+        let origin = Origin::new(ends[0], ends[1], &proxies);
+        let asked = |host: &'static str, prefix: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, HeaderValue::from_static(host));
+            headers.insert(FOR, HeaderValue::from_static("203.0.113.9"));
+            let client = origin.apply(&mut headers, prefix, &proxies);
+            assert_eq!((client, &headers[FOR]), (ends[0].ip(), "192.0.2.1"));
+            let fields = [&FORWARDED, &FORWARDED_HOST, &PORT, &PREFIX];
+            let text = |name| headers.get(name).map_or("", |value: &HeaderValue| value.to_str().unwrap());
+            fields.map(text).join(" ")
+        };
+        let one = "for=192.0.2.1;host=\"one.example:90\";proto=http one.example:90 90 /a";
+        assert_eq!(asked("one.example:90", "/a"), one);
+        let two = "for=192.0.2.1;host=two.example;proto=http two.example 8080 /b";
+        assert_eq!(asked("two.example", "/b"), two);
+        assert_eq!(asked("one.example:90", "/a"), one);
+        assert_eq!(asked("one.example:90", ""), one.strip_suffix("/a").unwrap());
     }
 
     #[test]

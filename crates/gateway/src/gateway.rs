@@ -224,7 +224,7 @@ impl Again {
         let (prefix, target) = split(&target, destination.prefix)?;
         // Where the script itself is not at the root, its own prefix is the end of what stands there.
         self.headers.remove(PREFIX);
-        if let Some(outer) = self.outer.strip_suffix(prefix.as_str())
+        if let Some(outer) = self.outer.strip_suffix(prefix)
             && let Ok(value) = format!("{outer}{prefix}").parse()
         {
             self.headers.insert(PREFIX, value);
@@ -250,20 +250,19 @@ impl Again {
 }
 
 /// Takes a prefix off a path; its percent-encoding and the query stay as they are.
-pub(crate) fn split(target: &PathAndQuery, prefix: usize) -> Result<(String, PathAndQuery), Problem> {
+pub(crate) fn split(target: &PathAndQuery, prefix: usize) -> Result<(&str, PathAndQuery), Problem> {
     if prefix == 0 {
-        return Ok((String::new(), target.clone()));
+        return Ok(("", target.clone()));
     }
     let (prefix, rest) = target.as_str().split_at(prefix);
-    let rest = if rest.starts_with('/') {
-        rest.to_owned()
-    } else {
-        format!("/{rest}")
+    let rest = match rest {
+        "" | "/" => Ok(PathAndQuery::from_static("/")),
+        _ if rest.starts_with('/') => rest.parse(),
+        _ => format!("/{rest}").parse(),
     };
-    let rest = rest
-        .parse()
-        .map_err(|_| Problem::new(ProblemCode::BadRequest).detail("The target is not a path."))?;
-    Ok((prefix.to_owned(), rest))
+    let rest =
+        rest.map_err(|_| Problem::new(ProblemCode::BadRequest).detail("The target is not a path."))?;
+    Ok((prefix, rest))
 }
 
 /// Sets a request's target and body, and leaves everything else as it is.

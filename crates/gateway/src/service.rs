@@ -84,7 +84,7 @@ impl Connection {
         let (prefix, target) = split(&target, destination.prefix)?;
         let client = self
             .origin
-            .apply(&mut parts.headers, &prefix, &config.trusted_proxies);
+            .apply(&mut parts.headers, prefix, &config.trusted_proxies);
         let parent = self.parent(&parts.headers).await;
         let asynchronous = self.is_asynchronous(&parts, destination.function.settings.asynchronous);
         let mut invocation = Invocation {

@@ -10,30 +10,29 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 
 /// The protocol that a request or a `101` response upgrades to, where it does.
 pub fn upgrade_of(headers: &HeaderMap) -> Option<HeaderValue> {
+    let protocol = headers.get(UPGRADE)?;
     let asked = headers
         .get_all(CONNECTION)
         .iter()
         .any(|value| names(value).any(|name| name == "upgrade"));
-    if asked {
-        headers.get(UPGRADE).cloned()
-    } else {
-        None
-    }
+    asked.then(|| protocol.clone())
 }
 
 /// Removes what concerns only the connection it came by, including what `Connection` names. `TE: trailers` is
 /// kept, since trailers are passed on.
 pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .flat_map(names)
-        .filter(|name| !matches!(name.as_str(), "close" | "keep-alive" | "upgrade" | "te"))
-        .filter_map(|name| name.parse().ok())
-        .filter(|name| *name != INVOCATION)
-        .collect();
-    for name in named {
-        headers.remove(name);
+    if headers.contains_key(CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .flat_map(names)
+            .filter(|name| !matches!(name.as_str(), "close" | "keep-alive" | "upgrade" | "te"))
+            .filter_map(|name| name.parse().ok())
+            .filter(|name| *name != INVOCATION)
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
     }
     let trailers = headers
         .get_all(TE)

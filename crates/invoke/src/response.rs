@@ -1,7 +1,8 @@
 //! Answers of Skep's own, and what stands on every answer.
 
-use std::fmt::Write as _;
+use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 use skep_model::{InvocationId, Phases, Problem};
@@ -32,25 +33,46 @@ pub fn problem_response(problem: &Problem, id: Option<InvocationId>) -> Response
 /// Puts the invocation's id and where its time went on a response. What a function claims to be its invocation is
 /// replaced; its own `Server-Timing` stays, before Skep's.
 pub(crate) fn sign(headers: &mut HeaderMap, id: InvocationId, phases: &Phases) {
-    if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
+    // On the way of every request: no formatting, and one piece of memory for both.
+    let mut text = Vec::with_capacity(128);
+    let mut buffer = [0; 36];
+    text.extend_from_slice(id.write(&mut buffer).as_bytes());
+    let begin = text.len();
+    for (phase, time) in phases.iter() {
+        if text.len() > begin {
+            text.extend_from_slice(b", ");
+        }
+        text.extend_from_slice(phase.as_str().as_bytes());
+        text.extend_from_slice(b";dur=");
+        write_milliseconds(&mut text, time);
+    }
+    let text = Bytes::from(text);
+    if let Ok(value) = HeaderValue::from_maybe_shared(text.slice(..begin)) {
         headers.insert(INVOCATION, value);
     }
-    let mut timing = String::with_capacity(96);
-    for (phase, time) in phases.iter() {
-        let separator = if timing.is_empty() { "" } else { ", " };
-        // In whole numbers: this is on the way of every request. Writing into a String can't fail.
-        let (milliseconds, rest) = (time.as_millis(), time.subsec_micros() % 1000);
-        let _ = write!(
-            timing,
-            "{separator}{};dur={milliseconds}.{rest:03}",
-            phase.as_str()
-        );
-    }
-    if let Ok(value) = HeaderValue::from_str(&timing)
-        && !timing.is_empty()
+    if text.len() > begin
+        && let Ok(value) = HeaderValue::from_maybe_shared(text.slice(begin..))
     {
         headers.append(SERVER_TIMING, value);
     }
+}
+
+/// A time in milliseconds, with three digits behind the point.
+fn write_milliseconds(text: &mut Vec<u8>, time: Duration) {
+    let mut digits = [0; 40];
+    let mut at = digits.len();
+    let mut rest = time.as_micros();
+    while rest > 0 || digits.len() - at < 5 {
+        at -= 1;
+        digits[at] = if digits.len() - at == 4 {
+            b'.'
+        } else {
+            let digit = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            digit
+        };
+    }
+    text.extend_from_slice(&digits[at..]);
 }
 
 /// Whether a response with this status to this method has a body at all (RFC 9110, section 6.4.1).
@@ -63,8 +85,6 @@ pub(crate) fn has_body(method: &http::Method, status: StatusCode) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use skep_model::ProblemCode;
 
     use super::*;
@@ -84,6 +104,25 @@ mod tests {
         let values: Vec<_> = headers.get_all(SERVER_TIMING).iter().collect();
         assert_eq!(values, ["db;dur=1", "queue;dur=1.500, handler;dur=20.000"]);
         assert_eq!(headers[INVOCATION], id.to_string().as_str());
+    }
+
+    #[test]
+    fn a_time_is_written_in_milliseconds() {
+        let cases = [
+            (0, "0.000"),
+            (7, "0.007"),
+            (1500, "1.500"),
+            (20_000, "20.000"),
+            (61_000_042, "61000.042"),
+        ];
+        for (microseconds, written) in cases {
+            let mut text = Vec::new();
+            write_milliseconds(&mut text, Duration::from_micros(microseconds));
+            assert_eq!(String::from_utf8(text).unwrap(), written);
+        }
+        let mut longest = Vec::new();
+        write_milliseconds(&mut longest, Duration::MAX);
+        assert_eq!(longest, b"18446744073709551615999.999");
     }
 
     #[test]

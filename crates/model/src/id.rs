@@ -24,6 +24,11 @@ macro_rules! identity {
                 self.0.as_bytes()
             }
 
+            /// The same as its `Display`, written into a buffer: what every request needs does not take memory.
+            pub fn write<'a>(&self, buffer: &'a mut [u8; 36]) -> &'a str {
+                self.0.hyphenated().encode_lower(buffer)
+            }
+
             /// The identity with these 16 bytes.
             pub fn from_bytes(bytes: [u8; 16]) -> Self {
                 Self(Uuid::from_bytes(bytes))

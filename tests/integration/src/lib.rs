@@ -20,8 +20,8 @@ use std::time::{Duration, Instant};
 /// The image of an ordinary distribution, for what needs a shell.
 pub const DEBIAN: &str = "debian:bookworm-slim";
 
-/// Far more than anything takes; a test that waits so long has failed.
-pub const PATIENCE: Duration = Duration::from_secs(40);
+/// Far more than anything takes, also in an emulated machine; a test that waits so long has failed.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Asks again and again until there is an answer.
 ///

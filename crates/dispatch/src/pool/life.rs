@@ -38,17 +38,28 @@ impl Pool {
         if let Some(group) = self.groups.get_mut(&name) {
             group.in_flight[class.index()] -= 1;
         }
+        let mut stays = false;
         if !ending {
             let unwanted = self.draining && !self.has_waiting(&name);
             let gives_way = !spent && self.above_share(&name);
             self.totals.evicted += u64::from(gives_way);
-            if spent || unwanted || gives_way {
+            stays = !(spent || unwanted || gives_way);
+            if !stays {
                 self.become_spent(key);
             }
             self.end_when_done(key);
             self.index(key, now);
         }
-        self.settle(&name, now);
+        if !stays || self.draining || self.has_waiting(&name) || self.somebody_wants_a_launch() {
+            self.settle(&name, now);
+        }
+    }
+
+    /// Whether an instance that became idle, or memory that came free, may be of use to anybody.
+    fn somebody_wants_a_launch(&self) -> bool {
+        !self.blocked.is_empty()
+            || !self.lacking_spares.is_empty()
+            || self.rings.iter().any(|ring| !ring.is_empty())
     }
 
     fn has_waiting(&self, name: &skep_model::FunctionName) -> bool {

@@ -50,8 +50,8 @@ use crate::snapshot::Totals;
 pub(crate) struct Pool {
     config: Config,
     groups: HashMap<FunctionName, Group>,
-    entries: HashMap<InstanceKey, Entry>,
-    callers: HashMap<CallerKey, Caller>,
+    entries: BTreeMap<InstanceKey, Entry>,
+    callers: BTreeMap<CallerKey, Caller>,
     next_key: u64,
     actions: Vec<Action>,
     /// Functions that need a launch, in the order of their turns, for each class.
@@ -90,8 +90,8 @@ impl Pool {
         Self {
             config,
             groups: HashMap::new(),
-            entries: HashMap::new(),
-            callers: HashMap::new(),
+            entries: BTreeMap::new(),
+            callers: BTreeMap::new(),
             next_key: 0,
             actions: Vec::new(),
             rings: [VecDeque::new(), VecDeque::new()],

@@ -86,24 +86,51 @@ impl Pool {
             .or_else(|| group.spares.front().copied())
     }
 
-    /// Gives an instance to a caller.
+    /// An instance for a caller who need not wait: one that has served before has room, and nobody waits for it.
+    /// It is the one that [`Pool::arrive`] would grant, only that the caller never stands in a queue, and that
+    /// nobody else's turn need be looked at: a caller who is served at once leaves nothing behind for others.
+    pub(crate) fn at_once(&mut self, name: &FunctionName, now: Instant) -> Option<(InstanceKey, Grant)> {
+        let group = self.groups.get(name).filter(|_| !self.draining)?;
+        let spoken_to = group.current.as_ref().map(|function| stdio(function));
+        if spoken_to != Some(Stdio::Log) || group.lanes.iter().any(|lane| !lane.waiting.is_empty()) {
+            return None;
+        }
+        let instance = self.available(group)?;
+        let entry = self.entries.get(&instance)?;
+        if entry.served == 0 || entry.frozen {
+            return None;
+        }
+        let grant = self.give(instance, Class::Foreground, now, now)?;
+        Some((instance, grant))
+    }
+
+    /// Grants an instance to a caller.
     pub(super) fn grant(&mut self, key: CallerKey, instance: InstanceKey, now: Instant) {
         let Some(caller) = self.dequeue(key) else { return };
+        if let Some(grant) = self.give(instance, caller.class, caller.arrived, now) {
+            self.actions.push(Action::Grant {
+                caller: key,
+                instance,
+                grant,
+            });
+        }
+    }
+
+    /// One more invocation in an instance, of a caller who arrived then.
+    fn give(&mut self, instance: InstanceKey, class: Class, arrived: Instant, now: Instant) -> Option<Grant> {
         self.unindex(instance);
-        let Some(entry) = self.entries.get_mut(&instance) else {
-            return;
-        };
-        let cold = entry.served == 0 && entry.began >= caller.arrived;
+        let entry = self.entries.get_mut(&instance)?;
+        let cold = entry.served == 0 && entry.began >= arrived;
         let until = if cold { entry.began } else { now };
         let grant = Grant {
-            queue: until.saturating_duration_since(caller.arrived),
+            queue: until.saturating_duration_since(arrived),
             cold,
             reused: entry.served > 0,
             thaw: std::mem::take(&mut entry.frozen),
         };
         entry.served += 1;
-        entry.in_flight[caller.class.index()] += 1;
-        let asynchronous = usize::from(caller.class == Class::Background);
+        entry.in_flight[class.index()] += 1;
+        let asynchronous = usize::from(class == Class::Background);
         if entry.bound {
             // Its launch counted as this work already.
             entry.class = Class::Foreground;
@@ -111,11 +138,11 @@ impl Pool {
             self.background += asynchronous;
         }
         let bound = entry.bound;
-        if let Some(group) = self.groups.get_mut(&caller.function) {
+        if let Some(group) = self.groups.get_mut(&entry.function.name) {
             group.failures = 0;
             if !bound {
-                group.in_flight[caller.class.index()] += 1;
-                group.count_turn(caller.class);
+                group.in_flight[class.index()] += 1;
+                group.count_turn(class);
             }
         }
         match (cold, grant.reused) {
@@ -124,11 +151,7 @@ impl Pool {
             (false, false) => self.totals.spare += 1,
         }
         self.index(instance, now);
-        self.actions.push(Action::Grant {
-            caller: key,
-            instance,
-            grant,
-        });
+        Some(grant)
     }
 
     /// Lets callers wait for launches that are under way and have room, before new ones are begun.

@@ -1,11 +1,12 @@
 //! The request as it goes to an instance.
 
 use http::header::{CONNECTION, EXPECT, HOST, HeaderValue, UPGRADE};
+use http::uri::PathAndQuery;
 use http::{Request, Uri, Version};
 use skep_model::{InvocationId, Problem, ProblemCode};
 
 use crate::body::Body;
-use crate::headers::{INVOCATION, remove_hop_by_hop};
+use crate::headers::remove_hop_by_hop;
 use crate::trace::Trace;
 use crate::upload::Upload;
 
@@ -29,23 +30,25 @@ pub(super) fn prepare(
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, protocol);
     }
-    if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
-        headers.insert(INVOCATION, value);
+    trace.apply(headers, id);
+    let authority = parts.uri.authority();
+    if !headers.contains_key(HOST)
+        && let Some(host) = authority.and_then(|authority| HeaderValue::from_str(authority.as_str()).ok())
+    {
+        headers.insert(HOST, host);
     }
-    trace.apply(headers);
-    let host = match (headers.get(HOST), parts.uri.authority()) {
-        (Some(host), _) => Some(host.clone()),
-        (None, Some(authority)) => HeaderValue::from_str(authority.as_str()).ok(),
-        (None, None) => None,
-    };
-    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    let path = parts
+        .uri
+        .path_and_query()
+        .cloned()
+        .unwrap_or(PathAndQuery::from_static("/"));
     if http1 {
         // HTTP/1.1 wants the field even where nothing is known (RFC 9112, section 3.2).
-        headers.insert(HOST, host.unwrap_or(HeaderValue::from_static("")));
-        *outgoing.uri_mut() = path.parse().map_err(unusable)?;
+        headers.entry(HOST).or_insert(HeaderValue::from_static(""));
+        *outgoing.uri_mut() = Uri::from(path);
         *outgoing.version_mut() = Version::HTTP_11;
     } else {
-        headers.remove(HOST);
+        let host = headers.remove(HOST);
         let host = host
             .as_ref()
             .and_then(|host| host.to_str().ok())

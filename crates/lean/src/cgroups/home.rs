@@ -145,14 +145,17 @@ fn delegated() -> Option<PathBuf> {
     let unit = if own.ends_with(LEAF) {
         own.parent()?.to_owned()
     } else {
-        own
+        own.clone()
     };
     let mut value = [0_u8; 8];
     let marked = ["trusted.delegate", "user.delegate"].into_iter().any(|name| {
         let length = rustix::fs::getxattr(&unit, name, &mut value[..]);
         length.is_ok_and(|length| length == 1 && value[0] == b'1')
     });
-    let ours = processes(&unit).into_iter().all(is_own);
+    let ours = [&own, &unit]
+        .into_iter()
+        .flat_map(|cgroup| processes(cgroup))
+        .all(is_own);
     (marked && ours).then_some(unit)
 }
 

@@ -84,15 +84,27 @@ impl Bench {
     }
 
     pub(super) fn arrive(&mut self, function: &Arc<Function>, background: bool) -> CallerKey {
-        let caller = self.pool.arrive(function, stdio(function), background, self.now);
+        let asked = Asked {
+            function: Arc::clone(function),
+            background,
+        };
+        // The dispatcher, too, first looks whether the caller need not wait.
+        let at_once = (!background)
+            .then(|| self.pool.at_once(&function.name, self.now))
+            .flatten();
+        let caller = match at_once {
+            Some(_) => CallerKey(u64::MAX - self.asked.len() as u64),
+            None => self.pool.arrive(function, stdio(function), background, self.now),
+        };
         self.waiting.insert(caller);
-        self.asked.insert(
-            caller,
-            Asked {
-                function: Arc::clone(function),
-                background,
-            },
-        );
+        self.asked.insert(caller, asked);
+        if let Some((instance, grant)) = at_once {
+            self.one(Action::Grant {
+                caller,
+                instance,
+                grant,
+            });
+        }
         self.carry_out();
         caller
     }

@@ -62,6 +62,63 @@ fn the_program_answers_as_the_rules_say() {
     }
 }
 
+/// A cgroup of version 2 that goes with the test.
+struct Cgroup(std::path::PathBuf);
+
+impl Cgroup {
+    fn make() -> Self {
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("the list of mounts");
+        let mount = mounts
+            .lines()
+            .find(|line| line.contains(" - cgroup2 "))
+            .and_then(|line| line.split(' ').nth(4))
+            .expect("cgroup v2 is mounted somewhere");
+        let folder = std::path::Path::new(mount).join(format!("skep-test-{}", std::process::id()));
+        std::fs::create_dir(&folder).expect("a cgroup");
+        Self(folder)
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        let _with_the_next_boot = std::fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn the_kernel_takes_the_program_and_does_what_it_says() {
+    use std::os::fd::AsFd;
+    let cgroup = Cgroup::make();
+    let below = cgroup.0.join("below");
+    std::fs::create_dir(&below).expect("a cgroup below");
+    let null_alone = [DeviceRule::parse("c 1:3 rw").expect("a rule")];
+    let load =
+        |rules: &[DeviceRule]| skep_sys::load_device_program(&program(rules)).expect("the kernel takes it");
+    let guard = std::fs::File::open(&cgroup.0).expect("the cgroup");
+    skep_sys::attach_device_program(guard.as_fd(), load(&null_alone).as_fd()).expect("it is attached");
+    for rules in [
+        usual(false),
+        usual(true),
+        vec![DeviceRule::parse("a *:* rwm").expect("a rule")],
+    ] {
+        drop(load(&rules));
+    }
+    let script = "echo $$ > $0/cgroup.procs; true < /dev/null && echo null; true < /dev/zero || echo no zero; \
+                  mknod $1 c 1 3 || echo no node";
+    let node = std::env::temp_dir().join(format!("skep-test-node-{}", std::process::id()));
+    let output = std::process::Command::new("sh")
+        .args(["-c", script])
+        .args([&below, &node])
+        .output()
+        .expect("a shell");
+    std::fs::remove_dir(&below).expect("nobody is in it any more");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "null\nno zero\nno node\n",
+        "{output:?}"
+    );
+}
+
 #[test]
 fn rules_are_read_and_written_as_the_kernel_writes_them() {
     for text in ["c 1:3 rwm", "b *:* m", "c 136:* rw", "a *:* rwm", "b 8:0 r"] {
