@@ -268,9 +268,16 @@ mod tests {
             headers.insert(HOST, HeaderValue::from_static(host));
             headers.insert(FOR, HeaderValue::from_static("203.0.113.9"));
             let client = origin.apply(&mut headers, prefix, &proxies);
-            assert_eq!((client, &headers[FOR]), (ends[0].ip(), "192.0.2.1"));
+            assert_eq!(
+                (client, headers[FOR].to_str().unwrap()),
+                (ends[0].ip(), "192.0.2.1")
+            );
             let fields = [&FORWARDED, &FORWARDED_HOST, &PORT, &PREFIX];
-            let text = |name| headers.get(name).map_or("", |value: &HeaderValue| value.to_str().unwrap());
+            let text = |name| {
+                headers
+                    .get(name)
+                    .map_or("", |value: &HeaderValue| value.to_str().unwrap())
+            };
             fields.map(text).join(" ")
         };
         let one = "for=192.0.2.1;host=\"one.example:90\";proto=http one.example:90 90 /a";

@@ -260,8 +260,7 @@ pub(crate) fn split(target: &PathAndQuery, prefix: usize) -> Result<(&str, PathA
         _ if rest.starts_with('/') => rest.parse(),
         _ => format!("/{rest}").parse(),
     };
-    let rest =
-        rest.map_err(|_| Problem::new(ProblemCode::BadRequest).detail("The target is not a path."))?;
+    let rest = rest.map_err(|_| Problem::new(ProblemCode::BadRequest).detail("The target is not a path."))?;
     Ok((prefix, rest))
 }
 

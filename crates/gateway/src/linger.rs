@@ -23,8 +23,6 @@ use tokio_util::task::TaskTracker;
 pub(crate) const SILENT: Duration = Duration::from_secs(1);
 /// How long it may go on sending.
 pub(crate) const WHOLE: Duration = Duration::from_secs(10);
-/// How long the end of an answer waits for more of the body.
-const HOLD: Duration = Duration::from_millis(250);
 
 /// One body's rest, once nobody asks for it any more. Forgotten by all, it is read in a task among the connections',
 /// and its stream reset with NO_ERROR at last. A connection that ends ends its bodies, and with them that task.
@@ -71,6 +69,11 @@ impl Leftover {
             *rest = None;
         }
         polled
+    }
+
+    /// Reads no more: the stream is reset behind the end of its answer.
+    fn forget(&self) {
+        *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     fn is_empty(&self) -> bool {
@@ -149,7 +152,7 @@ impl Held {
             }
             self.timer = None;
         }
-        let until = whole.min(now + HOLD);
+        let until = whole.min(now + SILENT);
         let timer = self
             .timer
             .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
@@ -175,6 +178,7 @@ impl http_body::Body for Held {
             this.body = None;
         }
         ready!(this.poll_rest(cx));
+        this.leftover.forget();
         Poll::Ready(this.trailers.take().map(Ok))
     }
 

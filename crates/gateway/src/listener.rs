@@ -5,21 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::metrics::gauge::Gauge;
+use skep_model::{Problem, ProblemCode};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::gateway::{Door, Gateway};
-use crate::server;
+use crate::{refusal, server};
 
 /// After an error such as too many open files there is nothing to do but wait for connections to end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// The answer to a connection beyond the bound; its request was not read.
-const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\
-    connection: close\r\nretry-after: 1\r\ncontent-length: 118\r\n\r\n\
-    {\"type\":\"urn:skep:error:node-full\",\"title\":\"This node has no room for more right now\",\"status\":503,\"code\":\"node-full\"}";
 
 /// A listener that is being served. Dropping it ends every connection at once.
 #[derive(Debug)]
@@ -107,8 +103,9 @@ impl Connections {
     fn take(&self, stream: TcpStream, peer: SocketAddr) {
         let Ok(permit) = self.room.clone().try_acquire_owned() else {
             self.gateway.metrics().refused(self.door.as_str());
+            let problem = Problem::new(ProblemCode::NodeFull).retry_after(1);
             // The socket's buffer is empty: it takes this at once, or nobody is there.
-            let _ = stream.try_write(FULL);
+            let _ = stream.try_write(&refusal::bytes(&problem));
             return;
         };
         self.tasks.spawn(self.clone().run(stream, peer, permit));
@@ -184,16 +181,4 @@ pub(crate) fn serve_streams(
         }
     });
     serving
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_answer_of_a_full_listener_is_as_long_as_it_says() {
-        let text = std::str::from_utf8(FULL).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        assert!(head.ends_with(&format!("content-length: {}", body.len())));
-    }
 }

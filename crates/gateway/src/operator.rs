@@ -31,7 +31,7 @@ impl Gateway {
         request: Request<Body>,
     ) -> Result<Response<Body>, Problem> {
         let (mut parts, body) = request.into_parts();
-        received::check(&mut parts)?;
+        received::check(&mut parts, false)?;
         skep_invoke::remove_hop_by_hop(&mut parts.headers);
         let function = self.function(function).ok_or_else(|| {
             Problem::new(ProblemCode::NotFound).detail(format!("No function is named {function}."))

@@ -7,14 +7,15 @@ use http::uri::{Authority, Scheme};
 use http::{Method, Version};
 use skep_model::{Problem, ProblemCode};
 
-/// Checks the target and the header. Afterwards `Host` is the host that was asked for, where there is one.
-pub(crate) fn check(parts: &mut Parts) -> Result<(), Problem> {
+/// Checks the target and the header; `ambiguous` says that a length stood beside chunks, which is no longer to be
+/// seen. Afterwards `Host` is the host that was asked for, where there is one.
+pub(crate) fn check(parts: &mut Parts, ambiguous: bool) -> Result<(), Problem> {
     if parts.method == Method::CONNECT {
         let detail = "Skep is no forward proxy: CONNECT isn't allowed.";
         return Err(Problem::new(ProblemCode::MethodNotAllowed).detail(detail));
     }
-    if parts.headers.contains_key(TRANSFER_ENCODING) && parts.headers.contains_key(CONTENT_LENGTH) {
-        return Err(refuse("Content-Length and Transfer-Encoding exclude each other."));
+    if parts.headers.contains_key(TRANSFER_ENCODING) {
+        transfer_encoding(&parts.headers, ambiguous)?;
     }
     if parts
         .uri
@@ -31,13 +32,29 @@ pub(crate) fn check(parts: &mut Parts) -> Result<(), Problem> {
     host(parts)
 }
 
+/// RFC 9112, section 6.1. What is passed on is framed anew, so another coding than chunks would be lost on the way.
+fn transfer_encoding(headers: &HeaderMap, ambiguous: bool) -> Result<(), Problem> {
+    if ambiguous || headers.contains_key(CONTENT_LENGTH) {
+        return Err(two_ways(
+            "Content-Length and Transfer-Encoding exclude each other.",
+        ));
+    }
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => Err(refuse(
+            "Of the transfer codings only chunked is known here, and only once.",
+        )),
+    }
+}
+
 /// RFC 9112, section 3.2, and RFC 9113, section 8.3.1.
 fn host(parts: &mut Parts) -> Result<(), Problem> {
     let named = single_host(&parts.headers)?;
     let target = parts.uri.authority().map(Authority::as_str);
     match (named, target) {
         (Some(named), Some(target)) if !named.eq_ignore_ascii_case(target) => {
-            Err(refuse("The target names one host and the Host field another."))
+            Err(two_ways("The target names one host and the Host field another."))
         }
         (None, Some(target)) => {
             valid_host(target)?;
@@ -56,7 +73,7 @@ fn single_host(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let mut values = headers.get_all(HOST).iter();
     let first = values.next();
     if values.next().is_some() {
-        return Err(refuse("There is more than one Host field."));
+        return Err(two_ways("There is more than one Host field."));
     }
     first
         .map(|value| value.to_str().map_err(|_| refuse("The Host field is not text.")))
@@ -66,7 +83,10 @@ fn single_host(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
 /// Empty is allowed: a target without an authority has nothing to say here.
 fn valid_host(host: &str) -> Result<(), Problem> {
     // Most are a name or an address, which needs no parsing.
-    if host.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-') {
+    if host
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-')
+    {
         return Ok(());
     }
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~%!$&'()+;=:[]".contains(&b);
@@ -80,6 +100,10 @@ fn valid_host(host: &str) -> Result<(), Problem> {
     } else {
         Err(refuse("The Host field is not a host."))
     }
+}
+
+fn two_ways(detail: &str) -> Problem {
+    Problem::new(ProblemCode::AmbiguousRequest).detail(detail)
 }
 
 fn refuse(detail: &str) -> Problem {
@@ -106,7 +130,7 @@ mod tests {
 
     fn checked(request: http::request::Builder) -> Result<String, Problem> {
         let mut parts = request.body(()).unwrap().into_parts().0;
-        check(&mut parts)?;
+        check(&mut parts, false)?;
         Ok(parts
             .headers
             .get(HOST)

@@ -5,6 +5,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{Request, StatusCode, Version};
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -16,6 +18,7 @@ use crate::forwarded::Origin;
 use crate::gateway::{Door, Gateway};
 use crate::service::Connection;
 use crate::stream::GuardedStream;
+use crate::turn::{Answer, Turn};
 
 /// Requests at once on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 250;
@@ -40,17 +43,38 @@ pub(crate) async fn serve(
     }
     let builder = builder(&gateway);
     let config = gateway.config();
-    let guarded = GuardedStream::new(stream, config.header_timeout, config.send_timeout);
+    let turn = Arc::new(Turn::default());
+    let problems = gateway.clone();
+    let guarded = GuardedStream::new(
+        stream,
+        turn.clone(),
+        config.header_timeout,
+        config.send_timeout,
+        Box::new(move |problem| problems.invoker().metrics().problem(problem.code)),
+    );
     let origin = Origin::new(peer, local, &config.trusted_proxies);
     let connection = Arc::new(Connection {
         gateway: gateway.clone(),
         origin,
         door,
         tasks,
+        turn,
     });
-    let service = service_fn(move |request| {
+    let service = service_fn(move |request: Request<Incoming>| {
         let connection = connection.clone();
-        async move { Ok::<_, std::convert::Infallible>(connection.answer(request).await) }
+        let turn = (request.version() != Version::HTTP_2).then(|| connection.turn.clone());
+        if let Some(turn) = &turn {
+            turn.begin();
+        }
+        async move {
+            let response = connection.answer(request).await;
+            if let Some(turn) = &turn
+                && response.status() == StatusCode::SWITCHING_PROTOCOLS
+            {
+                turn.upgrade();
+            }
+            Ok::<_, std::convert::Infallible>(response.map(|body| Answer::new(body, turn)))
+        }
     });
     let mut served = pin!(builder.serve_connection_with_upgrades(TokioIo::new(guarded), service));
     let ended = tokio::select! {
@@ -72,7 +96,8 @@ fn builder(gateway: &Gateway) -> Builder<TokioExecutor> {
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(config.header_timeout)
+        // The stream has that clock: it can also say that it ran out.
+        .header_read_timeout(None)
         .max_buf_size(config.max_header.max(8192));
     builder
         .http2()

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header::{ALLOW, CONTENT_LENGTH, HOST, HeaderValue};
+use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, HOST, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
@@ -10,13 +10,14 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use jiff::Timestamp;
 use skep_invoke::{Body, Invocation, Report, empty, problem_response};
-use skep_model::{InvocationId, Problem, Trigger};
+use skep_model::{InvocationId, Problem, ProblemCode, Trigger};
 use tokio_util::task::TaskTracker;
 
 use crate::forwarded::Origin;
 use crate::gateway::{Door, Gateway, assemble, split};
 use crate::linger::Leftover;
 use crate::lookup::Address;
+use crate::turn::Turn;
 use crate::{asynchronous, linger, lookup, parent, prefer, received, upload};
 
 /// A connection and what all its requests share.
@@ -26,6 +27,7 @@ pub(crate) struct Connection {
     pub(crate) door: Door,
     /// The tasks of the listener's connections.
     pub(crate) tasks: TaskTracker,
+    pub(crate) turn: Arc<Turn>,
 }
 
 impl Connection {
@@ -34,7 +36,8 @@ impl Connection {
         let id = InvocationId::generate();
         let head = request.method() == Method::HEAD;
         // On HTTP/2 what is not read of a body must not reset the stream under the answer, whatever that is.
-        let unread = request.version() == Version::HTTP_2 && !request.body().is_end_stream();
+        let version = request.version();
+        let unread = version == Version::HTTP_2 && !request.body().is_end_stream();
         let leftover = unread.then(|| Leftover::new(self.tasks.clone()));
         let answered = self.respond(id, request, leftover.clone()).await;
         let response = answered.unwrap_or_else(|problem| {
@@ -42,7 +45,15 @@ impl Connection {
             if let Some(internal) = &problem.internal {
                 tracing::warn!(invocation = %id, code = problem.code.as_str(), internal, "a request was refused");
             }
-            problem_response(&problem, Some(id))
+            let mut response = problem_response(&problem, Some(id));
+            let unreadable = matches!(problem.code, ProblemCode::BadRequest | ProblemCode::AmbiguousRequest);
+            if unreadable && version != Version::HTTP_2 {
+                // What comes behind it might be read in two ways as well.
+                response
+                    .headers_mut()
+                    .insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            response
         });
         let response = if head { without_body(response) } else { response };
         match leftover {
@@ -61,7 +72,7 @@ impl Connection {
         let (mut parts, incoming) = request.into_parts();
         let config = self.gateway.config();
         let body = upload::bounded(incoming, config.max_body, config.body_timeout, leftover);
-        received::check(&mut parts)?;
+        received::check(&mut parts, self.turn.is_ambiguous())?;
         if parts.uri.path() == "*" {
             return Ok(options());
         }

@@ -39,8 +39,10 @@ macro_rules! problems {
 problems! {
     /// No function has this route, or no invocation this address.
     NotFound = "not-found", NOT_FOUND, "Nothing is here";
-    /// The request is not valid HTTP, or says two things at once.
+    /// The request is not valid HTTP.
     BadRequest = "bad-request", BAD_REQUEST, "The request can't be understood";
+    /// The request says two things at once.
+    AmbiguousRequest = "ambiguous-request", BAD_REQUEST, "The request can be read in two ways";
     /// The path is known, the method isn't allowed on it.
     MethodNotAllowed = "method-not-allowed", METHOD_NOT_ALLOWED, "This method isn't allowed here";
     /// The body is larger than allowed.
@@ -49,6 +51,8 @@ problems! {
     RequestTimeout = "request-timeout", REQUEST_TIMEOUT, "The request did not arrive in time";
     /// The header is larger than allowed.
     HeaderTooLarge = "header-too-large", REQUEST_HEADER_FIELDS_TOO_LARGE, "The request's header is too large";
+    /// The request's target is longer than can be read.
+    UriTooLong = "uri-too-long", URI_TOO_LONG, "The request's address is too long";
     /// The function's own queue is full.
     QueueFull = "queue-full", TOO_MANY_REQUESTS, "Too many requests wait for this function";
     /// The function's backlog of asynchronous invocations is full.

@@ -82,13 +82,48 @@ async fn a_slow_body_may_take_longer_than_the_functions_time() {
 #[tokio::test]
 async fn a_header_that_does_not_come_is_given_up() {
     let world = limited(|config| config.header_timeout = Duration::from_millis(100)).await;
-    for begun in ["", "P", "PRI * HTTP/2.0\r\n", "GET /m HTTP/1.1\r\nhost: a\r\n"] {
+    for begun in ["P", "PRI * HTTP/2.0\r\n", "GET /m HTTP/1.1\r\nhost: a\r\n"] {
         let response = raw(world.address, begun).await;
-        assert!(!response.contains(" 200 "), "{begun:?} gave {response}");
+        assert!(response.starts_with("HTTP/1.1 408 "), "{begun:?} gave {response}");
+        assert!(response.contains("\"code\":\"request-timeout\""), "{response}");
     }
-    // An idle connection is closed as well.
-    let response = raw(world.address, "GET /m HTTP/1.1\r\nhost: a\r\n\r\n").await;
-    assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
+    // Who said nothing is told nothing.
+    for silence in ["", "\r\n"] {
+        assert_eq!(raw(world.address, silence).await, "");
+    }
+    // An idle connection is closed as well, and so is one whose second request stops.
+    for (more, answers) in [("", 1), ("GET /m HT", 2)] {
+        let mut stream = TcpStream::connect(world.address).await.unwrap();
+        stream
+            .write_all(b"GET /m HTTP/1.1\r\nhost: a\r\n\r\n")
+            .await
+            .unwrap();
+        let first = until(&mut stream, "GET /").await;
+        stream.write_all(more.as_bytes()).await.unwrap();
+        let all = first + &rest(&mut stream).await;
+        assert!(all.starts_with("HTTP/1.1 200 "), "{all}");
+        assert_eq!(all.matches("HTTP/1.1 ").count(), answers, "{all}");
+    }
+}
+
+#[tokio::test]
+async fn the_time_for_a_header_begins_anew_with_every_request_and_does_not_run_meanwhile() {
+    let slow = crate::servers::web(|_| async {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        crate::servers::answer("late")
+    });
+    let config = Config {
+        header_timeout: Duration::from_millis(300),
+        ..Config::default()
+    };
+    let world = World::with(config, vec![Planned("m", &[], slow)]).await;
+    let mut stream = TcpStream::connect(world.address).await.unwrap();
+    for _ in 0..2 {
+        stream.write_all(b"GET /m HTTP/1.1\r\nhost: a\r\n").await.unwrap();
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        stream.write_all(b"\r\n").await.unwrap();
+        until(&mut stream, "late").await;
+    }
 }
 
 #[tokio::test]
@@ -101,6 +136,10 @@ async fn a_header_that_is_too_large_is_refused() {
     )
     .await;
     assert!(response.starts_with("HTTP/1.1 431 "), "{response}");
+    assert!(response.contains("\"code\":\"header-too-large\""), "{response}");
+    let endless = get(world.address, &format!("/m/{}", "x".repeat(20 * 1024))).await;
+    assert!(endless.starts_with("HTTP/1.1 414 "), "{endless}");
+    assert!(endless.contains("\"code\":\"uri-too-long\""), "{endless}");
     let many = "x-many: 1\r\n".repeat(500);
     let response = raw(
         world.address,
