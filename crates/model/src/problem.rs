@@ -10,8 +10,10 @@ macro_rules! problems {
     ($($(#[$doc:meta])* $variant:ident = $code:literal, $status:ident, $title:literal;)*) => {
         /// What went wrong, as a stable word.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+        // Said once for all: utoipa sees no name that a macro passes on.
+        #[serde(rename_all = "kebab-case")]
         pub enum ProblemCode {
-            $($(#[$doc])* #[serde(rename = $code)] $variant,)*
+            $($(#[$doc])* $variant,)*
         }
 
         impl ProblemCode {
@@ -169,5 +171,18 @@ impl Problem {
             body.insert("invocation".into(), invocation.into());
         }
         serde_json::Value::Object(body).to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_stored_as_it_is_shown() {
+        for code in ProblemCode::ALL {
+            let stored = serde_json::to_value(code).expect("a word");
+            assert_eq!(stored, code.as_str());
+        }
     }
 }
