@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::cgroups::Cgroups;
+use crate::folders::Folders;
 use crate::held::Held;
 use crate::host::Host;
 use crate::metrics::Metrics;
@@ -24,7 +25,7 @@ use crate::pool::Pool;
 use crate::sandbox::{Maker, SandboxError};
 use crate::usual::{self, Usual};
 use crate::view::SandboxView;
-use crate::{launch, pause, plan, sandbox, trial};
+use crate::{launch, plan, sandbox, trial};
 
 /// How often sandboxes are looked at for being idle.
 const LOOK: Duration = Duration::from_secs(10);
@@ -51,8 +52,7 @@ pub(crate) struct Shared {
     cgroups: Option<Cgroups>,
     pub(crate) spawner: Spawner,
     pub(crate) namespace: Namespace,
-    pause: PathBuf,
-    pub(crate) staging: PathBuf,
+    pub(crate) folders: Folders,
     owner: String,
     usual: OnceCell<Usual>,
     functions: watch::Sender<Vec<Arc<Function>>>,
@@ -70,7 +70,7 @@ impl Shared {
         Maker {
             docker: &self.client,
             owner: &self.owner,
-            pause: &self.pause,
+            pause: &self.folders.pause,
         }
     }
 
@@ -128,17 +128,15 @@ impl LeanEngine {
     pub async fn new(config: Config, engine: DockerEngine, spawner: Spawner) -> Self {
         let client = engine.docker();
         let mut host = Host::probe(&client).await;
-        let staging = config.data_directory.join("root");
-        let (mut pause, mut cgroups) = (PathBuf::new(), None);
+        let (mut folders, mut cgroups) = (Folders::default(), None);
         if let Ok(found) = &host {
-            let made =
-                std::fs::create_dir_all(&staging).and_then(|()| pause::install(&config.data_directory));
-            let made = made.map_err(|error| format!("the lean engine's folders can't be made: {error}"));
-            let prepared = made.and_then(|path| Ok((path, Cgroups::prepare(found, &config.namespace)?)));
+            let prepared = Folders::prepare(&config.data_directory)
+                .map_err(|error| format!("the lean engine's folders can't be made: {error}"))
+                .and_then(|made| Ok((made, Cgroups::prepare(found, &config.namespace)?)));
             match prepared {
-                Ok((path, tree)) => {
-                    let tried = trial::run(&spawner, found, &tree, &staging, &path).await;
-                    (pause, cgroups) = (path, Some(tree));
+                Ok((made, tree)) => {
+                    let tried = trial::run(&spawner, found, &tree, &made).await;
+                    (folders, cgroups) = (made, Some(tree));
                     if let Err(reason) = tried {
                         host = Err(vec![reason]);
                     }
@@ -154,8 +152,7 @@ impl LeanEngine {
             cgroups,
             spawner,
             namespace: config.namespace,
-            pause,
-            staging,
+            folders,
             owner,
             usual: OnceCell::new(),
             functions: watch::Sender::default(),

@@ -1,7 +1,7 @@
 //! What this node gives: its cgroups, its Docker, its kernel. Found out once; a reason against is a sentence.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bollard::Docker;
 
@@ -9,6 +9,7 @@ use crate::apparmor;
 use crate::cgroups::Kind;
 use crate::limits::Conversions;
 use crate::plan;
+use crate::sight::Sight;
 
 /// The AppArmor profile that Docker loads and gives to its containers.
 const DOCKERS_PROFILE: &str = "docker-default";
@@ -30,6 +31,8 @@ pub(crate) struct Host {
     pub(crate) log_driver: String,
     /// Docker's own first process (`--init`), where it is found.
     pub(crate) init: Option<PathBuf>,
+    /// What of the host's files is seen here as it is there.
+    pub(crate) sight: Sight,
     /// The capabilities that this process has, and so can give.
     pub(crate) capabilities: u64,
 }
@@ -57,14 +60,15 @@ impl Host {
             Err(_) => return Err(vec!["Docker does not answer".to_owned()]),
         };
         let root = facts.docker_root_dir.unwrap_or_default();
+        let sight = Sight::find(docker).await;
         if facts.driver.as_deref() != Some("overlay2") {
             let driver = facts.driver.unwrap_or_default();
             reasons.push(format!(
                 "Docker keeps images with {driver}, and the lean engine reads overlay2's layers"
             ));
-        } else if !PathBuf::from(&root).join("overlay2").is_dir() {
+        } else if !(sight.has(Path::new(&root)) && Path::new(&root).join("overlay2").is_dir()) {
             reasons.push(format!(
-                "Docker's layers in {root} can't be seen from here (a remote engine, a container?)"
+                "Docker's layers in {root} can't be seen from here (a container needs -v {root}:{root})"
             ));
         }
         let runtime = facts.default_runtime.unwrap_or_else(|| "runc".to_owned());
@@ -102,6 +106,7 @@ impl Host {
                 .is_none_or(|major: u32| major < 29),
             apparmor,
             runtime,
+            sight,
             log_driver: facts.logging_driver.unwrap_or_default(),
             init: plan::init::find(&facts.init_binary.unwrap_or_default()),
             capabilities: own_capabilities(&fs::read_to_string("/proc/self/status").unwrap_or_default()),

@@ -7,12 +7,14 @@
 //! Start reading at [`LeanEngine`], then `plan.rs`.
 
 mod apparmor;
+mod base;
 mod capabilities;
 mod cgroups;
 mod choice;
 mod engine;
 mod examine;
 mod files;
+mod folders;
 mod held;
 mod host;
 mod inspect;
@@ -25,6 +27,7 @@ mod plan;
 mod pool;
 mod sandbox;
 mod seccomp;
+mod sight;
 mod streams;
 mod syscalls;
 mod trial;

@@ -45,10 +45,7 @@ impl Pool {
             return Ok(place);
         }
         // Who shares one waits for its maker; the others make theirs side by side.
-        let waiting = match entry.plan.sharing {
-            Sharing::Together => Some(sandboxes),
-            Sharing::InTurn | Sharing::Once => None,
-        };
+        let waiting = (entry.plan.sharing == Sharing::Together).then_some(sandboxes);
         let (shared, entry) = (shared.clone(), entry.clone());
         let (tasks, begin) = (shared.tasks.clone(), Instant::now());
         // In a task of its own: where the caller goes away, the next one finds what was begun.
@@ -96,10 +93,7 @@ impl Pool {
             if standing >= entry.kept() {
                 return;
             }
-            let waiting = match entry.plan.sharing {
-                Sharing::Together => Some(sandboxes),
-                Sharing::InTurn | Sharing::Once => None,
-            };
+            let waiting = (entry.plan.sharing == Sharing::Together).then_some(sandboxes);
             if let Err(error) = add(shared, &entry, waiting).await {
                 tracing::warn!(function = %function.name, %error, "a sandbox that is to be kept could not be made");
                 return;
@@ -239,7 +233,8 @@ async fn prepare(shared: &Shared, entry: &Entry, made: &Sandbox) -> Result<u64, 
 }
 
 fn spec(shared: &Shared, entry: &Entry, sandbox: &Sandbox, usual: &Usual) -> Result<Spec, String> {
-    let (plan, (base, lower)) = (&entry.plan, sandbox.layers.clone());
+    let (plan, (base, mut lower)) = (&entry.plan, sandbox.layers.clone());
+    lower.push(shared.folders.base.display().to_string());
     let mut process = plan.confined_process()?;
     process.usual_limits.clone_from(&usual.limits);
     let mut mounts = plan.mounts.clone();
@@ -252,7 +247,7 @@ fn spec(shared: &Shared, entry: &Entry, sandbox: &Sandbox, usual: &Usual) -> Res
     devices.extend(plan.devices.iter().cloned());
     Ok(Spec {
         root: Root {
-            staging: shared.staging.display().to_string(),
+            staging: shared.folders.staging.display().to_string(),
             base,
             lower,
             disk: entry.function.settings.disk,

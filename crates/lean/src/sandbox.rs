@@ -194,7 +194,8 @@ pub(crate) async fn within<T>(
     }
 }
 
-/// The image's layers by the short names that overlay2 keeps for them, so that many fit into a mount's options.
+/// The image's layers by the short names that overlay2 keeps for them, so that many fit into a mount's options. The
+/// container's own layer is left out, which goes with it; [`crate::base`] has the same in it.
 fn layers(inspect: &ContainerInspectResponse) -> Result<(String, Vec<String>), SandboxError> {
     let upper = inspect
         .graph_driver
@@ -209,8 +210,11 @@ fn layers(inspect: &ContainerInspectResponse) -> Result<(String, Vec<String>), S
         .ok_or(SandboxError::Unexpected("the sandbox's layers lie at the root"))?;
     let lower = std::fs::read_to_string(own.join("lower"));
     let lower = lower.map_err(|error| SandboxError::Machine("reading the names of the layers", error))?;
-    let names = lower.trim().split(':').map(str::to_owned).collect();
-    Ok((base.display().to_string(), names))
+    let own_name = own.file_name().unwrap_or_default().to_string_lossy();
+    let init = format!("../{own_name}-init/diff");
+    let is_own = |name: &str| std::fs::read_link(base.join(name)).is_ok_and(|to| to == Path::new(&init));
+    let names = lower.trim().split(':').filter(|name| !is_own(name));
+    Ok((base.display().to_string(), names.map(str::to_owned).collect()))
 }
 
 fn network_of(inspect: &ContainerInspectResponse, container: &str) -> Result<SandboxNetwork, SandboxError> {

@@ -7,6 +7,7 @@ use skep_model::InstanceId;
 use skep_spawner::{Identity, Process, Root, Spawner, Spec, Streams};
 
 use crate::cgroups::Cgroups;
+use crate::folders::Folders;
 use crate::host::Host;
 use crate::limits::Limits;
 use crate::plan::{devices, mounts};
@@ -23,12 +24,11 @@ pub(crate) async fn run(
     spawner: &Spawner,
     host: &Host,
     cgroups: &Cgroups,
-    staging: &Path,
-    pause: &Path,
+    folders: &Folders,
 ) -> Result<(), String> {
     let failed = |what: &str| format!("a first lean instance could not be made here: {what}");
-    let layer = staging.with_file_name("trial");
-    let spec = spec(host, cgroups, staging, pause, &layer).map_err(|error| failed(&error))?;
+    let layer = folders.staging.with_file_name("trial");
+    let spec = spec(host, cgroups, folders, &layer).map_err(|error| failed(&error))?;
     let begun = async {
         let number = spawner.prepare(spec).await.map_err(|error| error.to_string())?;
         let launched = launch(spawner, number).await;
@@ -73,15 +73,15 @@ async fn launch(spawner: &Spawner, spec: u64) -> Result<(), String> {
     ended.map(drop).map_err(|_| "the spawner has ended".to_owned())
 }
 
-fn spec(host: &Host, cgroups: &Cgroups, staging: &Path, pause: &Path, layer: &Path) -> Result<Spec, String> {
+fn spec(host: &Host, cgroups: &Cgroups, folders: &Folders, layer: &Path) -> Result<Spec, String> {
     let machine = |error: std::io::Error| error.to_string();
     std::fs::create_dir_all(layer).map_err(machine)?;
-    std::fs::copy(pause, layer.join(PROGRAM)).map_err(machine)?;
+    std::fs::copy(&folders.pause, layer.join(PROGRAM)).map_err(machine)?;
     let granted = capabilities::granted(&[], &[])? & host.capabilities;
     let name = layer.file_name().unwrap_or_default();
     Ok(Spec {
         root: Root {
-            staging: staging.display().to_string(),
+            staging: folders.staging.display().to_string(),
             base: layer.parent().unwrap_or(layer).display().to_string(),
             lower: vec![name.to_string_lossy().into_owned()],
             disk: 1 << 20,

@@ -73,6 +73,22 @@ impl Cgroups {
             })
     }
 
+    /// Lets frozen processes run: on v1 a frozen one does not even take a signal that kills it.
+    pub(crate) fn thaw(&self) {
+        let (file, thawed) = if self.unified {
+            ("cgroup.freeze", "0")
+        } else {
+            ("freezer.state", "THAWED")
+        };
+        for folder in &self.folders {
+            let path = folder.join(file);
+            if path.exists() {
+                // Gone in the meantime is as good.
+                let _gone = write(&path, thawed);
+            }
+        }
+    }
+
     /// Removes them; true when none is left. The kernel lets go of a cgroup a little after its last process, so
     /// that a second try may be needed.
     pub(crate) fn remove(&mut self) -> bool {

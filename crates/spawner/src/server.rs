@@ -217,6 +217,7 @@ impl Server {
         for child in &self.children {
             // A child that just ended by itself can't be killed, and need not be.
             let _ended = rustix::process::pidfd_send_signal(&child.descriptor, Signal::KILL);
+            child.cgroups.thaw();
         }
         for child in std::mem::take(&mut self.children) {
             let _code = wait_for_end(child.descriptor.as_fd());

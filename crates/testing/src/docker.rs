@@ -8,6 +8,8 @@ use std::sync::Arc;
 use serde_json::Value;
 use skep_model::{Function, Revision, Template, TemplateId};
 
+use crate::lean;
+
 /// Makes containers, networks and volumes for one test, in a namespace of its own, and removes them when dropped.
 ///
 /// Everything is found again by the label `skep.namespace`, so that what Skep made in the namespace goes as well.
@@ -199,12 +201,24 @@ impl Docker {
         list(&["ps", "-aq", "--no-trunc"], &self.namespace, Some(label))
     }
 
+    /// The instances of this namespace, of both engines: ids of containers, and the names of lean ones' cgroups.
+    ///
+    /// # Panics
+    /// When `docker ps` fails.
+    pub fn all_instances(&self) -> Vec<String> {
+        let mut instances = self.containers("skep.instance");
+        let sandboxes = self.containers("skep.is-sandbox");
+        instances.retain(|container| !sandboxes.contains(container));
+        instances.extend(lean::instances(&self.namespace));
+        instances
+    }
+
     /// How many instances this namespace has.
     ///
     /// # Panics
     /// When `docker ps` fails.
     pub fn instances(&self) -> usize {
-        self.containers("skep.instance").len()
+        self.all_instances().len()
     }
 }
 

@@ -13,6 +13,7 @@
 //! The modes of the probe (its first argument) are listed at the head of `probe.rs`.
 
 mod docker;
+mod lean;
 mod probe;
 
 pub use docker::Docker;

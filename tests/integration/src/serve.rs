@@ -244,12 +244,20 @@ impl Skep {
         .await
     }
 
-    /// The containers that this Skep made and that stand.
+    /// The instances that this Skep made and that stand, of both engines. Sandboxes, which wait for the next instance
+    /// for a while, are none.
     pub fn made(&self) -> Vec<String> {
-        self.docker.containers("skep.owner")
+        self.docker.all_instances()
     }
 
-    /// Waits until no container that this Skep made stands.
+    /// The containers that this Skep made and that stand, sandboxes too, and what is left of lean instances.
+    pub fn left(&self) -> Vec<String> {
+        let mut left = self.docker.containers("skep.owner");
+        left.extend(self.docker.all_instances());
+        left
+    }
+
+    /// Waits until no instance that this Skep made stands.
     pub async fn nothing_made(&self) {
         eventually("the last instance to be removed", async || {
             self.made().is_empty().then_some(())
@@ -269,7 +277,7 @@ impl Skep {
             "skep serve ended with {status}:\n{}",
             self.said()
         );
-        assert_eq!(self.made(), [] as [&str; 0], "containers are left behind");
+        assert_eq!(self.left(), [] as [&str; 0], "something is left behind");
     }
 }
 

@@ -63,7 +63,7 @@ async fn an_invalid_template_is_listed_with_its_reasons_and_never_run() {
         assert!(reasons.contains(part), "{part:?} is not in {reasons}");
     }
     assert_eq!(skep.public.get("/bad").await.problem(), "not-found");
-    assert!(skep.made().is_empty());
+    assert_eq!(skep.left(), [] as [&str; 0]);
     skep.finish().await;
 }
 

@@ -20,8 +20,8 @@ async fn without_the_engine_callers_get_an_early_answer_and_with_it_everything_g
     let relay = Relay::start();
     let skep = Skep::with("fault-cut", &["--docker-host", &relay.host()]).await;
     let probe = probe_image();
-    skep.deploy("e", &["handler=exec"], &[], &[&probe, "echo", "hello"])
-        .await;
+    let labels = ["handler=exec", "engine=docker"];
+    skep.deploy("e", &labels, &[], &[&probe, "echo", "hello"]).await;
     skep.deploy("warm", &["recycle=idle"], &[], &[&probe, "http"])
         .await;
     assert_eq!(skep.public.get("/e").await.status, StatusCode::OK);

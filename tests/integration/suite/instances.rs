@@ -39,22 +39,23 @@ async fn an_instance_serves_as_often_as_its_label_says() {
 #[tokio::test]
 async fn a_frozen_instance_answers_again() {
     let skep = Skep::start("inst-frozen").await;
-    skep.deploy("p", &["recycle=idle"], &[], &[&probe_image(), "http"])
+    for engine in ["engine=docker", "engine=lean"] {
+        let template = skep
+            .deploy("p", &["recycle=idle", engine], &[], &[&probe_image(), "http"])
+            .await;
+        assert_eq!(skep.public.get("/p/count").await.text().trim(), "1", "{engine}");
+        eventually("the instance to be frozen", async || {
+            let list = skep.control.get("/v1/instances").await.json();
+            let mut instances = list["instances"].as_array()?.iter();
+            instances
+                .any(|instance| instance["state"] == "frozen")
+                .then_some(())
+        })
         .await;
-    assert_eq!(skep.public.get("/p/count").await.text().trim(), "1");
-    eventually("the instance to be frozen", async || {
-        let paused = skep.docker.run(&[
-            "ps",
-            "-q",
-            "--filter",
-            "status=paused",
-            "--filter",
-            &format!("label=skep.namespace={}", skep.docker.namespace()),
-        ]);
-        (!paused.is_empty()).then_some(())
-    })
-    .await;
-    assert_eq!(skep.public.get("/p/count").await.text().trim(), "2");
+        assert_eq!(skep.public.get("/p/count").await.text().trim(), "2", "{engine}");
+        skep.docker.remove(&template);
+        skep.nothing_made().await;
+    }
     skep.finish().await;
 }
 

@@ -22,7 +22,7 @@ async fn the_first_signal_lets_what_runs_end() {
     assert_eq!((answer.status, answer.text()), (StatusCode::OK, "slow\n"));
     let status = skep.ended().await;
     assert!(status.success(), "{status}");
-    assert!(skep.made().is_empty(), "something is left behind");
+    assert_eq!(skep.left(), [] as [&str; 0], "something is left behind");
 }
 
 #[tokio::test]
@@ -60,14 +60,14 @@ async fn the_second_signal_ends_everything_at_once_and_leaves_nothing() {
     );
     assert!(!status.success(), "work was cut short, and the exit code says so");
     running.await.unwrap();
-    assert!(skep.made().is_empty(), "something is left behind");
+    assert_eq!(skep.left(), [] as [&str; 0], "something is left behind");
 }
 
 #[tokio::test]
 async fn what_a_killed_skep_left_is_removed_by_the_next() {
     let mut skep = Skep::start("sig-kill").await;
-    skep.deploy("p", &["recycle=idle"], &[], &[&probe_image(), "http"])
-        .await;
+    let labels = ["recycle=idle", "engine=docker"];
+    skep.deploy("p", &labels, &[], &[&probe_image(), "http"]).await;
     skep.public.get("/p").await;
     let left = skep.made();
     assert_eq!(left.len(), 1);
