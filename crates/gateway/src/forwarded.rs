@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::OnceLock;
 
 use http::HeaderMap;
-use http::header::{FORWARDED, HOST, HeaderName, HeaderValue};
+use http::header::{CONTENT_LENGTH, FORWARDED, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
 
 use crate::trusted::TrustedProxies;
 
@@ -61,10 +61,10 @@ impl Origin {
     /// Rewrites a request's fields. `prefix` is what was taken off its path. Returns who sent the request: the last
     /// in the chain whom no trusted proxy is.
     pub(crate) fn apply(&self, headers: &mut HeaderMap, prefix: &str, proxies: &TrustedProxies) -> IpAddr {
+        drop_claims(headers, self.trusted);
         if self.trusted {
             return self.rewrite(headers, prefix, proxies);
         }
-        drop_claims(headers);
         let Some(first) = self.first.get() else {
             let host = headers.get(HOST).cloned();
             let client = self.rewrite(headers, prefix, proxies);
@@ -166,15 +166,32 @@ impl Origin {
     }
 }
 
-fn drop_claims(headers: &mut HeaderMap) {
-    let claims: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| name.as_str().starts_with("x-forwarded-") || **name == FORWARDED || **name == REAL_IP)
-        .cloned()
-        .collect();
+/// Drops what is claimed by who isn't trusted, and from whomever what looks like a claim, or like a frame, to a server
+/// that takes an underscore for a hyphen (as CGI and WSGI do): no proxy writes such names, so a stranger did.
+fn drop_claims(headers: &mut HeaderMap, trusted: bool) {
+    let dropped = |name: &&HeaderName| {
+        let text = name.as_str();
+        // Hardly any field of the others gets further than this.
+        if !text.starts_with(['x', 'f', 's', 'c', 't']) {
+            return false;
+        }
+        if !text.contains('_') {
+            return !trusted && is_claim(text);
+        }
+        let meant = text.replace('_', "-");
+        is_claim(&meant)
+            || meant.starts_with("skep-")
+            || *meant == CONTENT_LENGTH
+            || *meant == TRANSFER_ENCODING
+    };
+    let claims: Vec<HeaderName> = headers.keys().filter(dropped).cloned().collect();
     for name in claims {
         headers.remove(name);
     }
+}
+
+fn is_claim(name: &str) -> bool {
+    name.starts_with("x-forwarded-") || name == FORWARDED || name == REAL_IP
 }
 
 fn joined(headers: &HeaderMap, name: &HeaderName) -> String {
@@ -230,6 +247,25 @@ mod tests {
         ("x-forwarded-prefix", "/outer/"),
         ("x-forwarded-user", "admin"),
     ];
+
+    #[test]
+    fn a_claim_in_disguise_is_dropped_whoever_brings_it() {
+        let fields = [
+            ("x_forwarded_for", "203.0.113.9"),
+            ("x-forwarded_for", "203.0.113.9"),
+            ("x_real_ip", "203.0.113.9"),
+            ("skep_invocation", "x"),
+            ("content_length", "5"),
+            ("transfer_encoding", "chunked"),
+            ("api_key", "its own affair"),
+        ];
+        for proxies in ["", "10.0.0.1"] {
+            let (headers, _) = apply(proxies, "10.0.0.1:5000", &fields);
+            let names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+            let underscored: Vec<&&str> = names.iter().filter(|name| name.contains('_')).collect();
+            assert_eq!(underscored, [&"api_key"], "{names:?}");
+        }
+    }
 
     #[test]
     fn strangers_are_not_believed() {

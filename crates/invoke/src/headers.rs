@@ -27,8 +27,8 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
             .iter()
             .flat_map(names)
             .filter(|name| !matches!(name.as_str(), "close" | "keep-alive" | "upgrade" | "te"))
+            .filter(|name| !is_for_the_end(name))
             .filter_map(|name| name.parse().ok())
-            .filter(|name| *name != INVOCATION)
             .collect();
         for name in named {
             headers.remove(name);
@@ -51,6 +51,14 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
+}
+
+/// What a caller can't have taken away by calling it its connection's own: where the request goes, how long it is,
+/// and what Skep and the proxies before it say of it.
+fn is_for_the_end(name: &str) -> bool {
+    name.starts_with("x-forwarded-")
+        || matches!(name, "host" | "content-length" | "forwarded" | "traceparent")
+        || *name == INVOCATION
 }
 
 /// The members of a list of tokens, in lower case and without parameters.
@@ -85,6 +93,23 @@ mod tests {
         ]);
         remove_hop_by_hop(&mut map);
         assert_eq!(map, headers(&[("x-public", "2")]));
+    }
+
+    #[test]
+    fn connection_can_not_name_what_is_for_the_end() {
+        let fields = [
+            ("host", "a"),
+            ("content-length", "5"),
+            ("x-forwarded-for", "192.0.2.1"),
+            ("forwarded", "for=192.0.2.1"),
+            ("skep-invocation", "id"),
+        ];
+        for (name, _) in fields {
+            let mut map = headers(&fields);
+            map.append(CONNECTION, HeaderValue::from_static(name));
+            remove_hop_by_hop(&mut map);
+            assert_eq!(map, headers(&fields), "{name}");
+        }
     }
 
     #[test]

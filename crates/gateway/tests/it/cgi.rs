@@ -38,6 +38,18 @@ fn shows(variables: &'static [&'static str]) -> Behaviour {
     })
 }
 
+/// Shows all its variables.
+pub(crate) fn environment() -> Behaviour {
+    program(|mut command| async move {
+        let mut output = "Content-Type: text/plain\n\n".to_owned();
+        for (name, value) in &command.environment {
+            output.push_str(&format!("{name}={value}\n"));
+        }
+        command.stdout.write_all(output.as_bytes()).await.unwrap();
+        0
+    })
+}
+
 #[tokio::test]
 async fn a_script_finds_the_request_in_its_environment() {
     let variables = &[

@@ -257,3 +257,20 @@ async fn callers_who_come_before_it_is_known_what_is_deployed_wait_for_it() {
     known.send(()).unwrap();
     assert!(rest(&mut early).await.starts_with("HTTP/1.1 200 "));
 }
+
+#[tokio::test]
+async fn chunks_that_are_mostly_wrapping_are_refused() {
+    let world = limited(|_| {}).await;
+    let extension = format!("3;{}\r\nabc\r\n0\r\n\r\n", "x".repeat(100_000));
+    let trickle = "1;xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\na\r\n".repeat(2000) + "0\r\n\r\n";
+    let trailers = format!("3\r\nabc\r\n0\r\n{}\r\n", "x: y\r\n".repeat(20_000));
+    for chunks in [extension, trickle, trailers] {
+        let request = format!("POST /m HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n{chunks}");
+        let response = raw(world.address, &request).await;
+        assert!(response.starts_with("HTTP/1.1 400 "), "{response}");
+        assert!(response.contains("\"code\":\"bad-request\""), "{response}");
+    }
+    let request = "POST /m HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n\
+        3;name=\"value\"\r\nabc\r\n0\r\n\r\n";
+    assert!(raw(world.address, request).await.ends_with("\n\nabc"));
+}

@@ -10,6 +10,7 @@ mod faults;
 mod framing;
 mod http;
 mod limits;
+mod names;
 mod servers;
 mod upgrades;
 mod uploads;
