@@ -130,9 +130,7 @@ impl LeanEngine {
         let mut host = Host::probe(&client).await;
         let (mut folders, mut cgroups) = (Folders::default(), None);
         if let Ok(found) = &host {
-            let prepared = Folders::prepare(&config.data_directory)
-                .map_err(|error| format!("the lean engine's folders can't be made: {error}"))
-                .and_then(|made| Ok((made, Cgroups::prepare(found, &config.namespace)?)));
+            let prepared = prepare(found, &config).await;
             match prepared {
                 Ok((made, tree)) => {
                     let tried = trial::run(&spawner, found, &tree, &made).await;
@@ -240,6 +238,18 @@ impl LeanEngine {
             self.shared.discard(held);
         }
     }
+}
+
+/// Makes what the instances of this node have in common.
+async fn prepare(host: &Host, config: &Config) -> Result<(Folders, Cgroups), String> {
+    let folders = Folders::prepare(&config.data_directory)
+        .map_err(|error| format!("the lean engine's folders can't be made: {error}"))?;
+    host.sight.check(&folders.pause)?;
+    let (host, namespace) = (host.clone(), config.namespace.clone());
+    // It may wait for systemd, and for the end of what a crash left.
+    let cgroups = tokio::task::spawn_blocking(move || Cgroups::prepare(&host, &namespace)).await;
+    let cgroups = cgroups.map_err(|error| format!("making Skep's cgroups was cut short: {error}"))??;
+    Ok((folders, cgroups))
 }
 
 impl Engine for LeanEngine {

@@ -8,12 +8,12 @@ mod rights;
 mod sysctls;
 mod volumes;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
 use skep_model::Function;
-use skep_spawner::{Device, Identity, Limit, Mount, Process};
+use skep_spawner::{Device, Identity, Limit, Mount, MountKind, Process};
 
 pub(crate) use self::network::{Network, Sharing};
 pub(crate) use self::volumes::Volume;
@@ -115,6 +115,7 @@ pub(crate) fn plan(function: &Function, host: &Host) -> Result<Plan, Vec<String>
         read_only_root,
         &mut reasons,
     );
+    reasons.extend(mounts.iter().filter_map(|mount| out_of_sight(mount, host)));
     let devices = devices::read(&mut host_config, &mut reasons);
     let mut limits = limits::read(&mut host_config, host, &mut reasons);
     limits.devices.extend(devices.rules);
@@ -199,6 +200,16 @@ fn process(config: &mut Fields, host: &mut Fields, reasons: &mut Vec<String>) ->
         usual_limits: Vec::new(),
         oom_score_adjustment: i32::try_from(adjustment).unwrap_or_default(),
         domain: config.text("Domainname"),
+    }
+}
+
+/// Why a mount can't be made from where Skep is.
+fn out_of_sight(mount: &Mount, host: &Host) -> Option<String> {
+    match &mount.kind {
+        MountKind::Bind { source, .. } if !host.sight.has(Path::new(source)) => Some(format!(
+            "Skep runs in a container and does not see {source} there (run it with -v {source}:{source})"
+        )),
+        _ => None,
     }
 }
 

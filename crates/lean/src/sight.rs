@@ -35,6 +35,21 @@ impl Sight {
         Self::Folders(same.map(PathBuf::from).collect())
     }
 
+    /// That Docker will find one of Skep's own files where Skep says that it is.
+    ///
+    /// # Errors
+    /// A sentence that says what a container is started with.
+    pub(crate) fn check(&self, file: &Path) -> Result<(), String> {
+        let folder = file.parent().unwrap_or(file).display();
+        if self.has(file) {
+            return Ok(());
+        }
+        Err(format!(
+            "Skep runs in a container, and the host does not have its data in {folder} (run it with -v \
+             {folder}:{folder})"
+        ))
+    }
+
     /// Whether a path means the same file here as on the host.
     pub(crate) fn has(&self, path: &Path) -> bool {
         match self {
