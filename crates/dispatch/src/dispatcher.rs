@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use skep_engine::Engine;
-use skep_model::{Function, InvocationId, Journal, Phases, Problem, ProblemCode};
+use skep_model::{Function, InstanceId, InvocationId, Journal, Phases, Problem, ProblemCode};
 use tokio::sync::oneshot;
 
 use crate::config::Config;
@@ -134,6 +134,14 @@ impl Dispatcher {
     /// The invocations that run now in instances with this address.
     pub fn invocations_at(&self, address: IpAddr) -> Vec<InvocationId> {
         self.shared.invocations_at(address)
+    }
+
+    /// The invocations that run now in one instance.
+    pub fn invocations_in(&self, instance: InstanceId) -> Vec<InvocationId> {
+        let state = self.shared.lock();
+        let begun = state.begun.iter().find(|(_, begun)| begun.id == instance);
+        let live = begun.and_then(|(key, _)| state.live.get(key));
+        live.map(|live| live.invocations().clone()).unwrap_or_default()
     }
 
     /// A picture of the node.

@@ -23,7 +23,7 @@ pub(crate) const SOCKET: &str = "/var/run/docker.sock";
 /// A template that can't be read as one; it names the part.
 #[derive(Debug, thiserror::Error)]
 #[error("the template's inspect has no {0}; remove the template and create it anew")]
-pub(crate) struct Unreadable(&'static str);
+pub struct Unreadable(&'static str);
 
 /// A template, parsed.
 #[derive(Debug)]
@@ -192,6 +192,33 @@ impl Definition {
             }
         }
     }
+}
+
+/// The create body of one more container of a function's template, for who starts it as something else than an
+/// instance: labels are the caller's to set, and the streams. What comes beside it are the networks to connect
+/// afterwards, by name, each with its endpoint's settings.
+///
+/// # Errors
+/// The part of the template that can't be read.
+pub fn template_body(
+    function: &std::sync::Arc<Function>,
+    environment: &[(String, String)],
+    many_networks: bool,
+) -> Result<(Value, Vec<(String, Value)>), Unreadable> {
+    let launch = Launch {
+        instance: skep_model::InstanceId::generate(),
+        function: function.clone(),
+        environment: Vec::new(),
+        stdio: Stdio::Log,
+        socket: None,
+    };
+    let mut created = Definition::read(function)?.body(&launch, "", environment, many_networks);
+    if let Some(labels) = created.body.get_mut("Labels").and_then(Value::as_object_mut) {
+        labels.retain(|key, _| !key.starts_with("skep."));
+    }
+    let later = created.later.into_iter();
+    let later = later.map(|attachment| (attachment.network, attachment.endpoint));
+    Ok((created.body, later.collect()))
 }
 
 /// A create body, and the networks that an older engine wants connected one by one afterwards.

@@ -34,6 +34,7 @@ mod support;
 mod sweep;
 mod way;
 
+pub use body::{Unreadable, template_body};
 pub use call::CallReceiver;
 pub use client::{ConnectError, DEFAULT_HOST, Endpoint, connect_client};
 pub use engine::{Config, DockerEngine, EngineError};

@@ -64,6 +64,11 @@ impl Filters {
         self.by_name.get_mut(name)
     }
 
+    /// Takes a filter out.
+    pub fn take(&mut self, name: &str) -> Vec<String> {
+        self.by_name.remove(name).unwrap_or_default()
+    }
+
     /// The values of a filter.
     pub fn values(&self, name: &str) -> &[String] {
         self.by_name.get(name).map_or(&[], Vec::as_slice)

@@ -9,6 +9,7 @@ mod node;
 mod parts;
 mod settings;
 mod signals;
+mod sockets;
 pub(crate) mod spawner;
 mod supervisor;
 

@@ -15,6 +15,7 @@ use skep_gateway::{Gateway, Serving};
 use skep_invoke::Invoker;
 use skep_lean::{Engines, LeanEngine};
 use skep_model::Function;
+use skep_socket::SpawningEngine;
 use skep_store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::node::LocalNode;
 use super::settings::Settings;
+use super::sockets;
 use super::spawner;
 use super::supervisor::Supervisor;
 use super::{memory, metrics};
@@ -72,13 +74,16 @@ impl Parts {
             data_directory: settings.data_directory.clone(),
         };
         let lean = LeanEngine::new(lean, docker.clone(), spawner.clone()).await;
-        let engine = Engines::new(docker.clone(), lean.clone(), settings.engine);
+        let sockets = sockets::open(settings, &docker).await?;
+        let engines = Engines::new(docker.clone(), lean.clone(), settings.engine);
+        let engine = sockets.engine(engines);
 
         let mut registry = Registry::default();
         let discovery = discover(settings, &docker, &engine);
         let catalogue = discovery.catalogue();
         let connection = discovery.connection();
         let dispatcher = dispatcher(settings, &docker, &engine, &store).await;
+        sockets::connect(&sockets, &catalogue, &dispatcher);
         let invoke_metrics = skep_invoke::Metrics::default();
         let invoker = Invoker::new(
             skep_invoke::Config {
@@ -139,6 +144,10 @@ impl Parts {
         let looked_after = lean.clone();
         supervisor.watch("lean engine's background", async move {
             looked_after.run_background(background).await
+        });
+        let (watched, background) = (sockets.clone(), stop.clone());
+        supervisor.watch("functions' Docker sockets", async move {
+            watched.run_background(background).await
         });
         supervisor.watch("line to the spawner", spawner::run(spawner, stop.clone()));
         supervisor.watch("discovery", watch_templates(discovery, stop.clone()));
@@ -225,7 +234,7 @@ async fn open_store(settings: &Settings) -> Result<Store, Failed> {
     }
 }
 
-fn discover(settings: &Settings, docker: &DockerEngine, engine: &Engines) -> Discovery {
+fn discover(settings: &Settings, docker: &DockerEngine, engine: &SpawningEngine<Engines>) -> Discovery {
     let config = skep_discovery::Config {
         namespace: settings.namespace.clone(),
         relist: settings.relist,
@@ -241,7 +250,7 @@ fn discover(settings: &Settings, docker: &DockerEngine, engine: &Engines) -> Dis
 async fn dispatcher(
     settings: &Settings,
     docker: &DockerEngine,
-    engine: &Engines,
+    engine: &SpawningEngine<Engines>,
     store: &Store,
 ) -> Dispatcher {
     let budget = match settings.memory_budget {
@@ -285,7 +294,7 @@ async fn watch_templates(mut discovery: Discovery, stop: CancellationToken) {
 async fn hand_over(
     mut catalogue: watch::Receiver<Arc<Catalogue>>,
     dispatcher: Dispatcher,
-    (engine, lean): (Engines, LeanEngine),
+    (engine, lean): (SpawningEngine<Engines>, LeanEngine),
     stop: CancellationToken,
 ) {
     loop {

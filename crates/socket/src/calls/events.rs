@@ -1,0 +1,113 @@
+//! `GET /events`: those of the function's own children, as they happen.
+
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Method, Response, StatusCode};
+use http_body_util::{BodyExt, BodyStream, StreamBody};
+use hyper::body::Frame;
+use serde_json::Value;
+use skep_grant::{Filters, Refusal};
+use skep_model::label;
+
+use super::{Context, show};
+use crate::answer::{Answer, BodyError, empty};
+use crate::holder::Parent;
+use crate::names;
+
+const FILTERS: &[&str] = &["container", "event", "image", "label", "type"];
+/// One event is never longer.
+const LONGEST: usize = 1 << 20;
+
+/// Streams events.
+pub(super) async fn stream(mut context: Context) -> Result<Answer, Refusal> {
+    let mut filters = Filters::parse(context.query.get("filters").unwrap_or_default(), FILTERS)?;
+    let types = filters.take("type");
+    let images = filters.take("image");
+    if let Some(values) = filters.values_mut("container") {
+        for value in values {
+            // A child that doesn't exist has no events; it is not asked for by name.
+            let known = context.shared.find(&context.holder, value);
+            *value = known.map_or_else(|_| "0".to_owned(), |child| child.id);
+        }
+    }
+    filters.add("type", "container".to_owned());
+    filters.add(
+        "label",
+        format!("{}={}", label::NAMESPACE, context.shared.namespace),
+    );
+    filters.add(
+        "label",
+        format!("{}={}", label::CHILD_OF, context.holder.function),
+    );
+    context.query.set("filters", filters.written());
+    let others = !types.is_empty() && !types.iter().any(|kind| kind == "container");
+    let path = format!("/events{}", context.query.written());
+    let response = context
+        .shared
+        .daemon
+        .send(context.outgoing(Method::GET, path, empty()))
+        .await?;
+    if !response.status().is_success() {
+        return context.passed(response).await;
+    }
+    let mut rest = BytesMut::new();
+    let lines = BodyStream::new(response.into_body()).map(move |frame| -> Result<Frame<Bytes>, BodyError> {
+        let frame = frame?;
+        let mut out = Vec::new();
+        if let Some(data) = frame.data_ref() {
+            rest.extend_from_slice(data);
+            while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+                let line = rest.split_to(end + 1);
+                if let Some(shown) = shown(&context, &line, others, &images) {
+                    out.extend_from_slice(shown.as_bytes());
+                    out.push(b'\n');
+                }
+            }
+            if rest.len() > LONGEST {
+                return Err("an event is too long".into());
+            }
+        }
+        Ok(Frame::data(Bytes::from(out)))
+    });
+    let mut answer = Response::new(StreamBody::new(lines).boxed_unsync());
+    *answer.status_mut() = StatusCode::OK;
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(answer)
+}
+
+/// One event as the function sees it; `None` for what is not its own.
+fn shown(context: &Context, line: &[u8], others: bool, images: &[String]) -> Option<String> {
+    let mut event: Value = serde_json::from_slice(line).ok()?;
+    let attributes = event.pointer_mut("/Actor/Attributes")?;
+    let parent = attributes.get(label::PARENT)?.as_str()?.to_owned();
+    let asked = attributes.get(crate::labels::ASKED)?.clone();
+    let is_mine = match &context.holder.parent {
+        Parent::Instance { .. } => true,
+        Parent::Child { .. } => {
+            let above = context.shared.children().get(&parent).cloned();
+            parent == context.holder.id()
+                || above.is_some_and(|child| context.holder.sees(&context.shared, &child))
+        }
+    };
+    let of_images = images.is_empty() || images.iter().any(|image| asked == image.as_str());
+    if others || !is_mine || !of_images {
+        return None;
+    }
+    let prefix = names::prefix(&context.shared.namespace, &context.holder.function);
+    for name in ["name", "oldName"] {
+        if let Some(value) = attributes.get_mut(name) {
+            let plain = value.as_str().unwrap_or_default().replace(&prefix, "");
+            *value = plain.into();
+        }
+    }
+    if let Some(image) = attributes.get_mut("image") {
+        *image = asked.clone();
+    }
+    show::own_labels(attributes);
+    if let Some(from) = event.get_mut("from") {
+        *from = asked;
+    }
+    Some(event.to_string())
+}

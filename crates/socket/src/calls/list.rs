@@ -1,0 +1,145 @@
+//! Lists of children, and removing those that ended.
+
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+use skep_grant::{Filters, Refusal};
+use skep_model::label;
+
+use super::{Context, show};
+use crate::answer::{Answer, json as answer_json};
+
+/// The filters of Docker's list that say something about the function's own children.
+const FILTERS: &[&str] = &[
+    "ancestor",
+    "before",
+    "exited",
+    "expose",
+    "health",
+    "id",
+    "isolation",
+    "label",
+    "name",
+    "network",
+    "publish",
+    "since",
+    "status",
+    "volume",
+];
+
+/// `GET /containers/json`.
+pub(super) async fn list(mut context: Context) -> Result<Answer, Refusal> {
+    let mut filters = Filters::parse(context.query.get("filters").unwrap_or_default(), FILTERS)?;
+    // Older parameters that are filters now.
+    for name in ["since", "before"] {
+        if let Some(value) = context.query.take(name).filter(|value| !value.is_empty()) {
+            filters.add(name, value);
+        }
+    }
+    for name in ["since", "before"] {
+        if let Some(values) = filters.values_mut(name) {
+            for value in values {
+                *value = context.shared.find(&context.holder, value)?.id;
+            }
+        }
+    }
+    // Names to Docker are longer than what the function calls them: they are matched here.
+    let names: Vec<String> = filters
+        .take("name")
+        .iter()
+        .map(|name| name.trim_start_matches('/').to_owned())
+        .collect();
+    let limit = context
+        .query
+        .take("limit")
+        .and_then(|limit| limit.parse::<usize>().ok());
+    if limit.is_some_and(|limit| limit > 0) {
+        context.query.set("all", "1".to_owned());
+    }
+    filters.add(
+        "label",
+        format!("{}={}", label::NAMESPACE, context.shared.namespace),
+    );
+    filters.add(
+        "label",
+        format!("{}={}", label::CHILD_OF, context.holder.function),
+    );
+    context.query.set("filters", filters.written());
+    let path = format!("/containers/json{}", context.query.written());
+    let value = context.ask(Method::GET, path).await?;
+    let mut shown = Vec::new();
+    for mut entry in value.as_array().cloned().unwrap_or_default() {
+        let id = entry.get("Id").and_then(Value::as_str).unwrap_or_default();
+        let Ok(child) = context.shared.find(&context.holder, id) else {
+            continue;
+        };
+        if names.is_empty() || names.iter().any(|name| matches(name, &child.name)) {
+            show::summary(&child, &mut entry);
+            shown.push(entry);
+        }
+    }
+    shown.truncate(limit.filter(|limit| *limit > 0).unwrap_or(usize::MAX));
+    Ok(answer_json(StatusCode::OK, &Value::Array(shown)))
+}
+
+/// Docker matches names by a regular expression; its anchors are what people use of that.
+fn matches(pattern: &str, name: &str) -> bool {
+    let (start, pattern) = match pattern.strip_prefix('^') {
+        Some(rest) => (true, rest.trim_start_matches('/')),
+        None => (false, pattern),
+    };
+    let (end, pattern) = match pattern.strip_suffix('$') {
+        Some(rest) => (true, rest),
+        None => (false, pattern),
+    };
+    match (start, end) {
+        (true, true) => name == pattern,
+        (true, false) => name.starts_with(pattern),
+        (false, true) => name.ends_with(pattern),
+        (false, false) => name.contains(pattern),
+    }
+}
+
+/// `POST /containers/prune`: the function's own children that ended, one by one.
+pub(super) async fn prune(context: Context) -> Result<Answer, Refusal> {
+    let text = context.query.get("filters").unwrap_or_default();
+    let filters = Filters::parse(text, &["label", "until"])?;
+    if !filters.values("label").is_empty() || !filters.values("until").is_empty() {
+        return Err(Refusal::forbidden(
+            "filters: this socket prunes all that ended, or nothing",
+        ));
+    }
+    let ended: Vec<_> = context
+        .shared
+        .children()
+        .all()
+        .filter(|child| !child.is_live())
+        .cloned()
+        .collect();
+    let mut removed = Vec::new();
+    for child in ended {
+        if context.holder.sees(&context.shared, &child) {
+            context.shared.end(&child.id).await;
+            removed.push(child.id);
+        }
+    }
+    let value = json!({ "ContainersDeleted": removed, "SpaceReclaimed": 0 });
+    Ok(answer_json(StatusCode::OK, &value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches;
+
+    #[test]
+    fn names_match_as_people_ask_for_them() {
+        for (pattern, name, found) in [
+            ("web", "my-web-1", true),
+            ("^web", "my-web", false),
+            ("^/web$", "web", true),
+            ("web$", "my-web", true),
+            ("db", "web", false),
+        ] {
+            assert_eq!(matches(pattern, name), found, "{pattern} {name}");
+        }
+    }
+}

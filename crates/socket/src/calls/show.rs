@@ -1,0 +1,91 @@
+//! What a function sees of its children: what Docker shows, without the host's paths and with names as it knows them.
+
+use serde_json::{Value, json};
+
+use crate::children::Child;
+use crate::shared::Shared;
+
+/// Fields that hold paths of the host.
+const PATHS: [&str; 6] = [
+    "/ResolvConfPath",
+    "/HostnamePath",
+    "/HostsPath",
+    "/LogPath",
+    "/NetworkSettings/SandboxKey",
+    "/HostConfig/CgroupParent",
+];
+
+/// `GET /containers/ID/json`.
+pub(super) fn inspect(shared: &Shared, child: &Child, value: &mut Value) {
+    for path in PATHS {
+        if let Some(field) = value.pointer_mut(path) {
+            *field = "".into();
+        }
+    }
+    set(value, "/Name", format!("/{}", child.name).into());
+    set(value, "/Config/Image", child.marks.asked.clone().into());
+    set(value, "/GraphDriver", json!({ "Name": "", "Data": null }));
+    if let Some(labels) = value.pointer_mut("/Config/Labels") {
+        own_labels(labels);
+    }
+    if let Some(Value::Array(binds)) = value.pointer_mut("/HostConfig/Binds") {
+        for bind in binds {
+            *bind = shown_bind(shared, bind.as_str().unwrap_or_default()).into();
+        }
+    }
+    for list in ["/HostConfig/Mounts", "/Mounts"] {
+        if let Some(list) = value.pointer_mut(list) {
+            mounts(list);
+        }
+    }
+}
+
+/// One entry of `GET /containers/json`.
+pub(super) fn summary(child: &Child, value: &mut Value) {
+    set(value, "/Names", json!([format!("/{}", child.name)]));
+    set(value, "/Image", child.marks.asked.clone().into());
+    if let Some(labels) = value.get_mut("Labels") {
+        own_labels(labels);
+    }
+    if let Some(list) = value.get_mut("Mounts") {
+        mounts(list);
+    }
+}
+
+/// An object without the labels that are Skep's business.
+pub(super) fn own_labels(labels: &mut Value) {
+    if let Some(labels) = labels.as_object_mut() {
+        labels.retain(|key, _| !key.starts_with("skep."));
+    }
+}
+
+fn set(value: &mut Value, path: &str, to: Value) {
+    if let Some(field) = value.pointer_mut(path) {
+        *field = to;
+    }
+}
+
+/// A volume is shown by its name, a folder of the host not at all, the child's socket as where it stands.
+fn shown_bind(shared: &Shared, bind: &str) -> String {
+    let (source, rest) = bind.split_once(':').unwrap_or((bind, ""));
+    let source = if source.starts_with(&*shared.host_directory.to_string_lossy()) {
+        skep_grant::SOCKET
+    } else if source.starts_with('/') {
+        "(host)"
+    } else {
+        source
+    };
+    format!("{source}:{rest}")
+}
+
+fn mounts(list: &mut Value) {
+    for mount in list.as_array_mut().into_iter().flatten() {
+        let is_volume = mount.get("Type").and_then(Value::as_str) == Some("volume");
+        let name = mount.get("Name").cloned().unwrap_or(json!(""));
+        if let Some(source) = mount.get_mut("Source")
+            && source.as_str().is_some_and(|source| source.starts_with('/'))
+        {
+            *source = if is_volume { name } else { json!("") };
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! Which children there are, as far as this process knows: what it made, what Docker's list and events say.
+//!
+//! The rules of the budgets are here, without I/O: what counts, what is admitted, who sees whom.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use skep_grant::Refusal;
+use skep_model::Spawn;
+
+use crate::labels::Marks;
+
+/// How many ended children of one function are kept for who still asks about them.
+const KEPT: usize = 500;
+
+/// What a child is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Made and not started.
+    Created,
+    /// Its process runs, or is paused.
+    Running,
+    /// Its process ended with this code.
+    Exited(i64),
+}
+
+/// A container that a function started through its socket.
+#[derive(Debug, Clone)]
+pub struct Child {
+    /// Docker's id of it.
+    pub id: String,
+    /// Its name, as the function knows it.
+    pub name: String,
+    pub(crate) marks: Marks,
+    /// What it is doing.
+    pub state: State,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When it was last started.
+    pub started: Option<Timestamp>,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+    /// Whether Docker starts it again by itself: it counts as live as long as it exists.
+    pub(crate) restarts: bool,
+}
+
+impl Child {
+    /// Whether it counts against `skep.spawn.max`, `.memory` and `.cpus`.
+    pub fn is_live(&self) -> bool {
+        self.restarts || !matches!(self.state, State::Exited(_))
+    }
+}
+
+/// Every child, by its id.
+#[derive(Debug, Default)]
+pub(crate) struct Children {
+    by_id: HashMap<String, Child>,
+    /// Places taken by children that are just being made, by a number.
+    begun: HashMap<u64, Marks>,
+    next: u64,
+    /// How many were made for each root.
+    totals: HashMap<String, u64>,
+}
+
+impl Children {
+    pub(crate) fn get(&self, id: &str) -> Option<&Child> {
+        self.by_id.get(id)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: &str) -> Option<&mut Child> {
+        self.by_id.get_mut(id)
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Child> {
+        self.by_id.values()
+    }
+
+    /// Adds a child, or what is newly known of it.
+    pub(crate) fn insert(&mut self, child: Child) {
+        self.by_id.entry(child.id.clone()).or_insert(child);
+    }
+
+    pub(crate) fn remove(&mut self, id: &str) -> Option<Child> {
+        self.by_id.remove(id)
+    }
+
+    /// Counts again what an earlier process made: there is no other trace of it.
+    pub(crate) fn adopt(&mut self, child: Child) {
+        *self.totals.entry(child.marks.root.clone()).or_default() += 1;
+        self.insert(child);
+    }
+
+    /// Forgets what was counted for a root that nobody can spawn from any more.
+    pub(crate) fn forget_root(&mut self, root: &str) {
+        let in_use = |child: &Child| child.marks.root == root && child.marks.socket.is_some();
+        if !self.by_id.values().any(in_use) {
+            self.totals.remove(root);
+        }
+    }
+
+    /// Takes a place for one more child, or says which budget has none.
+    pub(crate) fn admit(&mut self, spawn: &Spawn, marks: Marks) -> Result<u64, Refusal> {
+        let total = self.totals.get(&marks.root).copied().unwrap_or(0);
+        if total >= spawn.total {
+            return Err(spent(format!(
+                "{total} children were started for this invocation, and skep.spawn.total grants {}",
+                spawn.total
+            )));
+        }
+        self.fits(spawn, &marks, None)?;
+        *self.totals.entry(marks.root.clone()).or_default() += 1;
+        self.next += 1;
+        self.begun.insert(self.next, marks);
+        Ok(self.next)
+    }
+
+    /// Whether a child that ended may run again.
+    pub(crate) fn may_restart(&self, spawn: &Spawn, id: &str) -> Result<(), Refusal> {
+        match self.by_id.get(id) {
+            Some(child) if !child.is_live() => self.fits(spawn, &child.marks, Some(id)),
+            _ => Ok(()),
+        }
+    }
+
+    fn fits(&self, spawn: &Spawn, marks: &Marks, but: Option<&str>) -> Result<(), Refusal> {
+        let known = self.by_id.values();
+        let live = known.filter(|child| child.is_live() && Some(child.id.as_str()) != but);
+        let live = live.map(|child| &child.marks).chain(self.begun.values());
+        let (mut count, mut memory, mut cpus) = (0u64, marks.memory, marks.nano_cpus);
+        for other in live.filter(|other| other.function == marks.function) {
+            count += 1;
+            memory = memory.saturating_add(other.memory);
+            cpus = cpus.saturating_add(other.nano_cpus);
+        }
+        let function = &marks.function;
+        if count >= u64::from(spawn.max) {
+            let max = spawn.max;
+            return Err(spent(format!(
+                "{function} has {count} children, and skep.spawn.max grants {max} at once"
+            )));
+        }
+        if memory > spawn.memory {
+            let granted = spawn.memory;
+            return Err(spent(format!(
+                "with this child the children of {function} could use {memory} bytes of memory, \
+                 and skep.spawn.memory grants {granted}"
+            )));
+        }
+        if cpus > spawn.nano_cpus {
+            return Err(spent(format!(
+                "with this child the children of {function} could use {} CPUs, and skep.spawn.cpus grants {}",
+                cpus as f64 / 1e9,
+                spawn.nano_cpus as f64 / 1e9
+            )));
+        }
+        Ok(())
+    }
+
+    /// Gives a place back; `made` is what came of it.
+    pub(crate) fn settle(&mut self, place: u64, made: Option<Child>) {
+        let marks = self.begun.remove(&place);
+        match made {
+            Some(child) => self.insert(child),
+            None => {
+                if let Some(total) = marks.and_then(|marks| self.totals.get_mut(&marks.root)) {
+                    *total = total.saturating_sub(1);
+                }
+            }
+        }
+    }
+
+    /// Whether a child was started, at however many removes, by `parent`.
+    pub(crate) fn descends(&self, child: &Child, parent: &str) -> bool {
+        let mut at = child;
+        // Lineage is no deeper than the deepest grant, and never a circle; the bound is for a label that lies.
+        for _ in 0..64 {
+            if at.marks.parent == parent {
+                return true;
+            }
+            match self.by_id.get(&at.marks.parent) {
+                Some(next) => at = next,
+                None => return false,
+            }
+        }
+        false
+    }
+
+    /// The ended children beyond the number that is kept, the oldest first.
+    pub(crate) fn surplus(&self) -> Vec<String> {
+        let mut ended: HashMap<&str, Vec<&Child>> = HashMap::new();
+        for child in self.by_id.values().filter(|child| !child.is_live()) {
+            ended
+                .entry(child.marks.function.as_str())
+                .or_default()
+                .push(child);
+        }
+        let mut surplus = Vec::new();
+        for children in ended.values_mut().filter(|children| children.len() > KEPT) {
+            children.sort_by_key(|child| child.ended);
+            let beyond = children.len() - KEPT;
+            surplus.extend(children[..beyond].iter().map(|child| child.id.clone()));
+        }
+        surplus
+    }
+}
+
+fn spent(message: String) -> Refusal {
+    Refusal { status: 429, message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn marks(root: &str, memory: u64) -> Marks {
+        Marks {
+            function: "f".parse().unwrap(),
+            parent: "instance".to_owned(),
+            root: root.to_owned(),
+            invocation: None,
+            generation: 1,
+            asked: "image".to_owned(),
+            deadline: Timestamp::MAX,
+            memory,
+            nano_cpus: 0,
+            socket: None,
+            may_start: Vec::new(),
+        }
+    }
+
+    fn child(id: &str, marks: Marks, state: State) -> Child {
+        Child {
+            id: id.to_owned(),
+            name: id.to_owned(),
+            marks,
+            state,
+            created: Timestamp::UNIX_EPOCH,
+            started: None,
+            ended: None,
+            restarts: false,
+        }
+    }
+
+    fn spawn() -> Spawn {
+        Spawn {
+            max: 2,
+            total: 3,
+            memory: 100,
+            ..Spawn::default()
+        }
+    }
+
+    #[test]
+    fn a_place_is_taken_at_once_and_given_back_where_nothing_was_made() {
+        let mut children = Children::default();
+        let first = children.admit(&spawn(), marks("a", 0)).unwrap();
+        let second = children.admit(&spawn(), marks("a", 0)).unwrap();
+        let refusal = children.admit(&spawn(), marks("a", 0)).unwrap_err();
+        assert!(refusal.message.contains("skep.spawn.max"), "{refusal}");
+        children.settle(first, None);
+        children.settle(second, Some(child("x", marks("a", 0), State::Running)));
+        children.admit(&spawn(), marks("a", 0)).unwrap();
+        assert!(children.admit(&spawn(), marks("a", 0)).is_err());
+    }
+
+    #[test]
+    fn what_ended_is_not_live_and_still_counts_in_all() {
+        let mut children = Children::default();
+        for id in ["x", "y", "z"] {
+            let place = children.admit(&spawn(), marks("a", 0)).unwrap();
+            children.settle(place, Some(child(id, marks("a", 0), State::Exited(0))));
+        }
+        let refusal = children.admit(&spawn(), marks("a", 0)).unwrap_err();
+        assert!(refusal.message.contains("skep.spawn.total"), "{refusal}");
+        children.admit(&spawn(), marks("another", 0)).unwrap();
+    }
+
+    #[test]
+    fn memory_is_counted_over_what_lives() {
+        let mut children = Children::default();
+        let place = children.admit(&spawn(), marks("a", 60)).unwrap();
+        children.settle(place, Some(child("x", marks("a", 60), State::Running)));
+        let refusal = children.admit(&spawn(), marks("a", 60)).unwrap_err();
+        assert!(refusal.message.contains("skep.spawn.memory"), "{refusal}");
+        children.get_mut("x").unwrap().state = State::Exited(0);
+        children.admit(&spawn(), marks("a", 60)).unwrap();
+        assert!(children.may_restart(&spawn(), "x").is_err());
+    }
+
+    #[test]
+    fn what_an_earlier_process_made_is_counted_again() {
+        let mut children = Children::default();
+        for id in ["x", "y", "z"] {
+            children.adopt(child(id, marks("a", 0), State::Exited(0)));
+        }
+        assert!(children.admit(&spawn(), marks("a", 0)).is_err());
+    }
+
+    #[test]
+    fn a_grandchild_descends_from_both() {
+        let mut children = Children::default();
+        children.insert(child("x", marks("a", 0), State::Running));
+        let mut below = marks("a", 0);
+        below.parent = "x".to_owned();
+        let below = child("y", below, State::Running);
+        children.insert(below.clone());
+        assert!(children.descends(&below, "x") && children.descends(&below, "instance"));
+        assert!(!children.descends(children.get("x").unwrap(), "x"));
+    }
+}

@@ -1,0 +1,91 @@
+//! What the labels of a child say: all that must be known of it again after a crash.
+//!
+//! Every one of them is set on every child, so that none can come from its image.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use skep_model::{FunctionName, InvocationId, Namespace, label};
+
+/// Where counting for `skep.spawn.total` begins: an invocation, or an instance that serves several.
+pub(crate) const ROOT: &str = "skep.root";
+/// 1 for the child of an instance, 2 for that one's child.
+pub(crate) const GENERATION: &str = "skep.generation";
+/// What it was asked for as: an image's name or a function's.
+pub(crate) const ASKED: &str = "skep.started-as";
+/// The Unix time at which it ends at the latest.
+pub(crate) const DEADLINE: &str = "skep.deadline";
+/// Bytes of memory counted for it.
+pub(crate) const MEMORY: &str = "skep.memory";
+/// Billionths of a CPU counted for it.
+pub(crate) const CPUS: &str = "skep.nano-cpus";
+/// The folder of its own socket; empty where it has none.
+pub(crate) const SOCKET: &str = "skep.socket";
+/// What it may start through its own socket, with commas.
+pub(crate) const MAY_START: &str = "skep.may-start";
+
+/// A child's place in the lineage, and what is counted for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Marks {
+    pub(crate) function: FunctionName,
+    pub(crate) parent: String,
+    pub(crate) root: String,
+    pub(crate) invocation: Option<InvocationId>,
+    pub(crate) generation: u32,
+    pub(crate) asked: String,
+    pub(crate) deadline: Timestamp,
+    pub(crate) memory: u64,
+    pub(crate) nano_cpus: u64,
+    pub(crate) socket: Option<String>,
+    pub(crate) may_start: Vec<String>,
+}
+
+impl Marks {
+    /// As labels.
+    pub(crate) fn written(&self, owner: &str, namespace: &Namespace) -> BTreeMap<String, String> {
+        let invocation = self.invocation.map(|id| id.to_string()).unwrap_or_default();
+        [
+            (label::OWNER, owner.to_owned()),
+            (label::NAMESPACE, namespace.to_string()),
+            (label::CHILD_OF, self.function.to_string()),
+            (label::PARENT, self.parent.clone()),
+            (label::INVOCATION, invocation),
+            (ROOT, self.root.clone()),
+            (GENERATION, self.generation.to_string()),
+            (ASKED, self.asked.clone()),
+            (DEADLINE, self.deadline.as_second().to_string()),
+            (MEMORY, self.memory.to_string()),
+            (CPUS, self.nano_cpus.to_string()),
+            (SOCKET, self.socket.clone().unwrap_or_default()),
+            (MAY_START, self.may_start.join(",")),
+        ]
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect()
+    }
+
+    /// Reads them; `None` for what is no child of this namespace.
+    pub(crate) fn read(get: impl Fn(&str) -> Option<String>, namespace: &Namespace) -> Option<Self> {
+        if get(label::NAMESPACE)? != namespace.as_str() || get(label::OWNER)?.is_empty() {
+            return None;
+        }
+        let some = |text: String| Some(text).filter(|text| !text.is_empty());
+        Some(Self {
+            function: get(label::CHILD_OF)?.parse().ok()?,
+            parent: get(label::PARENT)?,
+            root: get(ROOT)?,
+            invocation: get(label::INVOCATION)?.parse().ok(),
+            generation: get(GENERATION)?.parse().ok()?,
+            asked: get(ASKED)?,
+            deadline: Timestamp::from_second(get(DEADLINE)?.parse().ok()?).ok()?,
+            memory: get(MEMORY)?.parse().ok()?,
+            nano_cpus: get(CPUS)?.parse().ok()?,
+            socket: some(get(SOCKET)?),
+            may_start: get(MAY_START)?
+                .split(',')
+                .filter(|word| !word.is_empty())
+                .map(str::to_owned)
+                .collect(),
+        })
+    }
+}

@@ -1,0 +1,26 @@
+//! The Docker socket that a function can be trusted with.
+//!
+//! It owns the sockets (one for each instance of a function with `skep.spawn`, and for each child whose depth allows
+//! one), which containers are whose children, and their budgets; and it ends children whose time is over. What a
+//! request may say is decided in `skep-grant`, and nothing but what that crate wrote goes on to the daemon. It never
+//! touches a container without its own labels, and never decides when an instance is made.
+//!
+//! Start reading at `calls/mod.rs`, where a request comes in; [`Sockets`] is the public face.
+
+mod answer;
+mod calls;
+mod children;
+mod daemon;
+mod engine;
+mod history;
+mod holder;
+mod labels;
+mod listener;
+mod names;
+mod network;
+mod reconcile;
+mod share;
+mod shared;
+
+pub use children::{Child, State};
+pub use engine::{Config, Lineage, Sockets, SpawningEngine};

@@ -1,0 +1,53 @@
+//! Names of children: what a function calls `db` is another container to Docker than what another function calls so.
+//!
+//! A name is more than a word on a Docker network: others resolve it. Were it taken as it comes, a child could answer
+//! in the place of a real `db` (docs/decisions/080).
+
+use skep_grant::Refusal;
+use skep_model::{FunctionName, Namespace};
+
+/// The longest name that a child may have.
+const LONGEST: usize = 100;
+
+const FIRST: [&str; 16] = [
+    "amber", "brave", "busy", "calm", "clever", "dusky", "eager", "fuzzy", "golden", "humming", "keen",
+    "lively", "merry", "nimble", "sunny", "wild",
+];
+const SECOND: [&str; 16] = [
+    "aster", "bee", "borage", "clover", "comb", "drone", "heather", "honey", "lavender", "linden", "nectar",
+    "pollen", "queen", "sage", "thyme", "worker",
+];
+
+/// What stands before every name of a function's children, to Docker.
+pub(crate) fn prefix(namespace: &Namespace, function: &FunctionName) -> String {
+    format!("skep-{namespace}-{function}-child-")
+}
+
+/// A name that a request asks for.
+pub(crate) fn asked(text: &str) -> Result<String, Refusal> {
+    let name = text.strip_prefix('/').unwrap_or(text);
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    let first = name
+        .bytes()
+        .next()
+        .is_some_and(|byte| byte.is_ascii_alphanumeric());
+    if first && name.len() > 1 && name.len() <= LONGEST && name.bytes().all(plain) {
+        Ok(name.to_owned())
+    } else {
+        Err(Refusal::malformed(format!(
+            "Invalid container name ({text}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed, at most {LONGEST} of them"
+        )))
+    }
+}
+
+/// A name for a child that asks for none.
+pub(crate) fn generated() -> String {
+    let random = uuid::Uuid::now_v7().as_u128();
+    let pick = |words: [&'static str; 16], shift: u32| words[(random >> shift) as usize & 15];
+    format!(
+        "{}_{}_{:04x}",
+        pick(FIRST, 0),
+        pick(SECOND, 4),
+        random >> 8 & 0xffff
+    )
+}

@@ -1,0 +1,359 @@
+//! Keeping what is known of children as Docker has it, and ending those whose time is over.
+//!
+//! A reconciler: it lists, compares and takes one step. Docker's events say earlier what changed; whatever they miss
+//! the next list brings.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use http::Method;
+use http_body_util::BodyStream;
+use jiff::Timestamp;
+use serde_json::Value;
+use skep_catalogue::Catalogue;
+use skep_grant::{Filters, Query, Refusal};
+use skep_model::label;
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use crate::answer::empty;
+use crate::children::{Child, State};
+use crate::daemon::Outgoing;
+use crate::engine::Sockets;
+use crate::labels::Marks;
+use crate::shared::Shared;
+use crate::{listener, names};
+
+/// How often Docker is listed where nothing says that something changed.
+const PERIOD: Duration = Duration::from_secs(15);
+/// How often children are looked at for being too old.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long a function may be gone before its children go: a template that was pruned is put back meanwhile.
+const GRACE: Duration = Duration::from_secs(5);
+
+impl Shared {
+    fn filters(&self) -> Filters {
+        let mut filters = Filters::default();
+        filters.add("label", format!("{}={}", label::NAMESPACE, self.namespace));
+        filters.add("label", label::CHILD_OF.to_owned());
+        filters
+    }
+
+    /// Lists what Docker has, and makes it known.
+    pub(crate) async fn look_now(&self) {
+        let mut query = Query::default();
+        query.set("all", "1".to_owned());
+        query.set("filters", self.filters().written());
+        let begun = Timestamp::now();
+        match self
+            .daemon
+            .ask(Method::GET, &format!("/containers/json{}", query.written()), None)
+            .await
+        {
+            Ok(listed) => self.learn(&listed, begun),
+            Err(refusal) => tracing::warn!(%refusal, "children could not be listed"),
+        }
+    }
+
+    fn learn(&self, listed: &Value, begun: Timestamp) {
+        let mut seen = HashSet::new();
+        for entry in listed.as_array().into_iter().flatten() {
+            let Some(found) = self.read(entry) else { continue };
+            seen.insert(found.id.clone());
+            let mut children = self.children();
+            match children.get_mut(&found.id) {
+                Some(known) => {
+                    known.name.clone_from(&found.name);
+                    // A place that was just taken for a new start is not given up for what was true before it.
+                    if !(known.state == State::Created && matches!(found.state, State::Exited(_)))
+                        || known.started.is_none()
+                    {
+                        known.state = found.state;
+                    }
+                    if matches!(found.state, State::Exited(_)) {
+                        known.ended = known.ended.or(Some(begun));
+                    }
+                }
+                None => children.adopt(found),
+            }
+        }
+        let known: Vec<String> = self
+            .children()
+            .all()
+            .filter(|child| child.created < begun && !seen.contains(&child.id))
+            .map(|child| child.id.clone())
+            .collect();
+        for id in known {
+            self.gone(&id);
+        }
+    }
+
+    /// A child from an entry of Docker's list.
+    fn read(&self, entry: &Value) -> Option<Child> {
+        let text = |pointer: &str| entry.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+        let labels = entry.get("Labels")?.as_object()?;
+        let marks = Marks::read(
+            |key| labels.get(key).and_then(Value::as_str).map(str::to_owned),
+            &self.namespace,
+        )?;
+        let prefix = names::prefix(&self.namespace, &marks.function);
+        let real = text("/Names/0")?;
+        let real = real.trim_start_matches('/');
+        let state = match text("/State")?.as_str() {
+            "created" => State::Created,
+            "exited" | "dead" | "removing" => State::Exited(exit_code(&text("/Status").unwrap_or_default())),
+            _ => State::Running,
+        };
+        let created = entry.get("Created").and_then(Value::as_i64).unwrap_or(0);
+        let created = Timestamp::from_second(created).unwrap_or(Timestamp::UNIX_EPOCH);
+        Some(Child {
+            id: text("/Id")?,
+            name: real.strip_prefix(&prefix).unwrap_or(real).to_owned(),
+            marks,
+            state,
+            created,
+            started: (state != State::Created).then_some(created),
+            ended: matches!(state, State::Exited(_)).then(Timestamp::now),
+            restarts: false,
+        })
+    }
+
+    /// One event of Docker's.
+    fn happened(&self, event: &Value) {
+        let id = event
+            .pointer("/Actor/ID")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        let action = event.get("Action").and_then(Value::as_str).unwrap_or_default();
+        let attribute = |name: &str| {
+            event
+                .pointer(&format!("/Actor/Attributes/{name}"))
+                .and_then(Value::as_str)
+        };
+        if action == "destroy" {
+            return self.gone(id);
+        }
+        let mut children = self.children();
+        let Some(child) = children.get_mut(id) else { return };
+        let now = Timestamp::now();
+        match action {
+            "start" => {
+                child.state = State::Running;
+                (child.started, child.ended) = (Some(now), None);
+            }
+            "die" => {
+                let code = attribute("exitCode").and_then(|code| code.parse().ok());
+                child.state = State::Exited(code.unwrap_or(0));
+                child.ended = Some(now);
+            }
+            "rename" => {
+                let prefix = names::prefix(&self.namespace, &child.marks.function);
+                if let Some(name) = attribute("name") {
+                    name.strip_prefix(&prefix)
+                        .unwrap_or(name)
+                        .clone_into(&mut child.name);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A child that Docker has no more.
+    pub(crate) fn gone(&self, id: &str) {
+        let removed = self.children().remove(id);
+        let Some(mut child) = removed else { return };
+        if let Some(socket) = &child.marks.socket {
+            listener::close(self, socket);
+        }
+        child.ended = child.ended.or(Some(Timestamp::now()));
+        let function = child.marks.function.clone();
+        self.history.add(child);
+        let others = self
+            .children()
+            .all()
+            .any(|other| other.marks.function == function);
+        if !others {
+            self.shares.forget(&self.namespace, function.as_str());
+        }
+    }
+
+    /// Removes a child, whatever it is doing, with its anonymous volumes.
+    pub(crate) async fn end(&self, id: &str) {
+        match self
+            .daemon
+            .ask(Method::DELETE, &format!("/containers/{id}?force=1&v=1"), None)
+            .await
+        {
+            Ok(_) | Err(Refusal { status: 404, .. }) => self.gone(id),
+            // Another removal is under way.
+            Err(Refusal { status: 409, .. }) => {}
+            Err(refusal) => {
+                tracing::warn!(container = id, %refusal, "a child could not be removed; it is tried again")
+            }
+        }
+    }
+
+    /// Whether a child was made from a function's template.
+    pub(crate) fn is_function(&self, child: &Child) -> bool {
+        let plain = child
+            .marks
+            .asked
+            .strip_suffix(":latest")
+            .unwrap_or(&child.marks.asked);
+        self.function(plain).is_some()
+    }
+
+    /// The children whose time is over, by the clock and by what is in force.
+    fn overdue(&self, gone: &HashSet<String>) -> Vec<String> {
+        let now = Timestamp::now();
+        let children = self.children();
+        let mut overdue: Vec<String> = children
+            .all()
+            .filter(|child| child.marks.deadline <= now || gone.contains(child.marks.function.as_str()))
+            .map(|child| child.id.clone())
+            .collect();
+        overdue.extend(children.surplus());
+        overdue
+    }
+}
+
+/// The code in `Exited (137) 3 seconds ago`.
+fn exit_code(status: &str) -> i64 {
+    let inside = status.split_once('(').and_then(|(_, rest)| rest.split_once(')'));
+    inside.and_then(|(code, _)| code.parse().ok()).unwrap_or(0)
+}
+
+impl Sockets {
+    /// Keeps children as they should be until `shutdown`; then closes every socket. Children go on without Skep, and
+    /// the next one finds them.
+    pub async fn run_background(&self, shutdown: CancellationToken) {
+        let shared = &self.shared;
+        shared.look_now().await;
+        self.remove_stale();
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = watch_events(shared) => {}
+            () = tend(shared) => {}
+        }
+        shared.stop.cancel();
+        shared.tasks.close();
+        shared.tasks.wait().await;
+    }
+
+    /// Sockets that an earlier Skep left behind. Those of children that live are gone too: what is bound into them is
+    /// a socket that nobody listens on any more.
+    fn remove_stale(&self) {
+        let open: HashSet<String> = self.shared.open().keys().cloned().collect();
+        let folders = std::fs::read_dir(&self.shared.directory);
+        for folder in folders.into_iter().flatten().flatten() {
+            let name = folder.file_name();
+            if !open.contains(&*name.to_string_lossy()) {
+                listener::remove(&folder.path());
+            }
+        }
+    }
+}
+
+/// Looks every second for who is overdue, and now and then at everything.
+async fn tend(shared: &Arc<Shared>) {
+    let mut looks = tokio::time::interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut listed = Instant::now();
+    let mut missing = Missing::default();
+    loop {
+        tokio::select! {
+            _ = looks.tick() => {}
+            () = shared.look.notified() => listed -= PERIOD,
+        }
+        if listed.elapsed() >= PERIOD {
+            shared.look_now().await;
+            listed = Instant::now();
+        }
+        let gone = missing.functions(shared);
+        for id in shared.overdue(&gone) {
+            shared.end(&id).await;
+        }
+    }
+}
+
+/// Functions with children that are no longer in force, and since when.
+#[derive(Default)]
+struct Missing {
+    since: std::collections::HashMap<String, Instant>,
+}
+
+impl Missing {
+    /// Those that are gone for longer than a template takes to be put back, and hold no instance that still works.
+    fn functions(&mut self, shared: &Shared) -> HashSet<String> {
+        let Some(catalogue) = shared.catalogue.get() else {
+            return HashSet::new();
+        };
+        let names: HashSet<String> = shared
+            .children()
+            .all()
+            .map(|child| child.marks.function.to_string())
+            .collect();
+        let missing = |name: &String| !is_known(catalogue, name) && !shared.has_instances(name);
+        let missing: HashSet<String> = names.into_iter().filter(missing).collect();
+        self.since.retain(|name, _| missing.contains(name));
+        let now = Instant::now();
+        missing
+            .into_iter()
+            .filter(|name| now.duration_since(*self.since.entry(name.clone()).or_insert(now)) >= GRACE)
+            .collect()
+    }
+}
+
+fn is_known(catalogue: &watch::Receiver<Arc<Catalogue>>, name: &str) -> bool {
+    let catalogue = catalogue.borrow();
+    catalogue.function(name).is_some() || catalogue.invalid().iter().any(|invalid| invalid.name == name)
+}
+
+/// Reads Docker's events for as long as there are any, and again after every break.
+async fn watch_events(shared: &Arc<Shared>) {
+    loop {
+        let mut filters = shared.filters();
+        filters.add("type", "container".to_owned());
+        let mut query = Query::default();
+        query.set("filters", filters.written());
+        let call = Outgoing {
+            method: Method::GET,
+            path: format!("/events{}", query.written()),
+            version: shared.daemon.version,
+            body: empty(),
+            archive: false,
+            upgrade: false,
+        };
+        if let Ok(response) = shared.daemon.send(call).await
+            && response.status().is_success()
+        {
+            shared.look.notify_one();
+            let mut rest = Vec::new();
+            let mut frames = BodyStream::new(response.into_body());
+            while let Some(Ok(frame)) = frames.next().await {
+                rest.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+                while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+                    let line: Vec<u8> = rest.drain(..=end).collect();
+                    if let Ok(event) = serde_json::from_slice(&line) {
+                        shared.happened(&event);
+                    }
+                }
+            }
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::exit_code;
+
+    #[test]
+    fn the_exit_code_is_read_from_the_status() {
+        assert_eq!(exit_code("Exited (137) 3 seconds ago"), 137);
+        assert_eq!(exit_code("Created"), 0);
+    }
+}

@@ -1,0 +1,148 @@
+//! What all sockets and the background work have in common.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use skep_catalogue::Catalogue;
+use skep_grant::Refusal;
+use skep_model::{Function, InstanceId, InvocationId, Namespace};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::children::{Child, Children};
+use crate::daemon::Daemon;
+use crate::engine::Lineage;
+use crate::history::History;
+use crate::holder::{Holder, Parent};
+use crate::names;
+use crate::share::Shares;
+
+/// One for each Skep.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) daemon: Daemon,
+    pub(crate) namespace: Namespace,
+    pub(crate) owner: String,
+    /// Where the sockets are.
+    pub(crate) directory: PathBuf,
+    /// The same folder, as the engine's host sees it.
+    pub(crate) host_directory: PathBuf,
+    pub(crate) many_networks: bool,
+    pub(crate) engine_version: String,
+    pub(crate) oldest_version: (u32, u32),
+    pub(crate) shares: Shares,
+    pub(crate) catalogue: OnceLock<watch::Receiver<Arc<Catalogue>>>,
+    pub(crate) lineage: OnceLock<Arc<dyn Lineage>>,
+    pub(crate) history: History,
+    /// Asks the reconciler to look at Docker now.
+    pub(crate) look: Notify,
+    /// What goes on even where the one who asked goes away.
+    pub(crate) tasks: TaskTracker,
+    pub(crate) stop: CancellationToken,
+    children: Mutex<Children>,
+    /// Sockets that are open: for whom, and what closes them.
+    open: Mutex<HashMap<String, (Arc<Holder>, CancellationToken)>>,
+}
+
+/// What a [`Shared`] begins with.
+pub(crate) struct Beginning {
+    pub(crate) daemon: Daemon,
+    pub(crate) namespace: Namespace,
+    pub(crate) owner: String,
+    pub(crate) directory: PathBuf,
+    pub(crate) host_directory: PathBuf,
+    pub(crate) engine_version: String,
+    pub(crate) oldest_version: (u32, u32),
+    pub(crate) shares: Shares,
+}
+
+impl Shared {
+    pub(crate) fn new(begin: Beginning) -> Self {
+        Self {
+            many_networks: begin.daemon.version >= (1, 44),
+            daemon: begin.daemon,
+            namespace: begin.namespace,
+            owner: begin.owner,
+            directory: begin.directory,
+            host_directory: begin.host_directory,
+            engine_version: begin.engine_version,
+            oldest_version: begin.oldest_version,
+            shares: begin.shares,
+            catalogue: OnceLock::new(),
+            lineage: OnceLock::new(),
+            history: History::default(),
+            look: Notify::new(),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            children: Mutex::default(),
+            open: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn children(&self) -> MutexGuard<'_, Children> {
+        // Whole between any two calls; who panicked while holding it changes nothing about that.
+        self.children.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn open(&self) -> MutexGuard<'_, HashMap<String, (Arc<Holder>, CancellationToken)>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The invocations that an instance serves now.
+    pub(crate) fn invocations(&self, instance: InstanceId) -> Vec<InvocationId> {
+        let lineage = self.lineage.get();
+        lineage
+            .map(|lineage| lineage.invocations_in(instance))
+            .unwrap_or_default()
+    }
+
+    /// A function in force.
+    pub(crate) fn function(&self, name: &str) -> Option<Arc<Function>> {
+        let catalogue = self.catalogue.get()?;
+        catalogue.borrow().function(name).cloned()
+    }
+
+    /// The child that a name, an id or the beginning of an id means to this holder.
+    pub(crate) fn find(&self, holder: &Holder, text: &str) -> Result<Child, Refusal> {
+        let known: Vec<Child> = self
+            .children()
+            .all()
+            .filter(|child| child.marks.function == holder.function)
+            .cloned()
+            .collect();
+        let mine: Vec<&Child> = known.iter().filter(|child| holder.sees(self, child)).collect();
+        let name = text.strip_prefix('/').unwrap_or(text);
+        let none = || Refusal::not_found(format!("No such container: {text}"));
+        if name.is_empty() {
+            return Err(none());
+        }
+        let exact = |child: &&&Child| child.id == name || child.name == name;
+        if let Some(child) = mine.iter().find(exact) {
+            return Ok((**child).clone());
+        }
+        let mut beginning = mine.iter().filter(|child| child.id.starts_with(name));
+        match (beginning.next(), beginning.next()) {
+            (Some(child), None) => Ok((**child).clone()),
+            (Some(_), Some(_)) => Err(Refusal::malformed(format!(
+                "multiple IDs found with provided prefix: {text}"
+            ))),
+            _ => Err(none()),
+        }
+    }
+
+    /// A message of the daemon's, with names as the function knows them.
+    pub(crate) fn said(&self, holder: &Holder, message: &str) -> String {
+        let message = message.replace(&names::prefix(&self.namespace, &holder.function), "");
+        message.replace(&*self.host_directory.to_string_lossy(), "")
+    }
+
+    /// Whether instances of a function still hold sockets.
+    pub(crate) fn has_instances(&self, function: &str) -> bool {
+        let open = self.open();
+        open.values().any(|(holder, _)| {
+            holder.function.as_str() == function && matches!(holder.parent, Parent::Instance { .. })
+        })
+    }
+}
