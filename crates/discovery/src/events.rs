@@ -13,6 +13,8 @@ pub(crate) enum Event {
     Created(String),
     /// A container may have changed; that it is a template is not said.
     Changed(String),
+    /// Something was put into a container with `docker cp`.
+    Copied(String),
     /// A container is gone. `owned`: Skep itself had made it.
     Destroyed { id: String, owned: bool },
     /// A prune of containers is complete.
@@ -46,6 +48,7 @@ pub(crate) fn options(since: &str) -> EventsOptions {
                 "rename",
                 "update",
                 "start",
+                "extract-to-dir",
                 "prune",
                 "connect",
                 "disconnect",
@@ -78,6 +81,10 @@ pub(crate) fn read(message: EventMessage) -> Option<Event> {
             template.then_some(Event::Created(id))
         }
         (EventMessageTypeEnum::CONTAINER, "rename" | "update" | "start") => Some(Event::Changed(id)),
+        (EventMessageTypeEnum::CONTAINER, "extract-to-dir") => {
+            // Skep itself does so with every instance of a function that has copied files.
+            (!attributes.contains_key(label::OWNER)).then_some(Event::Copied(id))
+        }
         (EventMessageTypeEnum::CONTAINER, "destroy") => Some(Event::Destroyed {
             id,
             owned: attributes.contains_key(label::OWNER),

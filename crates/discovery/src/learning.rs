@@ -42,6 +42,13 @@ impl Watcher {
                     self.want(id.into(), None);
                 }
             }
+            Event::Copied(id) => {
+                let id: Arc<str> = id.into();
+                if self.known.contains_key(&id) || self.asked.contains_key(&id) {
+                    self.copies.doubt(&id);
+                    self.want(id, None);
+                }
+            }
             Event::Destroyed { id, owned } => {
                 self.withdraw(&id);
                 if !self.lose(&id, time) && !owned {
@@ -84,6 +91,7 @@ impl Watcher {
         }
         let distrust = std::mem::take(&mut self.distrust);
         if distrust {
+            self.copies.distrust();
             self.networks.distrust();
         }
         for listed in listing.containers {
@@ -114,6 +122,9 @@ impl Watcher {
             Read::Template(mut found) => {
                 if let Some(created) = self.created.get(&id) {
                     found.template.created = *created;
+                }
+                if found.problem.is_none() {
+                    self.copies.learn(&id, found.template.copied.clone());
                 }
                 let held = Box::new(Held::new(*found, &self.supports));
                 let replaces = self.removed.was_read(&id);
@@ -165,6 +176,7 @@ impl Watcher {
     /// The container is gone; true where it was known as a template.
     fn lose(&mut self, id: &str, time: i64) -> bool {
         self.created.remove(id);
+        self.copies.forget(id);
         match self.known.remove_entry(id) {
             Some((id, Entry { held: Some(held), .. })) => {
                 self.removed.template(id, *held, time);

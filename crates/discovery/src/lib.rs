@@ -6,6 +6,7 @@
 
 mod compact;
 mod connection;
+mod copies;
 mod events;
 mod images;
 mod learning;
@@ -23,6 +24,7 @@ mod session;
 mod template;
 mod watcher;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,6 +48,8 @@ pub struct Config {
     pub namespace: Namespace,
     /// How often everything is listed anew, in case an event was missed.
     pub relist: Duration,
+    /// Where files without a name are kept that hold what was put into templates with `docker cp`.
+    pub scratch: PathBuf,
 }
 
 impl Default for Config {
@@ -53,6 +57,7 @@ impl Default for Config {
         Self {
             namespace: Namespace::default(),
             relist: Duration::from_secs(30),
+            scratch: std::env::temp_dir(),
         }
     }
 }

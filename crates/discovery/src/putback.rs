@@ -91,6 +91,12 @@ async fn create(docker: &Docker, template: &Template) -> Result<Arc<str>, PutBac
             return Err(error.into());
         }
     }
+    if let Some(copied) = &template.copied
+        && let Err(error) = skep_copied::put(docker, &id, copied).await
+    {
+        let _ = docker.remove_container(&id, None::<RemoveContainerOptions>).await;
+        return Err(error.into());
+    }
     Ok(id.into())
 }
 

@@ -71,6 +71,7 @@ pub(crate) fn template(inspect: ContainerInspectResponse) -> (Template, Revision
             .memory
             .and_then(|bytes| u64::try_from(bytes).ok())
             .filter(|bytes| *bytes > 0),
+        copied: None,
         inspect: Arc::from(definition.to_string()),
     };
     (template, revision)

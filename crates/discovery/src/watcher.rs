@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::connection::Connection;
+use crate::copies::Copies;
 use crate::images::{Image, Images};
 use crate::metrics::Metrics;
 use crate::networks::Networks;
@@ -59,6 +60,7 @@ pub(crate) struct Watcher {
     pub(crate) connection: watch::Sender<Connection>,
     pub(crate) images: Images,
     pub(crate) networks: Networks,
+    pub(crate) copies: Copies,
     pub(crate) known: HashMap<Arc<str>, Entry>,
     pub(crate) removed: Removed,
     pub(crate) restoring: Restoring,
@@ -102,6 +104,7 @@ impl Watcher {
             connection,
             images: Images::default(),
             networks: Networks::default(),
+            copies: Copies::default(),
             known: HashMap::new(),
             removed: Removed::default(),
             restoring: Restoring::default(),
@@ -186,7 +189,8 @@ impl Watcher {
             self.docker.clone(),
             self.images.clone(),
             self.networks.clone(),
-            self.config.namespace.clone(),
+            self.config.clone(),
+            self.copies.ask(&id),
             Arc::clone(&id),
         );
         self.answers.push(

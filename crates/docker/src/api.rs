@@ -13,6 +13,7 @@ use bollard::query_parameters::{
     StartContainerOptions, StopContainerOptions,
 };
 use serde_json::Value;
+use skep_model::Copied;
 use tokio::time::Instant;
 
 use crate::client::{ConnectError, Endpoint, TIMEOUT_SECONDS, connect_client};
@@ -85,6 +86,12 @@ impl Api {
     pub(crate) async fn create(&self, name: &str, body: &Value) -> Result<String, CallError> {
         self.call_within("create", SLOW_CALL, self.raw.create(name, body))
             .await
+    }
+
+    /// Puts in what people put into the template with `docker cp`.
+    pub(crate) async fn put(&self, id: &str, copied: &Copied) -> Result<(), CallError> {
+        let putting = skep_copied::put(&self.docker, id, copied);
+        self.call_within("put-archive", SLOW_CALL, putting).await
     }
 
     pub(crate) async fn attach(&self, id: &str, stdin: bool) -> Result<Attached, CallError> {

@@ -132,6 +132,11 @@ async fn make(
         let connected = api.connect_network(&attachment.network, &id, endpoint).await;
         connected.map_err(|error| error.while_launching("attaching the container to its network"))?;
     }
+    if let Some(copied) = &launch.function.template.copied {
+        api.put(&id, copied)
+            .await
+            .map_err(|error| error.while_launching("putting in what was copied into the template"))?;
+    }
     // Attached before it starts, so that not a byte is lost however fast it ends.
     let stdin = launch.stdio == Stdio::Pipe;
     let attached = api

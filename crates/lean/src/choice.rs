@@ -6,12 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::future::BoxFuture;
 use skep_docker::DockerEngine;
 use skep_engine::{Engine, EngineKind, Launch, LaunchError, Launched};
-use skep_model::{EngineChoice, Function, TemplateId};
+use skep_model::{EngineChoice, Function, Revision, TemplateId};
 
 use crate::engine::LeanEngine;
 
 /// How many templates' answers are remembered; beyond it they are found anew.
 const REMEMBERED: usize = 10_000;
+
+/// A template may be changed where it stands (`docker update`, `docker cp`).
+type Definition = (TemplateId, Revision);
 
 /// Chooses between lean and docker, function by function.
 #[derive(Clone)]
@@ -21,7 +24,7 @@ pub struct Engines {
     /// What a template that names no engine gets.
     default: EngineChoice,
     /// What lean said of each template: reading one takes longer than starting an instance of it.
-    answers: Arc<Mutex<HashMap<TemplateId, Arc<[String]>>>>,
+    answers: Arc<Mutex<HashMap<Definition, Arc<[String]>>>>,
 }
 
 impl Engines {
@@ -37,14 +40,15 @@ impl Engines {
 
     fn lean_reasons(&self, function: &Function) -> Arc<[String]> {
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = answers.get(&function.template.id) {
+        let definition = (function.template.id.clone(), function.revision.clone());
+        if let Some(known) = answers.get(&definition) {
             return known.clone();
         }
         if answers.len() >= REMEMBERED {
             answers.clear();
         }
         let reasons: Arc<[String]> = self.lean.unsupported(function).into();
-        answers.insert(function.template.id.clone(), reasons.clone());
+        answers.insert(definition, reasons.clone());
         reasons
     }
 

@@ -91,6 +91,11 @@ pub(crate) fn plan(function: &Function, host: &Host) -> Result<Plan, Vec<String>
     }
     let mut config = Fields::new("Config", inspect.get("Config").cloned());
     let mut host_config = Fields::new("HostConfig", inspect.get("HostConfig").cloned());
+    if function.template.copied.is_some() {
+        reasons.push(
+            "the lean engine does not carry over what was put into the template with docker cp".to_owned(),
+        );
+    }
     let network = network::read(function, &mut host_config, &inspect, &mut reasons);
     let mut process = process(&mut config, &mut host_config, &mut reasons);
     let rights = rights::read(&mut host_config, host, &mut reasons);

@@ -2,6 +2,7 @@
 //! instances, phases, problems. It owns what a label means and what makes a definition valid; it never does
 //! I/O, never reads a clock by itself and knows neither Docker's client nor HTTP servers.
 
+pub mod copied;
 pub mod function;
 pub mod id;
 pub mod invocation;
@@ -15,6 +16,7 @@ pub mod settings;
 pub mod spawn;
 pub mod template;
 
+pub use copied::{Copied, CopiedPart};
 pub use function::{Function, Invalid, Revision};
 pub use id::{InstanceId, InvocationId};
 pub use invocation::{Ending, EndingKind, Phase, Phases, Record, Status, Trigger};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::Copied;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +65,8 @@ pub struct Template {
     pub networks: Vec<String>,
     /// The memory limit in bytes, where there is one.
     pub memory: Option<u64>,
+    /// What was put into its file system with `docker cp`.
+    pub copied: Option<Arc<Copied>>,
     /// `GET /containers/ID/json` as the engine answered it, as JSON text.
     pub inspect: Arc<str>,
 }

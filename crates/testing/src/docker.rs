@@ -189,6 +189,7 @@ impl Docker {
             network_mode: text("/HostConfig/NetworkMode"),
             networks: keys("/NetworkSettings/Networks"),
             memory: memory.filter(|bytes| *bytes > 0),
+            copied: None,
             inspect: inspect.to_string().into(),
         }
     }

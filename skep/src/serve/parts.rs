@@ -238,6 +238,7 @@ fn discover(settings: &Settings, docker: &DockerEngine, engine: &SpawningEngine<
     let config = skep_discovery::Config {
         namespace: settings.namespace.clone(),
         relist: settings.relist,
+        scratch: settings.data_directory.clone(),
     };
     let judge = engine.clone();
     Discovery::start(

@@ -76,6 +76,40 @@ async fn an_engine_that_hangs_for_a_while_loses_nothing() {
 }
 
 #[tokio::test]
+async fn a_template_that_is_put_back_after_a_prune_has_what_was_copied_into_it() {
+    let (engine, mut skep) = serving("engine-copied", &["one"]).await;
+    let files = tempfile::tempdir().expect("a folder");
+    let file = files.path().join("file");
+    std::fs::write(&file, "copied").expect("it can be written");
+    let parked = || engine.run(&["ps", "-aq", "--no-trunc", "--filter", "label=skep.function"]);
+    let before = parked();
+    let revision = async || {
+        let answer = skep.control.get("/v1/functions/one").await;
+        answer.json()["function"]["revision"].to_string()
+    };
+    let untouched = revision().await;
+    engine.run(&["cp", file.to_str().expect("text"), &format!("{before}:/copied")]);
+    eventually("the copy to be noticed", async || {
+        (revision().await != untouched).then_some(())
+    })
+    .await;
+    engine.run(&["container", "prune", "-f"]);
+    let after = eventually("the template to stand again", async || {
+        let now = parked();
+        (!now.is_empty() && now != before).then_some(now)
+    })
+    .await;
+    eventually("its copy", async || {
+        let archive = engine.run(&["cp", &format!("{after}:/copied"), "-"]);
+        archive.contains("copied").then_some(())
+    })
+    .await;
+    answers(&skep, "one").await;
+    skep.signal(Signal::TERM);
+    assert!(skep.ended().await.success());
+}
+
+#[tokio::test]
 async fn docker_system_prune_while_serving_fails_no_request() {
     let names = ["one", "two", "three", "four", "five"];
     let (engine, mut skep) = serving("engine-prune", &names).await;

@@ -3,6 +3,7 @@
 mod asynchronous;
 mod cgi;
 mod command;
+mod copied;
 mod discovery;
 mod engine;
 mod exec;

@@ -209,6 +209,7 @@ pub(crate) fn function(name: &str, max: u32) -> Function {
         network_mode: "bridge".to_owned(),
         networks: Vec::new(),
         memory: None,
+        copied: None,
         inspect: "{}".into(),
     };
     Function::from_template(Arc::new(template), Revision::of(name.as_bytes())).unwrap()

@@ -30,6 +30,7 @@ pub(super) fn check(context: &Context<'_>, service: &Service) {
         network_mode: service.network_mode.clone().unwrap_or_default(),
         networks: Vec::new(),
         memory: service.limits.memory.and_then(|bytes| u64::try_from(bytes).ok()),
+        copied: None,
         inspect: Arc::from("{}"),
     };
     if let Err(reasons) = Function::from_template(Arc::new(template), Revision::of(&[])) {

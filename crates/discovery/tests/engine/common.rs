@@ -38,7 +38,15 @@ impl Watch {
         supports: Supports,
     ) -> Self {
         let namespace = namespace.parse().unwrap();
-        let discovery = Discovery::start(docker, Config { namespace, relist }, supports);
+        let discovery = Discovery::start(
+            docker,
+            Config {
+                namespace,
+                relist,
+                ..Config::default()
+            },
+            supports,
+        );
         tokio::time::timeout(PATIENCE, discovery.listed())
             .await
             .expect("never listed");

@@ -28,6 +28,7 @@ pub(crate) fn function(name: &str, change: impl FnOnce(&mut Function)) -> Arc<Fu
         network_mode: "bridge".into(),
         networks: Vec::new(),
         memory: Some(1),
+        copied: None,
         inspect: "{}".into(),
     };
     let mut function =

@@ -186,6 +186,7 @@ fn function(name: &str, labels: &[(&str, &str)]) -> Function {
         network_mode: "bridge".to_owned(),
         networks: Vec::new(),
         memory: None,
+        copied: None,
         inspect: "{}".into(),
     };
     let revision = Revision::of(name.as_bytes());

@@ -31,6 +31,7 @@ pub(crate) fn template(labels: &[(&str, &str)]) -> Template {
         network_mode: "bridge".into(),
         networks: Vec::new(),
         memory: None,
+        copied: None,
         inspect: "{}".into(),
     }
 }

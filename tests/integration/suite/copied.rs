@@ -1,0 +1,81 @@
+//! `docker cp` into a parked template: instances get what `docker start` of it would give.
+
+use std::process::Command;
+
+use http::StatusCode;
+use skep_tests::{DEBIAN, Skep, eventually};
+
+fn docker(arguments: &[&str]) -> String {
+    let output = Command::new("docker")
+        .args(arguments)
+        .output()
+        .expect("docker runs");
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// What every instance says of what was copied; `new` is the folder that the image lacks.
+const LOOK: &str = "cat /etc/copied /work/tree/deep 2>/dev/null; stat -c '%u %a' /work/tree/run; \
+                    stat -c '%F' /work/data; cat /work/data/inside 2>/dev/null; exit 0";
+
+#[tokio::test]
+async fn files_copied_into_a_template_are_in_every_instance_as_docker_start_would_have_them() {
+    let skep = Skep::start("copied").await;
+    let files = tempfile::tempdir().unwrap();
+    let (file, tree) = (files.path().join("file"), files.path().join("tree"));
+    std::fs::write(&file, "one\n").unwrap();
+    std::fs::create_dir(&tree).unwrap();
+    std::fs::write(tree.join("deep"), "deep\n").unwrap();
+    std::fs::write(tree.join("run"), "").unwrap();
+    let run = std::fs::Permissions::from(std::os::unix::fs::PermissionsExt::from_mode(0o750));
+    std::fs::set_permissions(tree.join("run"), run).unwrap();
+    let flags = ["-w", "/work", "-v", "/work/data"];
+    for engine in ["docker", "auto"] {
+        let label = format!("engine={engine}");
+        let id = skep
+            .deploy(
+                engine,
+                &["handler=exec", &label],
+                &flags,
+                &[DEBIAN, "sh", "-c", LOOK],
+            )
+            .await;
+        let path = format!("/{engine}");
+        assert!(!skep.public.get(&path).await.text().contains("one"));
+        docker(&["cp", file.to_str().unwrap(), &format!("{id}:/etc/copied")]);
+        docker(&["cp", "-a", tree.to_str().unwrap(), &format!("{id}:/work/tree")]);
+        let wanted = "one\ndeep\n0 750\ndirectory\n";
+        eventually("instances to have the files", async || {
+            let answer = skep.public.get(&path).await;
+            assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+            (answer.text() == wanted).then_some(())
+        })
+        .await;
+        // Whatever instances do with their copies the template's own stay as they are.
+        assert_eq!(skep.public.get(&path).await.text(), wanted);
+        // And it is what Docker itself gives.
+        let own = docker(&["start", "-a", &id]);
+        assert_eq!(format!("{own}\n"), wanted);
+        docker(&["rm", "-v", &id]);
+    }
+    skep.finish().await;
+}
+
+#[tokio::test]
+async fn a_second_copy_is_a_new_revision_and_reaches_the_next_request() {
+    let skep = Skep::start("copied-again").await;
+    let files = tempfile::tempdir().unwrap();
+    let file = files.path().join("file");
+    let id = skep
+        .deploy("f", &["handler=exec"], &[], &[DEBIAN, "cat", "/etc/copied"])
+        .await;
+    for text in ["one\n", "two\n"] {
+        std::fs::write(&file, text).unwrap();
+        docker(&["cp", file.to_str().unwrap(), &format!("{id}:/etc/copied")]);
+        eventually("the file as it was copied last", async || {
+            (skep.public.get("/f").await.text() == text).then_some(())
+        })
+        .await;
+    }
+    skep.finish().await;
+}
