@@ -3,6 +3,7 @@
 mod asynchronous;
 mod cgi;
 mod command;
+mod contained;
 mod discovery;
 mod engine;
 mod exec;
@@ -14,6 +15,7 @@ mod http2;
 mod instances;
 mod lean;
 mod logs;
+mod registries;
 mod signals;
 mod streaming;
 mod unready;
