@@ -33,8 +33,13 @@ async fn not_a_line_is_lost_of_commands_that_write_in_the_moment_in_which_they_e
     let script = "echo out; echo first >&2; echo to the log >&2";
     let command = [DEBIAN, "sh", "-c", script];
     for engine in ["docker", "lean"] {
-        skep.deploy(engine, &["handler=exec", &format!("engine={engine}")], &[], &command)
-            .await;
+        skep.deploy(
+            engine,
+            &["handler=exec", &format!("engine={engine}")],
+            &[],
+            &command,
+        )
+        .await;
     }
     let _busy = Busy::start();
     for (engine, count) in [("docker", 25), ("lean", 100)] {
