@@ -1,5 +1,7 @@
 //! Every environment variable that `skep` reads, in one place. `docs/reference/environment.md` is made from it.
 
+use std::path::PathBuf;
+
 /// Where requests are taken.
 pub(crate) const LISTEN: &str = "SKEP_LISTEN";
 /// The control listener: its address for `serve`, its URL for everything else.
@@ -46,7 +48,8 @@ pub(crate) const WITHOUT_FLAG: &[(&str, &str)] = &[
     (NO_COLOR, "set to anything: no colours on the terminal"),
     (
         DOCKER_CONFIG,
-        "the folder with the docker command's config.json, at which `skep doctor` looks",
+        "the folder with the docker command's config.json: `skep deploy` takes the accounts at registries from it, and \
+         `skep doctor` looks at its prune filters",
     ),
     (
         "COMPOSE_PROFILES",
@@ -61,3 +64,11 @@ pub(crate) const WITHOUT_FLAG: &[(&str, &str)] = &[
         "set to anything: refused with a clear sentence, since Skep speaks no TLS to the engine",
     ),
 ];
+
+/// Where the docker command has its configuration.
+pub(crate) fn docker_config() -> Option<PathBuf> {
+    let named = std::env::var_os(DOCKER_CONFIG)
+        .filter(|folder| !folder.is_empty())
+        .map(PathBuf::from);
+    named.or_else(|| std::env::home_dir().map(|home| home.join(".docker")))
+}

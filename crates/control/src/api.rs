@@ -35,6 +35,13 @@ pub struct Function {
     pub revision: Option<String>,
     /// The contract between Skep and its instances.
     pub handler: Option<Handler>,
+    /// Which engine makes its instances on this node: `docker`, `lean`.
+    #[serde(default)]
+    pub engine: Option<String>,
+    /// Why `skep.engine=auto` does not mean `lean` for it, each a sentence; empty where it does, or another was asked
+    /// for.
+    #[serde(default)]
+    pub fallback: Vec<String>,
     /// Where it is found on the public listener; empty with `skep.route=none`.
     pub routes: Vec<String>,
     /// The image as it was named at creation.

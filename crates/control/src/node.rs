@@ -50,6 +50,9 @@ pub trait Node: Send + Sync + 'static {
     /// Every instance that there is now, the oldest first.
     fn instances(&self) -> Vec<api::Instance>;
 
+    /// Every sandbox that exists apart from an instance, the oldest first.
+    fn sandboxes(&self) -> Vec<api::Sandbox>;
+
     /// A page of invocations.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use skep_model::{
 
 use crate::api;
 
-/// A function in force; the counts are the caller's to fill in.
+/// A function in force; the counts and the engine are the caller's to fill in.
 pub fn function(function: &Function) -> api::Function {
     api::Function {
         name: function.name.to_string(),
@@ -21,6 +21,8 @@ pub fn function(function: &Function) -> api::Function {
         template_name: function.template.name.clone(),
         revision: Some(function.revision.to_string()),
         handler: Some(function.settings.handler),
+        engine: None,
+        fallback: Vec::new(),
         routes: function.settings.routes.iter().map(ToString::to_string).collect(),
         image: Some(function.template.image.clone()),
         created: Some(function.template.created),
@@ -40,6 +42,8 @@ pub fn invalid(invalid: &Invalid) -> api::Function {
         template_name: invalid.template_name.clone(),
         revision: None,
         handler: None,
+        engine: None,
+        fallback: Vec::new(),
         routes: Vec::new(),
         image: None,
         created: None,

@@ -25,7 +25,7 @@ pub enum DeployError {
         message: String,
     },
     /// An image could not be pulled.
-    #[error("{service}: {image} is not on this engine and could not be pulled: {message}")]
+    #[error("{service}: {image} is not on this engine and could not be pulled: {message}{}", login(.image, .message))]
     Pull {
         /// The service.
         service: String,
@@ -136,6 +136,22 @@ fn hint(message: &str) -> &'static str {
         "\n  hint: this Dockerfile needs BuildKit: build it with docker buildx build, and name the image"
     } else {
         ""
+    }
+}
+
+/// Registries that are not the engine's default say little of what is missing.
+fn login(image: &str, message: &str) -> String {
+    let refused = [
+        "unauthorized",
+        "authentication required",
+        "no basic auth",
+        "denied",
+    ];
+    if refused.iter().any(|word| message.contains(word)) {
+        let registry = crate::registry::host_of(image);
+        format!("\n  hint: skep deploy uses the accounts of the docker command: docker login {registry}")
+    } else {
+        String::new()
     }
 }
 

@@ -16,6 +16,7 @@ mod image;
 mod labels;
 mod options;
 pub mod progress;
+mod registry;
 mod resources;
 mod spec;
 mod state;

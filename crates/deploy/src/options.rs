@@ -1,6 +1,7 @@
 //! What a deploy may be asked for.
 
 use skep_compose::Project;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How a project is brought up.
@@ -21,6 +22,9 @@ pub struct UpOptions {
     /// How long dependencies may take to become what is waited for;
     /// without it they may take forever, as in Compose.
     pub dependency_timeout: Option<Duration>,
+    /// The folder of the docker command's `config.json`, for the accounts at
+    /// registries; without it the engine asks for images anonymously.
+    pub docker_config: Option<PathBuf>,
     /// Build images even where one of the name is there.
     pub build: bool,
     /// Replace even what did not change.
@@ -38,6 +42,7 @@ impl Default for UpOptions {
             control_token: None,
             in_force_timeout: Duration::from_secs(10),
             dependency_timeout: None,
+            docker_config: None,
             build: false,
             force_recreate: false,
             remove_orphans: false,

@@ -91,7 +91,7 @@ const CONTAINER: &[(&str, &str, ContainerCall, Parameters)] = &[
     ("POST",   "kill",    ContainerCall::Kill,        &[("signal", Word)]),
     ("POST",   "wait",    ContainerCall::Wait,        &[("condition", Word)]),
     ("POST",   "attach",  ContainerCall::Attach,      &[("stream", Flag), ("stdin", Flag), ("stdout", Flag),
-                                                        ("stderr", Flag), ("logs", Flag), ("detachKeys", Text)]),
+                                                        ("stderr", Flag), ("logs", Flag), ("detachKeys", Text), ("hijack", Flag)]),
     ("POST",   "resize",  ContainerCall::Resize,      SIZE),
     ("POST",   "rename",  ContainerCall::Rename,      &[("name", Word)]),
     ("POST",   "pause",   ContainerCall::Pause,       &[]),

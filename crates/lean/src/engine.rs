@@ -192,6 +192,19 @@ impl LeanEngine {
             .collect()
     }
 
+    /// Ends every instance: nobody else would, once the spawner has ended. It waits for the kernel.
+    pub async fn end_instances(&self) {
+        let shared = self.shared.clone();
+        let cleared = tokio::task::spawn_blocking(move || {
+            if let Some(cgroups) = &shared.cgroups {
+                cgroups.clear();
+            }
+        });
+        if cleared.await.is_err() {
+            tracing::error!("the instances of a spawner that has ended could not be cleared up");
+        }
+    }
+
     /// Keeps sandboxes as they should be until `shutdown`; then ends every one, and removes the cgroup tree.
     pub async fn run_background(&self, shutdown: CancellationToken) {
         let shared = &self.shared;

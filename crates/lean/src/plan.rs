@@ -5,7 +5,7 @@ pub(crate) mod init;
 pub(crate) mod mounts;
 pub(crate) mod network;
 mod rights;
-mod sysctls;
+pub(crate) mod sysctls;
 mod volumes;
 
 use std::path::{Path, PathBuf};

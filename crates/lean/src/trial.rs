@@ -10,7 +10,7 @@ use crate::cgroups::Cgroups;
 use crate::folders::Folders;
 use crate::host::Host;
 use crate::limits::Limits;
-use crate::plan::{devices, mounts};
+use crate::plan::{devices, mounts, sysctls};
 use crate::{capabilities, seccomp};
 
 /// Where the sleeping program stands in the trial's only layer.
@@ -92,7 +92,7 @@ fn spec(host: &Host, cgroups: &Cgroups, folders: &Folders, layer: &Path) -> Resu
         links: devices::links(),
         masked: vec!["/proc/kcore".to_owned()],
         read_only: vec!["/proc/sys".to_owned()],
-        sysctls: Vec::new(),
+        sysctls: sysctls::usual(),
         process: Process {
             arguments: vec![format!("/{PROGRAM}")],
             environment: Vec::new(),

@@ -78,17 +78,23 @@ impl Shares {
     /// Removes the cgroup of a function that has no children any more.
     pub(crate) fn forget(&self, namespace: &Namespace, function: &str) {
         if let Self::Together { memory, cpu, .. } = self {
+            let below = ["", namespace.as_str(), function].map(str::to_owned);
             for root in [memory, cpu] {
                 // Docker makes the parent in every hierarchy.
                 let hierarchies = root.parent().map(std::fs::read_dir).and_then(Result::ok);
-                let below = format!("skep-children/{namespace}/{function}");
-                for hierarchy in hierarchies.into_iter().flatten().flatten() {
-                    drop(std::fs::remove_dir(hierarchy.path().join(&below)));
-                    drop(std::fs::remove_dir(
-                        hierarchy.path().join("skep-children").join(namespace.as_str()),
-                    ));
+                let hierarchies = hierarchies
+                    .into_iter()
+                    .flatten()
+                    .flatten()
+                    .map(|entry| entry.path());
+                for hierarchy in hierarchies.chain([root.clone()]) {
+                    let own = hierarchy.join("skep-children");
+                    for depth in (1..=below.len()).rev() {
+                        // Refused by the kernel where something still stands below.
+                        let folder: PathBuf = below[1..depth].iter().collect();
+                        drop(std::fs::remove_dir(own.join(folder)));
+                    }
                 }
-                drop(std::fs::remove_dir(root.join(&below)));
             }
         }
     }

@@ -5,13 +5,17 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::net::UnixDatagram;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::spec::Spec;
 use crate::wire::{self, Exited, Failure, Launch, Reply, Request, Streams};
+
+/// How long somebody who asks waits for a spawner that is just being started.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A running spawner, as the rest of Skep sees it.
 #[derive(Debug, Clone)]
@@ -21,10 +25,12 @@ pub struct Spawner {
 
 #[derive(Debug)]
 struct Shared {
-    /// A socket of whole messages in order; to the runtime it is like one of datagrams.
-    socket: UnixDatagram,
+    /// The line, while there is a spawner at its other end.
+    line: watch::Sender<Option<Arc<UnixDatagram>>>,
     next: AtomicU64,
     waiting: Mutex<HashMap<u64, Waiting>>,
+    /// What the spawner keeps, so that another one can be told.
+    specs: Mutex<HashMap<u64, Arc<Spec>>>,
 }
 
 #[derive(Debug)]
@@ -58,33 +64,57 @@ impl Spawner {
     /// # Errors
     /// What the kernel answers.
     pub fn connect(socket: OwnedFd) -> io::Result<Self> {
-        rustix::io::ioctl_fionbio(&socket, true)?;
         let shared = Shared {
-            socket: UnixDatagram::from_std(socket.into())?,
+            line: watch::Sender::new(Some(line(socket)?)),
             next: AtomicU64::new(1),
             waiting: Mutex::default(),
+            specs: Mutex::default(),
         };
         Ok(Self {
             shared: Arc::new(shared),
         })
     }
 
-    /// Hands replies to those who wait for them, until the spawner is gone.
+    /// Talks to another spawner, after the one before has ended: it is told all that the other knew. What was asked of
+    /// that one is answered with a failure, and its instances are taken for ended.
+    ///
+    /// # Errors
+    /// What the kernel answers.
+    pub async fn reconnect(&self, socket: OwnedFd) -> io::Result<()> {
+        self.lock().clear();
+        let line = line(socket)?;
+        let known: Vec<(u64, Arc<Spec>)> = {
+            let specs = self.specs();
+            specs.iter().map(|(id, spec)| (*id, spec.clone())).collect()
+        };
+        for (id, spec) in known {
+            send_on(&line, &Request::Prepare { id, spec }, None).await?;
+        }
+        self.shared.line.send_replace(Some(line));
+        Ok(())
+    }
+
+    /// Hands replies to those who wait for them, until the spawner is gone. Whoever asks from then on waits for
+    /// [`Spawner::reconnect`].
     ///
     /// # Errors
     /// What the socket says.
     pub async fn run(&self) -> io::Result<()> {
+        let Some(line) = self.shared.line.borrow().clone() else {
+            return Ok(());
+        };
+        let ended = self.hand_on(&line).await;
+        self.shared.line.send_replace(None);
+        ended
+    }
+
+    async fn hand_on(&self, line: &UnixDatagram) -> io::Result<()> {
         let mut buffer = Vec::new();
         loop {
-            let received = self.shared.socket.async_io(Interest::READABLE, || {
-                wire::receive::<Reply>(self.shared.socket.as_fd(), &mut buffer)
-            });
-            match received.await? {
+            let receive = || wire::receive::<Reply>(line.as_fd(), &mut buffer);
+            match line.async_io(Interest::READABLE, receive).await? {
                 Some((reply, descriptors)) => self.deliver(reply, descriptors),
-                None => {
-                    self.lock().clear();
-                    return Ok(());
-                }
+                None => return Ok(()),
             }
         }
     }
@@ -95,15 +125,17 @@ impl Spawner {
     /// `BrokenPipe` where the spawner is gone.
     pub async fn prepare(&self, spec: Spec) -> io::Result<u64> {
         let id = self.shared.next.fetch_add(1, Ordering::Relaxed);
-        self.send(
-            &Request::Prepare {
-                id,
-                spec: Box::new(spec),
-            },
-            None,
-        )
-        .await?;
-        Ok(id)
+        let spec = Arc::new(spec);
+        self.specs().insert(id, spec.clone());
+        let sent = self.send(&Request::Prepare { id, spec }, None).await;
+        // One that broke meanwhile: the next spawner is told.
+        match sent {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                self.specs().remove(&id);
+                Err(error)
+            }
+            _ => Ok(id),
+        }
     }
 
     /// Lets the spawner forget a spec.
@@ -111,6 +143,7 @@ impl Spawner {
     /// # Errors
     /// `BrokenPipe` where the spawner is gone.
     pub async fn forget(&self, spec: u64) -> io::Result<()> {
+        self.specs().remove(&spec);
         self.send(&Request::Forget { id: spec }, None).await
     }
 
@@ -119,6 +152,13 @@ impl Spawner {
     /// # Errors
     /// The step that failed; of a failed attempt nothing is left.
     pub async fn launch(&self, launch: Launch, streams: Streams) -> Result<Child, Failure> {
+        let gone = || Failure {
+            step: "ask the spawner".to_owned(),
+            error: rustix::io::Errno::PIPE.raw_os_error(),
+            template: false,
+        };
+        // The line first: whoever waits by then is told when it breaks.
+        let line = self.line().await.map_err(|_| gone())?;
         let id = self.shared.next.fetch_add(1, Ordering::Relaxed);
         let (launched, answer) = oneshot::channel();
         self.lock().insert(
@@ -128,16 +168,8 @@ impl Spawner {
                 exited: None,
             },
         );
-        let gone = || Failure {
-            step: "ask the spawner".to_owned(),
-            error: rustix::io::Errno::PIPE.raw_os_error(),
-            template: false,
-        };
-        if self
-            .send(&Request::Launch { id, launch }, Some(&streams))
-            .await
-            .is_err()
-        {
+        let request = Request::Launch { id, launch };
+        if send_on(&line, &request, Some(&streams)).await.is_err() {
             self.lock().remove(&id);
             return Err(gone());
         }
@@ -146,17 +178,19 @@ impl Spawner {
     }
 
     async fn send(&self, request: &Request, streams: Option<&Streams>) -> io::Result<()> {
-        let mut descriptors = Vec::new();
-        if let Some(streams) = streams {
-            descriptors.extend([
-                streams.stdin.as_fd(),
-                streams.stdout.as_fd(),
-                streams.stderr.as_fd(),
-            ]);
-            descriptors.extend(streams.network.as_ref().map(AsFd::as_fd));
+        send_on(self.line().await?.as_ref(), request, streams).await
+    }
+
+    /// The line to the spawner, also to one that is just being started.
+    async fn line(&self) -> io::Result<Arc<UnixDatagram>> {
+        let current = self.shared.line.borrow().clone();
+        if let Some(line) = current {
+            return Ok(line);
         }
-        let send = || wire::send(self.shared.socket.as_fd(), request, &descriptors);
-        self.shared.socket.async_io(Interest::WRITABLE, send).await
+        let mut lines = self.shared.line.subscribe();
+        let found = tokio::time::timeout(PATIENCE, lines.wait_for(Option::is_some)).await;
+        let line = found.ok().and_then(Result::ok).and_then(|line| line.clone());
+        line.ok_or_else(|| io::ErrorKind::BrokenPipe.into())
     }
 
     fn deliver(&self, reply: Reply, descriptors: Vec<OwnedFd>) {
@@ -166,7 +200,10 @@ impl Spawner {
                 let Some(descriptor) = descriptors.into_iter().next() else {
                     return;
                 };
-                let Some(entry) = waiting.get_mut(&id) else { return };
+                let Some(entry) = waiting.get_mut(&id) else {
+                    end(&descriptor);
+                    return;
+                };
                 let (exited, ending) = oneshot::channel();
                 entry.exited = Some(exited);
                 let child = Child {
@@ -177,8 +214,7 @@ impl Spawner {
                 let unclaimed = entry.launched.take().map(|launched| launched.send(Ok(child)));
                 if let Some(Err(Ok(child))) = unclaimed {
                     // Whoever asked has given up: nobody would ever end it.
-                    let _ended =
-                        rustix::process::pidfd_send_signal(&child.descriptor, rustix::process::Signal::KILL);
+                    end(&child.descriptor);
                 }
             }
             Reply::Failed { id, failure } => {
@@ -194,7 +230,36 @@ impl Spawner {
         }
     }
 
+    fn specs(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<Spec>>> {
+        self.shared.specs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Waiting>> {
         self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A socket of whole messages in order; to the runtime it is like one of datagrams.
+fn line(socket: OwnedFd) -> io::Result<Arc<UnixDatagram>> {
+    rustix::io::ioctl_fionbio(&socket, true)?;
+    UnixDatagram::from_std(socket.into()).map(Arc::new)
+}
+
+async fn send_on(line: &UnixDatagram, request: &Request, streams: Option<&Streams>) -> io::Result<()> {
+    let mut descriptors = Vec::new();
+    if let Some(streams) = streams {
+        descriptors.extend([
+            streams.stdin.as_fd(),
+            streams.stdout.as_fd(),
+            streams.stderr.as_fd(),
+        ]);
+        descriptors.extend(streams.network.as_ref().map(AsFd::as_fd));
+    }
+    let send = || wire::send(line.as_fd(), request, &descriptors);
+    line.async_io(Interest::WRITABLE, send).await
+}
+
+/// Kills a process that nobody waits for.
+fn end(process: &OwnedFd) {
+    let _ended = rustix::process::pidfd_send_signal(process, rustix::process::Signal::KILL);
 }

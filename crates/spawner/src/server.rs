@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, poll};
@@ -45,7 +46,7 @@ pub fn serve(socket: OwnedFd) -> io::Result<()> {
 
 struct Server {
     socket: OwnedFd,
-    specs: HashMap<u64, Spec>,
+    specs: HashMap<u64, Arc<Spec>>,
     children: Vec<Running>,
     /// Cgroups of ended children that the kernel has not let go of yet.
     leaving: Vec<Cgroups>,
@@ -150,7 +151,7 @@ impl Server {
     fn handle(&mut self, request: Request, descriptors: Vec<OwnedFd>) -> io::Result<()> {
         match request {
             Request::Prepare { id, spec } => {
-                self.specs.insert(id, *spec);
+                self.specs.insert(id, spec);
                 Ok(())
             }
             Request::Forget { id } => {

@@ -3,6 +3,7 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
@@ -51,7 +52,7 @@ pub struct Streams {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
     /// Keeps a spec under a number.
-    Prepare { id: u64, spec: Box<Spec> },
+    Prepare { id: u64, spec: Arc<Spec> },
     /// Forgets it.
     Forget { id: u64 },
     /// Makes an instance. Its streams go with the message.

@@ -6,6 +6,7 @@ use skep_deploy::{DeployError, DownOptions, UpOptions, progress};
 
 use crate::cli;
 use crate::client;
+use crate::environment;
 use crate::exit::{Exit, Failed, Outcome};
 use crate::printer::Printer;
 
@@ -57,6 +58,7 @@ async fn up(printer: &Printer, docker: &Docker, loaded: &Loaded, options: &cli::
             .as_deref()
             .map(client::read_token)
             .transpose()?,
+        docker_config: environment::docker_config(),
         build: options.build,
         force_recreate: options.force_recreate,
         remove_orphans: options.remove_orphans,

@@ -1,10 +1,9 @@
 //! `skep doctor`: what this host can and cannot do.
 
-use std::path::PathBuf;
-
 use skep_doctor::{Config, Level, examine};
 
 use crate::cli;
+use crate::environment;
 use crate::exit::{Exit, Outcome};
 use crate::printer::{Printer, Tone};
 
@@ -12,7 +11,7 @@ pub(crate) async fn run(printer: &Printer, options: cli::Doctor) -> Outcome {
     let config = Config {
         docker_host: options.docker_host,
         data_directory: options.data_dir,
-        docker_config: docker_config(),
+        docker_config: environment::docker_config().map(|folder| folder.join("config.json")),
         listeners: vec![options.listen, options.control],
     };
     let report = examine(&config).await;
@@ -43,11 +42,4 @@ pub(crate) async fn run(printer: &Printer, options: cli::Doctor) -> Outcome {
     } else {
         Exit::Success
     })
-}
-
-/// Where the docker command reads its configuration.
-fn docker_config() -> Option<PathBuf> {
-    let directory = std::env::var_os(crate::environment::DOCKER_CONFIG).map(PathBuf::from);
-    let directory = directory.or_else(|| std::env::home_dir().map(|home| home.join(".docker")));
-    directory.map(|directory| directory.join("config.json"))
 }

@@ -82,6 +82,7 @@ fn function(detail: &api::FunctionDetail) -> Rows {
             ),
             maybe("created", &function.created),
             maybe("image", &function.image),
+            maybe("engine", &function.engine),
             maybe("image id", &detail.image_id),
             row("networks", detail.networks.join(", ")),
             maybe("memory", &detail.memory),
@@ -92,6 +93,8 @@ fn function(detail: &api::FunctionDetail) -> Rows {
     } else {
         rows.push(row("state", "invalid"));
     }
+    let fallback = detail.function.iter().flat_map(|function| &function.fallback);
+    rows.extend(fallback.map(|reason| row("not lean", reason)));
     rows.extend(detail.settings.iter().map(|(label, value)| row(label, value)));
     for invalid in &detail.invalid {
         let template = format!("{} ({})", invalid.template, invalid.template_name);

@@ -20,6 +20,7 @@ pub(crate) async fn run(printer: &Printer, options: cli::List) -> Outcome {
         "STATE",
         "ROUTE",
         "HANDLER",
+        "ENGINE",
         "IMAGE",
         "REVISION",
         "AGE",
@@ -33,6 +34,16 @@ pub(crate) async fn run(printer: &Printer, options: cli::List) -> Outcome {
                 function.name, function.template_name
             ));
         }
+    }
+    if let Some(function) = list
+        .functions
+        .iter()
+        .find(|function| !function.fallback.is_empty())
+    {
+        printer.note(&format!(
+            "why lean does not run a function: skep inspect {}",
+            function.name
+        ));
     }
     if list.functions.is_empty() {
         printer.note("no functions; create one:");
@@ -58,6 +69,7 @@ fn row(function: &api::Function) -> Vec<String> {
         state.to_owned(),
         route,
         function.handler.map_or("", view::handler).to_owned(),
+        function.engine.clone().unwrap_or_default(),
         function.image.clone().unwrap_or_default(),
         function.revision.clone().unwrap_or_default(),
         function.created.map(ago).unwrap_or_default(),

@@ -7,7 +7,7 @@ use bollard::Docker;
 use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
 use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder};
 use skep_control::api;
-use skep_model::{Namespace, label};
+use skep_model::label;
 
 use super::encoded;
 use crate::cli;
@@ -25,12 +25,16 @@ pub(crate) async fn run(printer: &Printer, options: cli::Remove) -> Outcome {
         .map_err(|error| Failed::from_error(Exit::Unreachable, &error))?;
     let client = Client::new(&options.control)?;
     let mut missing = Vec::new();
+    let mut elsewhere: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for name in &options.functions {
-        let templates = templates(&docker, name, &options.namespace).await?;
-        if templates.is_empty() {
+        let mut namespaces = templates(&docker, name).await?;
+        let Some(templates) = namespaces.remove(options.namespace.as_str()) else {
             missing.push(name.as_str());
+            for namespace in namespaces.into_keys() {
+                elsewhere.entry(namespace).or_default().push(name);
+            }
             continue;
-        }
+        };
         for template in &templates {
             remove(&docker, template).await?;
             printer.note(&format!("removed {}", shown(template)));
@@ -41,41 +45,44 @@ pub(crate) async fn run(printer: &Printer, options: cli::Remove) -> Outcome {
     if missing.is_empty() {
         return Ok(Exit::Success);
     }
-    let namespace = &options.namespace;
-    Err(Failed::new(
-        Exit::NotFound,
-        format!(
-            "no template of {} is in the namespace {namespace}",
-            missing.join(", ")
-        ),
-    )
-    .hint("`skep ls` lists the functions"))
+    let message = format!(
+        "no template of {} is in the namespace {}",
+        missing.join(", "),
+        options.namespace
+    );
+    Err(Failed::new(Exit::NotFound, message).hint(hint(&elsewhere)))
 }
 
-/// The containers that define this function, the invalid ones included; never one that Skep made, nor one that
-/// only has its label from its image.
-async fn templates(
-    docker: &Docker,
-    name: &str,
-    namespace: &Namespace,
-) -> Result<Vec<ContainerSummary>, Failed> {
+/// Where functions of these names are, and how they go.
+fn hint(elsewhere: &BTreeMap<String, Vec<&str>>) -> String {
+    let commands: Vec<String> = elsewhere
+        .iter()
+        .map(|(namespace, names)| format!("skep rm {} --namespace {namespace}", names.join(" ")))
+        .collect();
+    match commands.as_slice() {
+        [] => "`skep ls` lists the functions of the Skep that runs".to_owned(),
+        [one] => format!("it is in another namespace: {one}"),
+        several => format!("other namespaces have it:\n  {}", several.join("\n  ")),
+    }
+}
+
+/// The containers that define this function, by namespace, the invalid ones included; never one that Skep made, nor
+/// one that only has its label from its image.
+async fn templates(docker: &Docker, name: &str) -> Result<BTreeMap<String, Vec<ContainerSummary>>, Failed> {
     let filters = HashMap::from([("label", vec![format!("{}={name}", label::FUNCTION)])]);
     let options = ListContainersOptionsBuilder::default()
         .all(true)
         .filters(&filters)
         .build();
-    let mut templates = Vec::new();
+    let mut templates: BTreeMap<String, Vec<ContainerSummary>> = BTreeMap::new();
     for container in docker.list_containers(Some(options)).await.map_err(engine)? {
         let labels: BTreeMap<String, String> =
             container.labels.clone().unwrap_or_default().into_iter().collect();
         let image = image_labels(docker, container.image_id.as_deref()).await?;
         let labels = label::effective(&labels, &image);
-        let own_namespace = labels.get(label::NAMESPACE).map_or("default", String::as_str);
-        if labels.contains_key(label::FUNCTION)
-            && !labels.contains_key(label::OWNER)
-            && own_namespace == namespace.as_str()
-        {
-            templates.push(container);
+        if labels.contains_key(label::FUNCTION) && !labels.contains_key(label::OWNER) {
+            let namespace = labels.get(label::NAMESPACE).map_or("default", String::as_str);
+            templates.entry(namespace.to_owned()).or_default().push(container);
         }
     }
     Ok(templates)

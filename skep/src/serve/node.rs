@@ -16,7 +16,8 @@ use skep_dispatch::{Dispatcher, InstanceView, State};
 use skep_engine::Engine;
 use skep_gateway::Gateway;
 use skep_invoke::BodyError;
-use skep_model::{InvocationId, Problem};
+use skep_lean::LeanEngine;
+use skep_model::{Function, InvocationId, Problem};
 use skep_store::{RecordFilter, Store, StoredLine};
 use tokio::sync::watch;
 
@@ -26,6 +27,7 @@ const LEAST_ROOM: u64 = 16 << 20;
 /// Reads from the parts of a running Skep.
 pub(super) struct LocalNode {
     pub(super) engine: Arc<dyn Engine>,
+    pub(super) lean: LeanEngine,
     pub(super) catalogue: watch::Receiver<Arc<Catalogue>>,
     pub(super) connection: watch::Receiver<Connection>,
     pub(super) dispatcher: Dispatcher,
@@ -63,6 +65,15 @@ impl LocalNode {
         let function = catalogue.function(instance.function.as_str());
         let kind = function.map_or(self.engine.kind(), |function| self.engine.kind_for(function));
         kind.as_str()
+    }
+
+    /// A function in force, with the engine that runs it.
+    fn shown(&self, function: &Function) -> api::Function {
+        api::Function {
+            engine: Some(self.engine.kind_for(function).as_str().to_owned()),
+            fallback: self.engine.fallback(function),
+            ..view::function(function)
+        }
     }
 
     fn instance(&self, instance: &InstanceView, now: Timestamp) -> api::Instance {
@@ -106,7 +117,7 @@ impl Node for LocalNode {
         let catalogue = self.catalogue.borrow();
         let valid = catalogue
             .functions()
-            .map(|function| counted(view::function(function), &courses));
+            .map(|function| counted(self.shown(function), &courses));
         let mut functions: Vec<api::Function> = valid
             .chain(catalogue.invalid().iter().map(view::invalid))
             .collect();
@@ -129,7 +140,7 @@ impl Node for LocalNode {
         let template = function.map(|function| &function.template);
         Some(api::FunctionDetail {
             name: name.to_owned(),
-            function: function.map(|function| counted(view::function(function), &self.courses())),
+            function: function.map(|function| counted(self.shown(function), &self.courses())),
             settings: function
                 .map(|function| view::settings(&function.settings))
                 .unwrap_or_default(),
@@ -150,6 +161,17 @@ impl Node for LocalNode {
             .iter()
             .map(|instance| self.instance(instance, now))
             .collect()
+    }
+
+    fn sandboxes(&self) -> Vec<api::Sandbox> {
+        let sandboxes = self.lean.sandboxes().into_iter();
+        let shown = sandboxes.map(|sandbox| api::Sandbox {
+            id: sandbox.container,
+            function: sandbox.function.to_string(),
+            instances: sandbox.instances.iter().map(ToString::to_string).collect(),
+            created: sandbox.created,
+        });
+        shown.collect()
     }
 
     fn invocations(&self, filter: InvocationFilter) -> BoxFuture<'_, Result<Vec<api::Invocation>, Problem>> {

@@ -121,6 +121,7 @@ impl Parts {
         let stop = CancellationToken::new();
         let node = LocalNode {
             engine: Arc::new(engine.clone()),
+            lean: lean.clone(),
             catalogue: catalogue.clone(),
             connection: connection.clone(),
             dispatcher: dispatcher.clone(),
@@ -149,7 +150,11 @@ impl Parts {
         supervisor.watch("functions' Docker sockets", async move {
             watched.run_background(background).await
         });
-        supervisor.watch("line to the spawner", spawner::run(spawner, stop.clone()));
+        let directory = settings.data_directory.clone();
+        supervisor.watch(
+            "line to the spawner",
+            spawner::run(spawner, lean.clone(), directory, stop.clone()),
+        );
         supervisor.watch("discovery", watch_templates(discovery, stop.clone()));
         supervisor.watch(
             "hand-over of functions",

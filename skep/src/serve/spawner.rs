@@ -1,18 +1,30 @@
 //! The process that makes lean instances: this same program, started anew so that it has one thread.
 
+use std::collections::VecDeque;
 use std::io;
-use std::os::fd::AsFd;
-use std::path::Path;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
+use skep_lean::LeanEngine;
 use skep_spawner::Spawner;
 use tokio_util::sync::CancellationToken;
 
 use crate::exit::{Exit, Failed, Outcome};
 
-/// Starts it, with one end of the line as its standard input. It ends when the other end closes, however this process
-/// ends.
+/// How often it may end by itself within [`SPAN`]; more often, something is wrong that starting it anew does not mend.
+const ENDS: usize = 5;
+const SPAN: Duration = Duration::from_secs(60);
+
+/// Starts it.
 pub(super) fn start(directory: &Path) -> io::Result<Spawner> {
+    Spawner::connect(process(directory)?)
+}
+
+/// Starts the process, with one end of the line as its standard input; gives the other end. It ends when that closes,
+/// however this process ends.
+fn process(directory: &Path) -> io::Result<OwnedFd> {
     let (ours, theirs) = Spawner::pair()?;
     let mut child = Command::new("/proc/self/exe")
         .arg("spawner")
@@ -24,18 +36,38 @@ pub(super) fn start(directory: &Path) -> io::Result<Spawner> {
     std::thread::Builder::new()
         .name("skep-spawner-end".to_owned())
         .spawn(move || drop(child.wait()))?;
-    Spawner::connect(ours)
+    Ok(ours)
 }
 
-/// Hands its replies on, until it is gone.
-pub(super) async fn run(spawner: Spawner, stop: CancellationToken) {
-    tokio::select! {
-        ended = spawner.run() => {
-            if let Err(error) = ended {
-                tracing::error!(%error, "the line to the spawner broke");
+/// Hands its replies on. Should it end, its instances end with it, and another one takes its place.
+pub(super) async fn run(spawner: Spawner, lean: LeanEngine, directory: PathBuf, stop: CancellationToken) {
+    let mut ends = VecDeque::new();
+    loop {
+        let ended = tokio::select! {
+            ended = spawner.run() => ended,
+            () = stop.cancelled() => return,
+        };
+        match ended {
+            Ok(()) => {
+                tracing::error!("the spawner ended, and with it every lean instance; it is started anew")
             }
+            Err(error) => tracing::error!(%error, "the line to the spawner broke; it is started anew"),
         }
-        () = stop.cancelled() => {}
+        ends.retain(|end: &Instant| end.elapsed() < SPAN);
+        ends.push_back(Instant::now());
+        if ends.len() > ENDS {
+            return;
+        }
+        lean.end_instances().await;
+        let started = process(&directory);
+        let connected = match started {
+            Ok(socket) => spawner.reconnect(socket).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = connected {
+            tracing::error!(%error, "the spawner can't be started anew");
+            return;
+        }
     }
 }
 

@@ -136,6 +136,16 @@ fn a_function_is_served_listed_inspected_and_removed() {
     let answer = get(&serving.public, "/cat");
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
 
+    let elsewhere = format!("{}-other", docker.namespace());
+    let said = ran(&mut skep(&["rm", "cat", "--namespace", &elsewhere]));
+    let hint = format!("skep rm cat --namespace {}\n", docker.namespace());
+    assert_eq!(said.exit, 3, "{}", said.stderr);
+    assert!(
+        said.stderr.contains("hint: ") && said.stderr.contains(&hint),
+        "{}",
+        said.stderr
+    );
+
     let mut remove = skep(&["rm", "cat", "--namespace", docker.namespace()]);
     let said = ran(remove.env("SKEP_CONTROL", &control));
     assert_eq!((said.exit, said.stdout.as_str()), (0, "cat\n"), "{}", said.stderr);

@@ -3,6 +3,7 @@
 mod asynchronous;
 mod cgi;
 mod command;
+mod contained;
 mod copied;
 mod discovery;
 mod engine;
@@ -15,6 +16,7 @@ mod http2;
 mod instances;
 mod lean;
 mod logs;
+mod registries;
 mod signals;
 mod streaming;
 mod unready;

@@ -16,10 +16,10 @@ pub(crate) async fn instances(State(shared): State<Shared>) -> Json<api::Instanc
 
 /// Every sandbox that exists apart from an instance
 ///
-/// The `docker` engine makes one container for both, so that with it the list is empty.
+/// They are the `lean` engine's. The `docker` engine makes one container for both.
 #[utoipa::path(get, path = "/v1/sandboxes", tag = "instances", responses((status = 200, body = api::Sandboxes)))]
-pub(crate) async fn sandboxes() -> Json<api::Sandboxes> {
+pub(crate) async fn sandboxes(State(shared): State<Shared>) -> Json<api::Sandboxes> {
     Json(api::Sandboxes {
-        sandboxes: Vec::new(),
+        sandboxes: shared.node.sandboxes(),
     })
 }

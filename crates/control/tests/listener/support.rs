@@ -45,6 +45,8 @@ fn function(name: &str, state: api::FunctionState) -> api::Function {
         template_name: format!("{name}-1"),
         revision: None,
         handler: None,
+        engine: Some("lean".to_owned()),
+        fallback: Vec::new(),
         routes: Vec::new(),
         image: None,
         created: None,
@@ -103,6 +105,10 @@ impl Node for FakeNode {
             )),
             _ => None,
         }
+    }
+
+    fn sandboxes(&self) -> Vec<api::Sandbox> {
+        Vec::new()
     }
 
     fn instances(&self) -> Vec<api::Instance> {

@@ -4,6 +4,7 @@ use super::context::{self, Context};
 use crate::engine::{message, patient};
 use crate::error::DeployError;
 use crate::progress::{Event, Progress};
+use crate::registry;
 use bollard::query_parameters::{BuildImageOptions, TagImageOptions};
 use bollard::{Docker, body_try_stream};
 use futures::StreamExt;
@@ -19,6 +20,7 @@ pub(super) async fn build(
     service: &Service,
     build: &Build,
     image: &str,
+    accounts: Option<&Path>,
     progress: &dyn Progress,
 ) -> Result<(), DeployError> {
     progress.event(Event::Building {
@@ -50,7 +52,7 @@ pub(super) async fn build(
         Some((chunks, sender)) => (Some(body_try_stream(chunks)), Some(sender)),
         None => (None, None),
     };
-    let docker = patient(docker);
+    let docker = registry::for_build(patient(docker), accounts, progress).await;
     let outcome = {
         let mut steps = std::pin::pin!(docker.build_image(options, None, body));
         let mut last: Vec<String> = Vec::new();

@@ -70,13 +70,14 @@ async fn ensure(
         (Some(build), _) if options.build || found.is_none() => Some(build),
         _ => None,
     };
+    let accounts = options.docker_config.as_deref();
     if let Some(build) = build_now {
-        build::build(docker, service, build, &name, progress).await?;
+        build::build(docker, service, build, &name, accounts, progress).await?;
     } else {
         match (service.pull_policy, &found) {
             // What is built here is not looked for in a registry.
             (PullPolicy::Always, _) if service.build.is_none() => {
-                pull::pull(docker, service, &name, progress).await?;
+                pull::pull(docker, service, &name, accounts, progress).await?;
             }
             (_, Some(_)) => {}
             (PullPolicy::Never, None) => {
@@ -85,7 +86,7 @@ async fn ensure(
                     image: name,
                 });
             }
-            _ => pull::pull(docker, service, &name, progress).await?,
+            _ => pull::pull(docker, service, &name, accounts, progress).await?,
         }
     }
     match image_id(docker, &name).await? {

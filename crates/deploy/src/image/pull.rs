@@ -3,15 +3,18 @@
 use crate::engine::{message, patient};
 use crate::error::DeployError;
 use crate::progress::{Event, Progress};
+use crate::registry;
 use bollard::Docker;
 use bollard::query_parameters::CreateImageOptions;
 use futures::StreamExt;
 use skep_compose::Service;
+use std::path::Path;
 
 pub(super) async fn pull(
     docker: &Docker,
     service: &Service,
     image: &str,
+    accounts: Option<&Path>,
     progress: &dyn Progress,
 ) -> Result<(), DeployError> {
     progress.event(Event::Pulling {
@@ -22,7 +25,7 @@ pub(super) async fn pull(
         platform: service.platform.clone().unwrap_or_default(),
         ..CreateImageOptions::default()
     };
-    let docker = patient(docker);
+    let docker = registry::for_pull(patient(docker), accounts, image, progress).await;
     let mut steps = std::pin::pin!(docker.create_image(Some(options), None, None));
     while let Some(step) = steps.next().await {
         let failed = |message: String| DeployError::Pull {

@@ -103,6 +103,14 @@ impl Cgroups {
         }
     }
 
+    /// Ends every instance, and removes what it had. It waits for the kernel, up to a second for each.
+    pub(crate) fn clear(&self) {
+        match self {
+            Self::Separate(own) => own.clear(),
+            Self::Unified(own) => own.clear(),
+        }
+    }
+
     /// Removes the tree, at the end of the process.
     pub(crate) fn remove(&self) {
         match self {

@@ -92,9 +92,24 @@ impl Cgroups {
                     inherit_cpuset(&level)?;
                 }
             }
-            clear(&folder);
         }
+        own.clear();
         Ok(own)
+    }
+
+    /// Ends every instance, and removes what it had.
+    pub(super) fn clear(&self) {
+        // Let go first: a frozen process does not even take a signal that kills it.
+        for hierarchy in self.hierarchies.iter().filter(|one| one.has("freezer")) {
+            for instance in folders(&self.folder(hierarchy)) {
+                let _thawed = fs::write(instance.join("freezer.state"), "THAWED");
+            }
+        }
+        for hierarchy in &self.hierarchies {
+            for instance in folders(&self.folder(hierarchy)) {
+                end(&instance, kill_each);
+            }
+        }
     }
 
     fn folder(&self, hierarchy: &Hierarchy) -> PathBuf {
@@ -125,9 +140,9 @@ impl Cgroups {
     }
 
     pub(super) fn remove(&self) {
+        self.clear();
         for hierarchy in &self.hierarchies {
             let own = self.folder(hierarchy);
-            clear(&own);
             // Another namespace may still be beside it; then the shared folder stays.
             let _emptied = fs::remove_dir(&own).and_then(|()| fs::remove_dir(hierarchy.mount.join(ROOT)));
         }
@@ -146,17 +161,6 @@ fn inherit_cpuset(folder: &Path) -> io::Result<()> {
     }
     // From here on every new cgroup begins with its parent's.
     fs::write(folder.join("cgroup.clone_children"), "1")
-}
-
-/// Ends what runs below and removes what is empty; what the kernel still holds goes with a later sweep.
-fn clear(folder: &Path) {
-    for instance in folders(folder) {
-        end(&instance, |instance| {
-            // A frozen process takes its signal when it is let go.
-            let _thawed = fs::write(instance.join("freezer.state"), "THAWED");
-            kill_each(instance);
-        });
-    }
 }
 
 /// The settings of one hierarchy.

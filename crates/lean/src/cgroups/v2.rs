@@ -166,6 +166,15 @@ impl Cgroups {
         }
     }
 
+    /// Ends every instance, and removes what it had.
+    pub(super) fn clear(&self) {
+        for guarded in folders(self.home.folder()) {
+            for instance in folders(&guarded) {
+                end_all(&instance);
+            }
+        }
+    }
+
     pub(super) fn remove(&self) {
         for folder in folders(self.home.folder()) {
             end_all(&folder);

@@ -11,6 +11,13 @@ const USUAL: [(&str, &str); 2] = [
     ("net.ipv4.ping_group_range", "0 2147483647"),
 ];
 
+/// For an instance with a network namespace of its own.
+pub(crate) fn usual() -> Vec<(String, String)> {
+    USUAL
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .to_vec()
+}
+
 /// The settings of an IPC namespace (sysctl.kernel(5)).
 const IPC: [&str; 8] = [
     "kernel.msgmax",
@@ -27,7 +34,7 @@ const IPC: [&str; 8] = [
 pub(super) fn read(host: &mut Fields, network: Network, reasons: &mut Vec<String>) -> Vec<(String, String)> {
     let mut settings: Vec<(String, String)> = Vec::new();
     if network == Network::Own {
-        settings.extend(USUAL.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        settings = usual();
     }
     let Value::Object(asked) = host.take("Sysctls") else {
         return settings;

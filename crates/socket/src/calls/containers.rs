@@ -10,7 +10,7 @@ use hyper::body::{Body as HttpBody, Frame, Incoming};
 use serde_json::Value;
 use skep_grant::{ContainerCall, ExecCreate, Refusal};
 
-use super::{Context, json, show, whole};
+use super::{Context, json, lines, show, whole};
 use crate::answer::{Answer, BodyError, empty, full};
 use crate::children::{Child, State};
 use crate::daemon::understood;
@@ -21,17 +21,22 @@ const LARGEST_ARCHIVE: u64 = 1 << 30;
 
 /// Answers a call about one container.
 pub(super) async fn call(
-    context: Context,
+    mut context: Context,
     name: &str,
     call: ContainerCall,
     mut request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
+    // dockerode's word to itself.
+    context.query.take("hijack");
     let child = context.shared.find(&context.holder, name)?;
     let path = |tail: &str| format!("/containers/{}{tail}{}", child.id, context.query.written());
     match call {
         ContainerCall::Inspect => inspect(&context, &child).await,
         ContainerCall::Logs => get(&context, path("/logs")).await,
-        ContainerCall::Stats => get(&context, path("/stats")).await,
+        ContainerCall::Stats => {
+            let target = path("/stats");
+            stats(context, target).await
+        }
         ContainerCall::Changes => get(&context, path("/changes")).await,
         ContainerCall::Export => get(&context, path("/export")).await,
         ContainerCall::ArchiveGet => get(&context, path("/archive")).await,
@@ -90,6 +95,19 @@ async fn post(context: &Context, path: String) -> Result<Answer, Refusal> {
     context
         .forward(context.outgoing(Method::POST, path, empty()))
         .await
+}
+
+/// Each measurement names the container.
+async fn stats(context: Context, path: String) -> Result<Answer, Refusal> {
+    let call = context.outgoing(Method::GET, path, empty());
+    let response = context.shared.daemon.send(call).await?;
+    if !response.status().is_success() {
+        return context.passed(response).await;
+    }
+    Ok(lines::passed(response.into_body(), move |line| {
+        let text = std::str::from_utf8(line).ok()?;
+        Some(context.shared.said(&context.holder, text.trim_end()))
+    }))
 }
 
 async fn inspect(context: &Context, child: &Child) -> Result<Answer, Refusal> {

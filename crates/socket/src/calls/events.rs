@@ -1,23 +1,16 @@
 //! `GET /events`: those of the function's own children, as they happen.
 
-use bytes::{Bytes, BytesMut};
-use futures::StreamExt;
-use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{Method, Response, StatusCode};
-use http_body_util::{BodyExt, BodyStream, StreamBody};
-use hyper::body::Frame;
+use http::Method;
 use serde_json::Value;
 use skep_grant::{Filters, Refusal};
 use skep_model::label;
 
-use super::{Context, show};
-use crate::answer::{Answer, BodyError, empty};
+use super::{Context, lines, show};
+use crate::answer::{Answer, empty};
 use crate::holder::Parent;
 use crate::names;
 
 const FILTERS: &[&str] = &["container", "event", "image", "label", "type"];
-/// One event is never longer.
-const LONGEST: usize = 1 << 20;
 
 /// Streams events.
 pub(super) async fn stream(mut context: Context) -> Result<Answer, Refusal> {
@@ -51,30 +44,9 @@ pub(super) async fn stream(mut context: Context) -> Result<Answer, Refusal> {
     if !response.status().is_success() {
         return context.passed(response).await;
     }
-    let mut rest = BytesMut::new();
-    let lines = BodyStream::new(response.into_body()).map(move |frame| -> Result<Frame<Bytes>, BodyError> {
-        let frame = frame?;
-        let mut out = Vec::new();
-        if let Some(data) = frame.data_ref() {
-            rest.extend_from_slice(data);
-            while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-                let line = rest.split_to(end + 1);
-                if let Some(shown) = shown(&context, &line, others, &images) {
-                    out.extend_from_slice(shown.as_bytes());
-                    out.push(b'\n');
-                }
-            }
-            if rest.len() > LONGEST {
-                return Err("an event is too long".into());
-            }
-        }
-        Ok(Frame::data(Bytes::from(out)))
-    });
-    let mut answer = Response::new(StreamBody::new(lines).boxed_unsync());
-    *answer.status_mut() = StatusCode::OK;
-    let headers = answer.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Ok(answer)
+    Ok(lines::passed(response.into_body(), move |line| {
+        shown(&context, line, others, &images)
+    }))
 }
 
 /// One event as the function sees it; `None` for what is not its own.

@@ -6,6 +6,7 @@ mod events;
 mod exec;
 mod forward;
 mod images;
+mod lines;
 mod list;
 mod node;
 mod resources;

@@ -41,6 +41,9 @@ pub(super) fn execute(spec: &Spec, launch: &Launch, streams: &Streams) -> Result
     // A folder that only root may enter is entered by root, one that only the user may (on NFS, say) by the user.
     let entered = rustix::process::chdir(directory).is_ok();
     give_up_rights(process, &identity)?;
+    // Should the spawner be killed and nobody be there to clear up. A change of user would have undone it before.
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+        .step("tie its life to the spawner's")?;
     if !entered {
         rustix::process::chdir(directory).template(|| format!("enter the working directory {directory}"))?;
     }

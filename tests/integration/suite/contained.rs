@@ -1,0 +1,160 @@
+//! Skep itself in a container: with the rights that the documentation names it makes lean instances, without them it
+//! says which one is missing.
+
+use std::net::SocketAddr;
+
+use http::StatusCode;
+use skep_tests::{Client, DEBIAN, Docker, binary, cgroup_homes, eventually, probe_image};
+
+/// What docs/lean.md tells to add, beside the paths.
+const RIGHTS: [&str; 13] = [
+    "--pid",
+    "host",
+    "--cgroupns",
+    "host",
+    "--cap-add",
+    "SYS_ADMIN",
+    "--cap-add",
+    "NET_ADMIN",
+    "--security-opt=seccomp=unconfined",
+    "--security-opt=apparmor=unconfined",
+    "--security-opt=systempaths=unconfined",
+    "--volume",
+    "/sys/fs/cgroup:/sys/fs/cgroup:rw",
+];
+
+/// A Skep in a container, on ports of its own.
+struct Contained {
+    docker: Docker,
+    container: String,
+    public: Client,
+    control: Client,
+    data: tempfile::TempDir,
+}
+
+impl Contained {
+    async fn start(topic: &str, rights: &[&str]) -> Self {
+        let docker = Docker::new(topic);
+        let data = tempfile::tempdir().expect("a directory");
+        let same = |path: &str| format!("{path}:{path}");
+        let root = docker.run(&["info", "--format", "{{.DockerRootDir}}"]);
+        let volumes = [
+            same("/var/run/docker.sock"),
+            same(&root),
+            same(&data.path().display().to_string()),
+            format!("{}:/usr/local/bin/skep:ro", binary().display()),
+        ];
+        let label = format!("skep.namespace={}", docker.namespace());
+        let mut arguments = vec!["run", "--detach", "--network", "host", "--label", &label];
+        arguments.extend(rights);
+        arguments.extend(volumes.iter().flat_map(|volume| ["--volume", volume.as_str()]));
+        let directory = data.path().display().to_string();
+        let listen = "--listen=127.0.0.1:0";
+        let control = "--control=127.0.0.1:0";
+        arguments.extend([DEBIAN, "skep", "serve", listen, control, "--call-port=0"]);
+        arguments.extend(["--namespace", docker.namespace(), "--data-dir", &directory]);
+        let container = docker.run(&arguments);
+        let said = eventually("Skep to be ready", async || {
+            let said = logs(&container);
+            said.lines().any(|line| line == "ready").then_some(said)
+        })
+        .await;
+        let client = |prefix: &str| Client {
+            address: address(&said, prefix),
+        };
+        Self {
+            public: client("listening on http://"),
+            control: client("control on http://"),
+            docker,
+            container,
+            data,
+        }
+    }
+
+    fn park(&self, name: &str, flags: &[&str], command: &[&str]) {
+        let function = format!("skep.function={name}");
+        let labels = ["--label", &function, "--label", "skep.engine=lean"];
+        self.docker.create(&[&labels, flags, command].concat());
+    }
+
+    async fn listed(&self, name: &str) -> String {
+        eventually("the function to be listed", async || {
+            let answer = self.control.get(&format!("/v1/functions/{name}")).await;
+            (answer.status == StatusCode::OK).then(|| answer.text().to_owned())
+        })
+        .await
+    }
+
+    /// Ends it as `docker stop` does.
+    async fn stop(self) {
+        self.docker.run(&["stop", "--time", "60", &self.container]);
+        assert_eq!(
+            cgroup_homes(self.docker.namespace()),
+            Vec::<std::path::PathBuf>::new()
+        );
+        drop(self.data);
+    }
+}
+
+/// What a container wrote to standard error.
+fn logs(container: &str) -> String {
+    let output = std::process::Command::new("docker")
+        .args(["logs", container])
+        .output();
+    String::from_utf8_lossy(&output.expect("the docker command").stderr).into_owned()
+}
+
+fn address(said: &str, prefix: &str) -> SocketAddr {
+    let line = said.lines().find_map(|line| line.strip_prefix(prefix));
+    line.and_then(|text| text.parse().ok())
+        .unwrap_or_else(|| panic!("{prefix} was not said:\n{said}"))
+}
+
+#[tokio::test]
+async fn skep_in_a_container_makes_lean_instances_with_the_rights_that_are_named() {
+    let skep = Contained::start("contained", &RIGHTS).await;
+    let exec = ["--label", "skep.handler=exec"];
+    let script = "echo $(id -u) $$; grep NoNewPrivs /proc/self/status";
+    skep.park(
+        "exec",
+        &[&exec[..], &["--network", "none"]].concat(),
+        &[DEBIAN, "sh", "-c", script],
+    );
+    skep.park("http", &[], &[&probe_image(), "http"]);
+    skep.park(
+        "bind",
+        &[&exec[..], &["--volume", "/home:/data"]].concat(),
+        &[DEBIAN, "ls", "/data"],
+    );
+    assert!(skep.listed("bind").await.contains("does not see /home"));
+    for name in ["exec", "http"] {
+        let listed = skep.listed(name).await;
+        assert!(listed.contains("\"invalid\":[]"), "{listed}");
+    }
+    assert_eq!(skep.public.get("/exec").await.text(), "0 1\nNoNewPrivs:\t0\n");
+    for _ in 0..2 {
+        let answer = skep.public.get("/http/pid").await;
+        assert_eq!((answer.status, answer.text().trim()), (StatusCode::OK, "1"));
+    }
+    skep.stop().await;
+}
+
+#[tokio::test]
+async fn skep_in_a_container_without_a_right_says_what_it_can_not_do() {
+    let without: Vec<&str> = RIGHTS
+        .into_iter()
+        .filter(|right| !right.contains("systempaths"))
+        .collect();
+    let skep = Contained::start("contained-less", &without).await;
+    skep.park(
+        "exec",
+        &["--label", "skep.handler=exec", "--network", "none"],
+        &[DEBIAN, "true"],
+    );
+    let listed = skep.listed("exec").await;
+    assert!(
+        listed.contains("a first lean instance could not be made here"),
+        "{listed}"
+    );
+    skep.stop().await;
+}
