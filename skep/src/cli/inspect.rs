@@ -194,12 +194,13 @@ pub(crate) struct Doctor {
     pub(crate) docker_host: Option<String>,
 
     /// Where `skep serve` would take requests
-    #[arg(long, value_name = "ADDRESS:PORT", env = environment::LISTEN, default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "ADDRESS:PORT", env = environment::LISTEN, default_value = "127.0.0.1:8080",
+        value_parser = super::address)]
     pub(crate) listen: SocketAddr,
 
     /// Where its control listener would be
     #[arg(long, value_name = "ADDRESS:PORT", env = environment::CONTROL, default_value = "127.0.0.1:8081",
-        value_parser = super::control_address)]
+        value_parser = super::address)]
     pub(crate) control: SocketAddr,
 
     /// Print JSON

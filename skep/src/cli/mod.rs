@@ -20,13 +20,7 @@ A function is a container that was created and never started:
 
 /// Functions as parked Docker containers: each request gets a fresh container of its own.
 #[derive(Debug, Parser)]
-#[command(
-    name = "skep",
-    version,
-    about,
-    max_term_width = 100,
-    disable_help_subcommand = true
-)]
+#[command(name = "skep", version, about, max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) verb: Verb,
@@ -76,10 +70,14 @@ pub(crate) fn command() -> Command {
     Cli::command().after_help(EXAMPLE).after_long_help(more)
 }
 
-/// The same variable is a URL for the other verbs; whoever sets it once for both is understood.
-fn control_address(text: &str) -> Result<SocketAddr, String> {
-    text.trim_start_matches("http://")
-        .trim_end_matches('/')
-        .parse()
-        .map_err(|_| "must be an address and a port, such as 127.0.0.1:8081".to_owned())
+/// Where to listen. The control listener's variable is a URL for the other verbs; whoever sets it once for both is
+/// understood, and so is the name that every host has for itself.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let bare = text.trim_start_matches("http://").trim_end_matches('/');
+    let named = bare
+        .strip_prefix("localhost:")
+        .map(|port| format!("127.0.0.1:{port}"));
+    named.as_deref().unwrap_or(bare).parse().map_err(|_| {
+        "must be an address and a port, such as 127.0.0.1:8080; 0.0.0.0 is every address".to_owned()
+    })
 }

@@ -33,12 +33,13 @@ pub(crate) enum EngineDefault {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Serve {
     /// Where requests are taken
-    #[arg(long, value_name = "ADDRESS:PORT", env = environment::LISTEN, default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "ADDRESS:PORT", env = environment::LISTEN, default_value = "127.0.0.1:8080",
+        value_parser = super::address)]
     pub(crate) listen: SocketAddr,
 
     /// Where operators look and Prometheus reads; beyond loopback only with a token
     #[arg(long, value_name = "ADDRESS:PORT", env = environment::CONTROL, default_value = "127.0.0.1:8081",
-        value_parser = super::control_address)]
+        value_parser = super::address)]
     pub(crate) control: SocketAddr,
 
     /// Further host names under which the control listener is known, with commas

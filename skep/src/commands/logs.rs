@@ -22,8 +22,10 @@ pub(crate) async fn run(printer: &Printer, options: cli::Logs) -> Outcome {
         return Err(client::refused(status, &answer.collect().await?));
     }
     let mut lines = Lines::new(answer);
+    let mut any = false;
     while let Some(line) = lines.next().await {
         let line = line?;
+        any = true;
         if options.json {
             printer.bytes(&[line.as_slice(), b"\n"].concat())?;
             continue;
@@ -32,6 +34,9 @@ pub(crate) async fn run(printer: &Printer, options: cli::Logs) -> Outcome {
             Failed::new(Exit::Failure, format!("a log line can't be understood: {error}"))
         })?;
         printer.line(&shown(&line, options.timestamps, of_invocation))?;
+    }
+    if !any {
+        printer.note("nothing was logged; the standard output of exec and cgi is the answer and not the log");
     }
     Ok(Exit::Success)
 }

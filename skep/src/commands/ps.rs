@@ -55,6 +55,9 @@ pub(crate) async fn run(printer: &Printer, options: cli::List) -> Outcome {
         "INVOCATIONS",
     ];
     printer.table(&headings, instances.instances.iter().map(row).collect())?;
+    if instances.instances.is_empty() && waiting.is_empty() {
+        printer.note("nothing runs; an instance is made when something asks");
+    }
     for waiting in &waiting {
         printer.note(&format!(
             "{} wait for an instance of {}",

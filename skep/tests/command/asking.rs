@@ -18,12 +18,12 @@ fn functions() -> Value {
         {
             "name": "broken", "state": "invalid", "reasons": ["skep.max=x: must be a whole number from 1 to 100000"],
             "template": "aaaaaaaaaaaa", "template_name": "broken-1", "revision": null, "handler": null, "routes": [],
-            "image": null, "created": null, "instances": 0, "running": 0, "queued": 0
+            "engine": null, "fallback": [], "image": null, "created": null, "instances": 0, "running": 0, "queued": 0
         },
         {
             "name": "hello", "state": "ready", "reasons": [], "template": "bbbbbbbbbbbb", "template_name": "hello-1",
             "revision": "0123456789ab", "handler": "exec", "routes": ["/hello", "shop.example/hi"], "image": "debian",
-            "created": null, "instances": 2, "running": 1, "queued": 3
+            "engine": "docker", "fallback": ["skep.engine asks for it"], "created": null, "instances": 2, "running": 1, "queued": 3
         }
     ]})
 }
@@ -59,15 +59,30 @@ fn ls_prints_a_table_and_says_why_what_is_invalid() {
     assert_eq!(said.exit, 0);
     assert_eq!(
         said.stdout,
-        "FUNCTION  STATE    ROUTE                   HANDLER  IMAGE   REVISION      AGE  INSTANCES\n\
+        "FUNCTION  STATE    ROUTE                   HANDLER  ENGINE  IMAGE   REVISION      AGE  INSTANCES\n\
          broken    invalid\n\
-         hello     ready    /hello,shop.example/hi  exec     debian  0123456789ab       2\n"
+         hello     ready    /hello,shop.example/hi  exec     docker  debian  0123456789ab       2\n"
     );
     assert_eq!(
         said.stderr,
-        "broken (broken-1): skep.max=x: must be a whole number from 1 to 100000\n"
+        "broken (broken-1): skep.max=x: must be a whole number from 1 to 100000\n\
+         why lean does not run a function: skep inspect hello\n"
     );
     assert!(asked[0].starts_with("GET /v1/functions HTTP/1.1\n"), "{asked:?}");
+}
+
+#[test]
+fn nothing_to_show_is_said_and_leaves_the_data_empty() {
+    let none = || json(json!({ "instances": [], "functions": [] }));
+    let (said, _) = ask(&["ps"], vec![none(), none()]);
+    assert_eq!(said.stdout.lines().count(), 1, "{}", said.stdout);
+    assert_eq!(
+        said.stderr,
+        "nothing runs; an instance is made when something asks\n"
+    );
+    let (said, _) = ask(&["logs", "hello"], vec![lines(String::new())]);
+    assert_eq!((said.exit, said.stdout.as_str()), (0, ""));
+    assert!(said.stderr.starts_with("nothing was logged; "), "{}", said.stderr);
 }
 
 #[test]

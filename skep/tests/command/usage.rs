@@ -146,3 +146,16 @@ fn the_doctor_without_an_engine_fails_and_goes_on_with_the_rest() {
         "{report}"
     );
 }
+
+#[test]
+fn help_is_there_however_it_is_asked_for() {
+    for arguments in [&["help", "rm"][..], &["rm", "--help"], &["rm", "-h"]] {
+        let said = ran(&mut skep(arguments));
+        assert_eq!(said.exit, 0, "{arguments:?}");
+        assert!(
+            said.stdout.contains("--namespace <NAME>"),
+            "{arguments:?}: {}",
+            said.stdout
+        );
+    }
+}
