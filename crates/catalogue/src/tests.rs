@@ -32,6 +32,7 @@ fn template(name: &str, created: i64, route: &str) -> Function {
         network_mode: "bridge".into(),
         networks: Vec::new(),
         memory: None,
+        copied: None,
         inspect: "{}".into(),
     };
     Function::from_template(Arc::new(template), Revision::of(&created.to_le_bytes()))
