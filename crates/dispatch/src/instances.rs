@@ -19,7 +19,7 @@ use crate::shared::Shared;
 /// An engine that does not answer a launch for this long is stalled, however patient the function is.
 const STALLED: Duration = Duration::from_secs(60);
 /// Starting takes an engine under load longer than the shortest time that a function may have for its work.
-const UNHURRIED: Duration = Duration::from_secs(2);
+const UNHURRIED: Duration = Duration::from_secs(5);
 
 /// How long an engine may take to answer for this function: its own time, within reason.
 pub(crate) fn engine_patience(function: &Function) -> Duration {

@@ -23,6 +23,8 @@ use crate::{launch, support};
 
 /// How often the background looks whether something was left behind.
 const SWEEP_PERIOD: Duration = Duration::from_secs(60);
+/// How soon it looks after a call whose answer never came: an engine that stalled carries it out when it goes on.
+const SOON: Duration = Duration::from_secs(3);
 /// How long the sweep at the end may take.
 const LAST_SWEEP: Duration = Duration::from_secs(5);
 /// How often the networks are looked at again when no event says that one changed.
@@ -158,7 +160,13 @@ impl DockerEngine {
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
-                _ = sweeps.tick() => drop(self.sweep().await),
+                () = self.shared.doubt.notified() => sweeps.reset_after(SOON),
+                _ = sweeps.tick() => {
+                    let report = self.sweep().await;
+                    if !report.answered || !report.left.is_empty() {
+                        sweeps.reset_after(SOON);
+                    }
+                }
                 _ = looks.tick() => self.reconcile_networks().await,
             }
         }

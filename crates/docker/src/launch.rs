@@ -40,6 +40,9 @@ pub(crate) async fn run(
         },
         Err(error) => Some((answer, error)),
     };
+    let unanswered = failed
+        .as_ref()
+        .is_some_and(|(_, error)| error.kind == LaunchErrorKind::EngineUnavailable);
     let Some(name) = container else {
         shared.live().remove(&id);
         if let Some((answer, error)) = failed {
@@ -47,7 +50,7 @@ pub(crate) async fn run(
         }
         return;
     };
-    let mut removal = pin!(removal::remove(shared, id, name));
+    let mut removal = pin!(removal::remove(shared.clone(), id, name));
     // Answered after the removal, so that whoever hears of the failure finds nothing left behind; but an engine that
     // doesn't answer can't remove either, and the caller is to hear of it early.
     let removed = tokio::time::timeout(REMOVAL_PATIENCE, removal.as_mut())
@@ -58,6 +61,9 @@ pub(crate) async fn run(
     }
     if !removed {
         removal.await;
+    }
+    if unanswered {
+        shared.doubt.notify_one();
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use skep_model::{InstanceId, Namespace};
+use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
 use crate::api::Api;
@@ -23,6 +24,8 @@ pub(crate) struct Shared {
     pub(crate) own_networks: OwnNetworks,
     /// Everything that runs in the background on an instance's behalf; the engine's end waits for it.
     pub(crate) tasks: TaskTracker,
+    /// Told when the engine may yet make what nobody waits for any more.
+    pub(crate) doubt: Notify,
     /// The instances whose containers exist or are being made; the sweep leaves these alone.
     live: Mutex<HashSet<InstanceId>>,
 }
@@ -45,6 +48,7 @@ impl Shared {
             calls,
             own_networks,
             tasks,
+            doubt: Notify::new(),
             live,
         }
     }

@@ -18,6 +18,8 @@ pub struct SweepReport {
     pub removed: Vec<String>,
     /// The ids of those that it couldn't remove, for the next sweep.
     pub left: Vec<String>,
+    /// Whether the engine said what there is; otherwise nothing was done.
+    pub answered: bool,
 }
 
 pub(crate) async fn sweep(shared: &Arc<Shared>) -> SweepReport {
@@ -37,6 +39,7 @@ pub(crate) async fn sweep(shared: &Arc<Shared>) -> SweepReport {
             return report;
         }
     };
+    report.answered = true;
     for orphan in listed
         .into_iter()
         .filter(|container| is_orphan(shared, container))
