@@ -15,6 +15,7 @@ mod hostile;
 mod http2;
 mod instances;
 mod lean;
+mod limits;
 mod lean_crash;
 mod lean_parity;
 mod limits;
