@@ -15,7 +15,6 @@ mod hostile;
 mod http2;
 mod instances;
 mod lean;
-mod limits;
 mod lean_crash;
 mod lean_parity;
 mod limits;
