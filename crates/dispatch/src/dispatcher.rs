@@ -62,16 +62,19 @@ impl Dispatcher {
             .apply(|state, now| state.pool.set_functions(functions, now));
     }
 
+    /// An instance for a caller who need not wait for one, which most callers of a busy function need not.
+    pub fn at_once(&self, function: &Arc<Function>, work: &Work) -> Option<Lease> {
+        let mut lease = self.shared.at_once(function, work)?;
+        lease.begin();
+        Some(lease)
+    }
+
     /// Waits for an instance of the function, in its newest revision. Dropping the future leaves the queue, and
     /// gives up a launch that was for this caller alone.
     ///
     /// # Errors
     /// Why there is none, and where the time went.
     pub async fn acquire(&self, function: &Arc<Function>, work: Work) -> Result<Lease, Refusal> {
-        if let Some(mut lease) = self.shared.at_once(function, &work) {
-            lease.begin();
-            return Ok(lease);
-        }
         for _ in 0..ATTEMPTS {
             let (mut lease, thaw) = self.wait(function, work.clone()).await?;
             if thaw && let Err(error) = instances::thaw(&lease.live).await {

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use skep_engine::{Engine, Launch, Stdio};
 use skep_model::{Function, InstanceId, InvocationId, Journal, Phases};
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -62,6 +63,8 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     /// Every task that the dispatcher starts; draining waits for them.
     pub(crate) tasks: TaskTracker,
+    /// Where they run, whoever asks: callers may be on threads that have other things to do.
+    runtime: Handle,
     pub(crate) removals: Semaphore,
     /// Nothing is left, while draining.
     pub(crate) emptied: Notify,
@@ -86,12 +89,17 @@ impl Shared {
             journal,
             state: Mutex::new(state),
             tasks: TaskTracker::new(),
+            runtime: Handle::current(),
             emptied: Notify::new(),
             clock: Arc::clone(&clock),
         });
         // It holds nothing while it sleeps, and ends with the last handle: nobody need wait for it.
         tokio::spawn(keep_time(Arc::downgrade(&shared), clock));
         shared
+    }
+
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn_on(work, &self.runtime);
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
@@ -149,14 +157,13 @@ impl Shared {
             Action::Freeze { instance } => {
                 if let Some(live) = state.live.get(&instance).cloned() {
                     live.decide_frozen(true);
-                    self.tasks.spawn(crate::instances::freeze(Arc::clone(self), live));
+                    self.spawn(crate::instances::freeze(Arc::clone(self), live));
                 }
             }
             Action::End { instance, gentle } => {
                 if let Some(live) = state.live.get(&instance).cloned() {
                     live.ended.cancel();
-                    self.tasks
-                        .spawn(crate::instances::remove(Arc::clone(self), live, gentle));
+                    self.spawn(crate::instances::remove(Arc::clone(self), live, gentle));
                 }
             }
             Action::Hurry { instance } => {
@@ -196,7 +203,7 @@ impl Shared {
                 over: CancellationToken::new(),
             },
         );
-        self.tasks.spawn(crate::instances::live(
+        self.spawn(crate::instances::live(
             Arc::clone(self),
             key,
             launch,
@@ -219,8 +226,7 @@ impl Shared {
         waiting.answer.send(Ok((lease, grant.thaw))).err()
     }
 
-    /// A lease for a caller who need not wait, which most callers of a busy function need not: no queue, and no
-    /// channel between two ends that are the same task.
+    /// A lease for a caller who need not wait: no queue, and no channel between two ends that are the same task.
     pub(crate) fn at_once(self: &Arc<Self>, function: &Function, work: &Work) -> Option<Lease> {
         if work.background || work.stdio != Stdio::Log {
             return None;

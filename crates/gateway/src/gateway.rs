@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::listener::{self, Serving};
 use crate::metrics::Metrics;
 use crate::runner::StoredRunner;
+use crate::workers::Workers;
 
 /// How often a script may send the server elsewhere before it is held for a loop.
 const MAX_REDIRECTS: usize = 5;
@@ -28,7 +29,7 @@ const PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 
 /// Takes requests in and has them run. Clones share everything.
 #[derive(Clone)]
-pub struct Gateway(Arc<Inner>);
+pub struct Gateway(Arc<Inner>, Workers);
 
 struct Inner {
     config: Config,
@@ -72,13 +73,19 @@ impl Gateway {
         store: Store,
         metrics: Metrics,
     ) -> Self {
-        Self(Arc::new(Inner {
+        let inner = Inner {
             config,
             catalogue,
             invoker,
             store,
             metrics,
-        }))
+        };
+        Self(Arc::new(inner), Workers::default())
+    }
+
+    /// The same gateway, serving its connections on threads of their own.
+    pub fn on(self, workers: Workers) -> Self {
+        Self(self.0, workers)
     }
 
     /// Serves the public listener.
@@ -109,6 +116,10 @@ impl Gateway {
     /// The function in force with this name.
     pub(crate) fn function(&self, name: &str) -> Option<Arc<Function>> {
         self.0.catalogue.borrow().function(name).cloned()
+    }
+
+    pub(crate) fn workers(&self) -> &Workers {
+        &self.1
     }
 
     pub(crate) fn config(&self) -> &Config {
@@ -151,20 +162,23 @@ impl Gateway {
     }
 
     /// Runs an invocation, and answers with what it answers; a script's local redirect is followed.
-    pub(crate) async fn run(&self, mut invocation: Invocation, door: Door) -> Response<Body> {
-        let mut again =
-            (invocation.function.settings.handler == Handler::Cgi).then(|| Again::of(&invocation));
+    pub(crate) async fn run(&self, invocation: Box<Invocation>, door: Door) -> Response<Body> {
+        match invocation.function.settings.handler {
+            Handler::Cgi => Box::pin(self.run_script(invocation, door)).await,
+            Handler::Http | Handler::Exec => self.0.invoker.invoke(invocation).await,
+        }
+    }
+
+    async fn run_script(&self, mut invocation: Box<Invocation>, door: Door) -> Response<Body> {
+        let mut again = Again::of(&invocation);
         let mut parent = invocation.id;
         for _ in 0..MAX_REDIRECTS {
             let mut response = self.0.invoker.invoke(invocation).await;
             let Some(LocalRedirect(path)) = response.extensions_mut().remove() else {
                 return response;
             };
-            let Some(remembered) = &mut again else {
-                return response;
-            };
-            invocation = match remembered.follow(self, door, &path, parent) {
-                Ok(next) => next,
+            invocation = match again.follow(self, door, &path, parent) {
+                Ok(next) => Box::new(next),
                 Err(problem) => return skep_invoke::problem_response(&problem, Some(parent)),
             };
             parent = invocation.id;

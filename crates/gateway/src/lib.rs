@@ -23,9 +23,11 @@ mod stream;
 mod trusted;
 mod turn;
 mod upload;
+mod workers;
 
 pub use config::Config;
 pub use gateway::Gateway;
 pub use listener::Serving;
 pub use metrics::Metrics;
 pub use trusted::{NetworkError, TrustedProxies};
+pub use workers::Workers;

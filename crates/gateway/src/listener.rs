@@ -108,7 +108,20 @@ impl Connections {
             let _ = stream.try_write(&refusal::bytes(&problem));
             return;
         };
-        self.tasks.spawn(self.clone().run(stream, peer, permit));
+        let connection = self.clone();
+        let Some(place) = self.gateway.workers().place() else {
+            self.tasks.spawn(connection.run(stream, peer, permit));
+            return;
+        };
+        let runtime = place.runtime.clone();
+        let moved = async move {
+            let _place = place;
+            match here(stream) {
+                Ok(stream) => connection.run(stream, peer, permit).await,
+                Err(error) => tracing::warn!(%error, "a connection can't be served"),
+            }
+        };
+        self.tasks.spawn_on(moved, &runtime);
     }
 
     async fn run(self, stream: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {
@@ -121,6 +134,11 @@ impl Connections {
         self.open.dec();
         drop(permit);
     }
+}
+
+/// The stream, watched by the runtime that this runs on.
+fn here(stream: TcpStream) -> std::io::Result<TcpStream> {
+    TcpStream::from_std(stream.into_std()?)
 }
 
 /// Serves the public listener.

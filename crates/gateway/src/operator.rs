@@ -58,6 +58,6 @@ impl Gateway {
         if asynchronous {
             return asynchronous::accept(self, invocation, Door::Call).await;
         }
-        Ok(self.run(invocation, Door::Call).await)
+        Ok(self.run(Box::new(invocation), Door::Call).await)
     }
 }

@@ -82,11 +82,11 @@ fn single_host(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
 
 /// Empty is allowed: a target without an authority has nothing to say here.
 fn valid_host(host: &str) -> Result<(), Problem> {
-    // Most are a name or an address, which needs no parsing.
-    if host
-        .bytes()
-        .all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-')
-    {
+    // Most are a name or an address, perhaps with a port, and need no parsing.
+    let (name, port) = host.split_once(':').unwrap_or((host, "80"));
+    let common = |b: u8| b.is_ascii_alphanumeric() || b == b'.' || b == b'-';
+    let digits = port.bytes().all(|b| b.is_ascii_digit());
+    if !name.is_empty() && name.bytes().all(common) && digits && port.parse::<u16>().is_ok() {
         return Ok(());
     }
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~%!$&'()+;=:[]".contains(&b);

@@ -38,7 +38,7 @@ impl StoredRunner {
             Err(reason) => return fault(record, reason),
         };
         let (report, ended) = oneshot::channel();
-        let invocation = Invocation {
+        let invocation = Box::new(Invocation {
             id: record.id,
             function,
             parent: record.parent,
@@ -48,7 +48,7 @@ impl StoredRunner {
             client: request.1.client,
             request: request.0,
             report: Report::To(report),
-        };
+        });
         let response = self.gateway.run(invocation, request.1.door).await;
         let response = collect(self.gateway.store(), response).await;
         match ended.await {

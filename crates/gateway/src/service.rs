@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, HOST, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -28,6 +30,14 @@ pub(crate) struct Connection {
     /// The tasks of the listener's connections.
     pub(crate) tasks: TaskTracker,
     pub(crate) turn: Arc<Turn>,
+}
+
+/// What a request turned out to ask for.
+enum Asked<'a> {
+    Run(Box<Invocation>),
+    /// To be kept, and run later.
+    Keep(Box<Invocation>),
+    Else(BoxFuture<'a, Result<Response<Body>, Problem>>),
 }
 
 impl Connection {
@@ -68,13 +78,37 @@ impl Connection {
         request: Request<Incoming>,
         leftover: Option<Arc<Leftover>>,
     ) -> Result<Response<Body>, Problem> {
+        let mut asked = self.read(id, request, leftover)?;
+        if let Asked::Run(invocation) | Asked::Keep(invocation) = &mut asked
+            && self.door == Door::Call
+        {
+            let headers = invocation.request.headers();
+            invocation.parent = self.parent(headers).boxed().await;
+        }
+        match asked {
+            Asked::Run(invocation) => Ok(self.gateway.run(invocation, self.door).await),
+            Asked::Keep(invocation) => {
+                let kept = asynchronous::accept(&self.gateway, *invocation, self.door);
+                kept.boxed().await
+            }
+            Asked::Else(answered) => answered.await,
+        }
+    }
+
+    /// What a request asks for. All that is there for a moment only is gone before anything is waited for.
+    fn read(
+        &self,
+        id: InvocationId,
+        request: Request<Incoming>,
+        leftover: Option<Arc<Leftover>>,
+    ) -> Result<Asked<'_>, Problem> {
         let received = Timestamp::now();
         let (mut parts, incoming) = request.into_parts();
         let config = self.gateway.config();
         let body = upload::bounded(incoming, config.max_body, config.body_timeout, leftover);
         received::check(&mut parts, self.turn.is_ambiguous())?;
         if parts.uri.path() == "*" {
-            return Ok(options());
+            return Ok(Asked::Else(async { Ok(options()) }.boxed()));
         }
         let target = parts
             .uri
@@ -82,12 +116,9 @@ impl Connection {
             .cloned()
             .unwrap_or(PathAndQuery::from_static("/"));
         if let Some(rest) = target.path().strip_prefix("/_skep/") {
-            return Box::pin(lookup::respond(
-                &self.gateway,
-                &parts.method,
-                Address::parse(rest)?,
-            ))
-            .await;
+            let address = Address::parse(rest)?;
+            let looked = async move { lookup::respond(&self.gateway, &parts.method, address).await };
+            return Ok(Asked::Else(looked.boxed()));
         }
         let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
         let destination = self.gateway.find(self.door, host, target.as_str())?;
@@ -96,24 +127,27 @@ impl Connection {
         let client = self
             .origin
             .apply(&mut parts.headers, prefix, &config.trusted_proxies);
-        let parent = self.parent(&parts.headers).await;
         let asynchronous = self.is_asynchronous(&parts, destination.function.settings.asynchronous);
-        let mut invocation = Invocation {
+        let invocation = Box::new(Invocation {
             id,
             function: destination.function,
-            parent,
-            trigger: Trigger::Request,
+            parent: None,
+            trigger: if asynchronous {
+                Trigger::Async
+            } else {
+                Trigger::Request
+            },
             received,
             attempts: 1,
             client,
             request: assemble(parts, target, body),
             report: Report::Journal,
-        };
-        if asynchronous {
-            invocation.trigger = Trigger::Async;
-            return Box::pin(asynchronous::accept(&self.gateway, invocation, self.door)).await;
-        }
-        Ok(self.gateway.run(invocation, self.door).await)
+        });
+        Ok(if asynchronous {
+            Asked::Keep(invocation)
+        } else {
+            Asked::Run(invocation)
+        })
     }
 
     /// The public may ask where the function allows it; other functions always.
@@ -122,9 +156,6 @@ impl Connection {
     }
 
     async fn parent(&self, headers: &HeaderMap) -> Option<InvocationId> {
-        if self.door == Door::Public {
-            return None;
-        }
         let dispatcher = self.gateway.invoker().dispatcher();
         // A command may call before the engine has told where it runs.
         dispatcher.launched(|id| parent::claims(headers, id)).await;

@@ -10,6 +10,7 @@ use skep_model::{Function, Handler, Journal, Problem, ProblemCode};
 use tokio_util::task::TaskTracker;
 
 use crate::body::Body;
+use crate::http::Exchange;
 use crate::invocation::Invocation;
 use crate::metrics::Metrics;
 use crate::pipes::Process;
@@ -65,41 +66,52 @@ impl Invoker {
 
     /// Runs one invocation. The invocation ends with the response's body; dropping this future or that body ends
     /// it early, as a caller does who goes away.
-    pub async fn invoke(&self, mut invocation: Invocation) -> Response<Body> {
-        let mut run = Run::begin(self.reporting.clone(), &mut invocation);
-        let settings = &invocation.function.settings;
+    ///
+    /// A request to a running server takes microseconds, and every future between the connection and it is moved once
+    /// or twice: what is seldom waited for is boxed, and what is large goes through as a pointer.
+    pub async fn invoke(&self, mut invocation: Box<Invocation>) -> Response<Body> {
+        let run = Run::begin(self.reporting.clone(), &mut invocation);
         let trace = Trace::of(invocation.request.headers(), invocation.id);
-        match settings.handler {
-            Handler::Http => match self
-                .lease(&mut run, &invocation.function, Stdio::Log, Vec::new())
-                .await
-            {
-                Ok(lease) => {
-                    run.leased(lease);
-                    http_handler::respond(run, invocation.request, &trace, &self.tasks).await
-                }
-                Err(problem) => run.fail(Failure::new(problem)),
-            },
-            // Boxed, so that the future of a request to a server, which takes microseconds, is not as large as theirs.
-            Handler::Exec => Box::pin(self.exec(run, invocation, &trace)).await,
-            Handler::Cgi => Box::pin(self.cgi(run, invocation, &trace)).await,
+        match invocation.function.settings.handler {
+            Handler::Http => self.http(run, invocation, trace).await,
+            Handler::Exec => Box::pin(self.exec(run, invocation, trace)).await,
+            Handler::Cgi => Box::pin(self.cgi(run, invocation, trace)).await,
         }
     }
 
-    async fn exec(&self, mut run: Run, invocation: Invocation, trace: &Trace) -> Response<Body> {
-        let environment = environment(&run, trace);
-        match self.process(&mut run, invocation, environment).await {
+    async fn http(&self, mut run: Run, invocation: Box<Invocation>, trace: Trace) -> Response<Body> {
+        let at_once = self
+            .dispatcher
+            .at_once(&invocation.function, &work(&run, Stdio::Log, Vec::new()));
+        let leased = match at_once {
+            Some(lease) => Ok(lease),
+            None => Box::pin(self.lease(&mut run, &invocation.function, Stdio::Log, Vec::new())).await,
+        };
+        match leased {
+            Ok(lease) => run.leased(lease),
+            Err(problem) => return run.fail(Failure::new(problem)),
+        }
+        match Exchange::prepare(&mut run, *invocation, &trace) {
+            Ok(exchange) => http_handler::respond(run, exchange, &self.tasks).await,
+            Err(problem) => run.fail(Failure::new(problem)),
+        }
+    }
+
+    async fn exec(&self, mut run: Run, invocation: Box<Invocation>, trace: Trace) -> Response<Body> {
+        let environment = environment(&run, &trace);
+        match self.process(&mut run, *invocation, environment).await {
             Ok((process, request)) => exec::respond(run, process, request.method()).await,
             Err(problem) => run.fail(Failure::new(problem)),
         }
     }
 
-    async fn cgi(&self, mut run: Run, mut invocation: Invocation, trace: &Trace) -> Response<Body> {
+    async fn cgi(&self, mut run: Run, invocation: Box<Invocation>, trace: Trace) -> Response<Body> {
+        let mut invocation = *invocation;
         let request = match cgi::measure(invocation.request, &self.config.spill).await {
             Ok(request) => request,
             Err(error) => return run.fail(Failure::new(error.problem())),
         };
-        let mut variables = environment(&run, trace);
+        let mut variables = environment(&run, &trace);
         match cgi::variables(&request, invocation.client) {
             Ok(more) => variables.extend(more),
             Err(problem) => return run.fail(Failure::new(problem)),
@@ -142,16 +154,20 @@ impl Invoker {
         stdio: Stdio,
         environment: Vec<(String, String)>,
     ) -> Result<Lease, Problem> {
-        let work = Work {
-            invocation: run.id(),
-            environment,
-            stdio,
-            background: run.is_background(),
-        };
+        let work = work(run, stdio, environment);
         self.dispatcher.acquire(function, work).await.map_err(|refusal| {
             run.waited(refusal.phases);
             refusal.problem
         })
+    }
+}
+
+fn work(run: &Run, stdio: Stdio, environment: Vec<(String, String)>) -> Work {
+    Work {
+        invocation: run.id(),
+        environment,
+        stdio,
+        background: run.is_background(),
     }
 }
 

@@ -2,20 +2,30 @@
 
 use std::time::Duration;
 
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
-use skep_model::{Phase, Phases, ProblemCode, Record};
+use skep_model::{Ending, FunctionName, Phase, Phases, ProblemCode, Trigger};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
-    function: String,
+    function: Label,
     trigger: &'static str,
     /// `2xx` and so on: the exact status is the function's to choose, and would be one series each.
     code: &'static str,
+}
+
+/// A name whose copies share their text.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Label(FunctionName);
+
+impl EncodeLabelValue for Label {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        self.0.as_str().encode(encoder)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -109,23 +119,21 @@ impl Metrics {
         self.in_flight.inc();
     }
 
-    pub(crate) fn ended(&self, record: &Record) {
+    pub(crate) fn ended(&self, function: &FunctionName, trigger: Trigger, ending: &Ending, phases: &Phases) {
         self.in_flight.dec();
-        let status = record.ending.as_ref().and_then(|ending| ending.http_status);
-        let trigger = match record.trigger {
-            skep_model::Trigger::Request => "request",
-            skep_model::Trigger::Async => "async",
-        };
         let outcome = Outcome {
-            function: record.function.clone(),
-            trigger,
-            code: class(status),
+            function: Label(function.clone()),
+            trigger: match trigger {
+                Trigger::Request => "request",
+                Trigger::Async => "async",
+            },
+            code: class(ending.http_status),
         };
         self.requests.get_or_create(&outcome).inc();
-        if let Some(problem) = record.ending.as_ref().and_then(|ending| ending.problem) {
+        if let Some(problem) = ending.problem {
             self.problem(problem);
         }
-        self.observe(&record.phases);
+        self.observe(phases);
     }
 
     fn observe(&self, phases: &Phases) {

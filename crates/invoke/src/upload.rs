@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 
-use crate::body::{Body, BodyError};
+use crate::body::{Body, BodyError, empty};
 
 /// What can be told of a request's body while somebody else reads it.
 #[derive(Debug)]
@@ -66,6 +66,14 @@ impl Upload {
         Self {
             body,
             progress: Arc::new(Progress::new()),
+        }
+    }
+
+    /// No body, of the same request.
+    pub(crate) fn nothing(progress: &Arc<Progress>) -> Self {
+        Self {
+            body: empty(),
+            progress: progress.clone(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Where records and logs go: the narrow door between what runs invocations and what keeps them.
 
 use crate::id::{InstanceId, InvocationId};
-use crate::invocation::Record;
+use crate::invocation::{Record, Status};
 use crate::log::LogLine;
 use crate::name::FunctionName;
 
@@ -25,10 +25,10 @@ pub trait Journal: Send + Sync + 'static {
     /// For synchronous invocations only; accepted asynchronous ones are never written behind.
     fn record(&self, record: Record);
 
-    /// Keeps the record of an invocation that has ended and of which nothing was kept before. Of a function that has
-    /// many of them in a short time, some are counted instead.
-    fn sample(&self, record: &Record) {
-        self.record(record.clone());
+    /// Whether to keep the record of an invocation that has ended so, and of which nothing was kept before. Of a
+    /// function that has many of them in a short time, some are counted instead: then it need not even be made.
+    fn admits(&self, _function: &FunctionName, _status: Status) -> bool {
+        true
     }
 
     /// Keeps a line of an instance's log.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, params, params_from_iter};
-use skep_model::{LogEntry, LogStream, Record, Status};
+use skep_model::{FunctionName, LogEntry, LogStream, Record, Status};
 use tokio::sync::watch;
 
 use crate::columns::{self, COLUMNS, PARAMETERS, Time};
@@ -57,17 +57,17 @@ impl WriteBehind {
         self.enqueue("record", bytes, move |connection| put_record(connection, &record));
     }
 
-    /// Keeps a record as long as its function's quota lasts.
-    pub(crate) fn sample(&self, record: &Record) {
-        let kind = match record.status {
+    /// Whether one more record is kept, as long as its function's quota lasts; else it is counted.
+    pub(crate) fn admits(&self, function: &FunctionName, status: Status) -> bool {
+        let kind = match status {
             Status::Failed => quota::Kind::Failed,
             Status::Queued | Status::Running | Status::Succeeded => quota::Kind::Succeeded,
         };
-        if self.quota.admits(&record.function, kind, Instant::now()) {
-            self.record(record.clone());
-        } else {
+        let admitted = self.quota.admits(function.as_str(), kind, Instant::now());
+        if !admitted {
             self.dropped("record");
         }
+        admitted
     }
 
     pub(crate) fn log(&self, entry: LogEntry) {

@@ -1,6 +1,6 @@
 //! Records and logs: keeping them behind, listing, finding and following them.
 
-use skep_model::{InvocationId, Journal, LogEntry, Record};
+use skep_model::{FunctionName, InvocationId, Journal, LogEntry, Record, Status};
 
 use crate::error::StoreError;
 use crate::query::{Found, IdPrefix, LogFilter, RecordFilter, RecordPage, StoredLine};
@@ -77,8 +77,8 @@ impl Journal for Store {
         self.inner.journal.record(record);
     }
 
-    fn sample(&self, record: &Record) {
-        self.inner.journal.sample(record);
+    fn admits(&self, function: &FunctionName, status: Status) -> bool {
+        self.inner.journal.admits(function, status)
     }
 
     fn log(&self, entry: LogEntry) {

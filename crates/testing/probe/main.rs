@@ -8,6 +8,7 @@
 //! - `both N`: N numbered lines, by turns to standard output and error
 //! - `sleep SECONDS`, `ignore-term` (as PID 1 it has no handler, so the kernel drops SIGTERM), `signal` (aborts)
 //! - `memory MIB`: allocates and touches; `swarm N`: N children that sleep, then exits
+//! - `calls`: every system call with arguments that mean nothing, and whether the kernel says EPERM (x86-64)
 //! - `connect ADDRESS`: one TCP connection, prints what it reads until the end
 //! - `http`: serves on `PORT` of every address (`--port N`, `--listen ADDRESS`, `--delay MILLISECONDS` before it
 //!   listens, `--once` to exit after one answer, `--then-exit` to exit at the first connection without an answer)
@@ -58,6 +59,7 @@ fn main() {
         "signal" => std::process::abort(),
         "memory" => memory(number(64)),
         "swarm" => swarm(number(20)),
+        "calls" => calls(),
         "connect" => TcpStream::connect(rest[0].as_str())
             .and_then(|mut stream| io::copy(&mut stream, &mut io::stdout()).map(drop)),
         "http" => http(rest),
@@ -70,6 +72,31 @@ fn main() {
         eprintln!("probe {mode}: {error}");
         exit(1);
     }
+}
+
+/// Not tried: those that end, stop or copy this process, or that take long: pause, rt_sigreturn, fork, vfork, exit,
+/// vhangup, sync, exit_group.
+const LEFT_OUT: [usize; 8] = [34, 15, 57, 58, 60, 153, 162, 231];
+
+fn calls() -> io::Result<()> {
+    const EPERM: isize = -1;
+    let mut found = String::new();
+    for number in (0..470).filter(|number| !LEFT_OUT.contains(number)) {
+        let answer = if call(number) == EPERM { "EPERM" } else { "goes on" };
+        found.push_str(&format!("{number} {answer}\n"));
+    }
+    io::stdout().write_all(found.as_bytes())
+}
+
+fn call(number: usize) -> isize {
+    let answer: isize;
+    // SAFETY: every argument is an address or a number that no call accepts, so that none reads or writes memory here.
+    unsafe {
+        std::arch::asm!("syscall", inlateout("rax") number as isize => answer, in("rdi") -1_isize, in("rsi") -1_isize,
+            in("rdx") -1_isize, in("r10") -1_isize, in("r8") -1_isize, in("r9") -1_isize,
+            lateout("rcx") _, lateout("r11") _);
+    }
+    answer
 }
 
 fn environment() -> String {

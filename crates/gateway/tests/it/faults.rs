@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
-use crate::client::{body, get, invocation, raw, rest, until};
+use crate::client::{body, get, invocation, raw, until};
 use crate::servers::{answer, by_hand, read_head, says, web};
 use crate::world::{Planned, World};
 
@@ -187,42 +187,4 @@ async fn a_caller_who_goes_away_ends_the_instance() {
     waiting.recv().await.unwrap();
     drop(stream);
     world.engine.until_left(0).await;
-}
-
-#[tokio::test]
-async fn a_drain_lets_a_request_end_and_closes_idle_connections() {
-    let (begun, mut waiting) = mpsc::channel::<()>(1);
-    let go_on = Arc::new(tokio::sync::Notify::new());
-    let slow = web({
-        let go_on = go_on.clone();
-        move |_| {
-            let (begun, go_on) = (begun.clone(), go_on.clone());
-            async move {
-                begun.send(()).await.unwrap();
-                go_on.notified().await;
-                answer("done")
-            }
-        }
-    });
-    let world = World::of(vec![Planned("slow", &[], slow)]).await;
-    let mut idle = TcpStream::connect(world.address).await.unwrap();
-    idle.write_all(b"GET /none HTTP/1.1\r\nhost: a\r\n\r\n")
-        .await
-        .unwrap();
-    until(&mut idle, "}").await;
-    let mut busy = TcpStream::connect(world.address).await.unwrap();
-    busy.write_all(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n")
-        .await
-        .unwrap();
-    waiting.recv().await.unwrap();
-    let drained = world.serving.drain();
-    tokio::pin!(drained);
-    tokio::select! {
-        () = &mut drained => panic!("a request is under way"),
-        rest = rest(&mut idle) => assert_eq!(rest, ""),
-    }
-    assert!(TcpStream::connect(world.address).await.is_err());
-    go_on.notify_one();
-    let (response, ()) = tokio::join!(rest(&mut busy), drained);
-    assert!(response.ends_with("done"), "{response}");
 }

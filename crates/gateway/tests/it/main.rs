@@ -4,6 +4,7 @@ mod asynchronous;
 mod calls;
 mod cgi;
 mod client;
+mod draining;
 mod engine;
 mod exec;
 mod faults;

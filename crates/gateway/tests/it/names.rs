@@ -52,7 +52,7 @@ async fn an_underscore_is_no_way_to_speak_for_a_proxy() {
         Transfer_Encoding: chunked\r\nSkep_Invocation: mine\r\nX-Forwarded-For: 6.6.6.6\r\napi_key: kept";
     let response = post(&world, fields).await;
     let seen = body(&response);
-    for gone in ["6.6.6.6", "gopher", "77", "chunked", "mine"] {
+    for gone in ["6.6.6.6", "gopher", "content_length", "chunked", "mine"] {
         assert!(!seen.contains(gone), "{gone}: {response}");
     }
     assert!(seen.contains("api_key: kept"), "{response}");

@@ -11,11 +11,11 @@ use crate::engine::Behaviour;
 use crate::servers::{answer, by_hand, says, web};
 use crate::world::{Planned, World};
 
-const ASK: &str = "GET /socket/chat HTTP/1.1\r\nhost: a\r\nconnection: keep-alive, Upgrade\r\nupgrade: websocket\r\n\
+pub(crate) const ASK: &str = "GET /socket/chat HTTP/1.1\r\nhost: a\r\nconnection: keep-alive, Upgrade\r\nupgrade: websocket\r\n\
                    sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n\r\n";
 
 /// Switches, greets in the same packet, and then says everything twice.
-fn twice() -> Behaviour {
+pub(crate) fn twice() -> Behaviour {
     by_hand(Arc::default(), |mut stream, head| async move {
         assert!(
             head.to_ascii_lowercase().contains("\r\nconnection: upgrade\r\n"),

@@ -44,6 +44,7 @@ pub(crate) struct World {
     pub(crate) engine: Arc<FakeEngine>,
     pub(crate) dispatcher: Dispatcher,
     pub(crate) store: Store,
+    pub(crate) invoker: Invoker,
     pub(crate) gateway: Gateway,
     pub(crate) serving: Serving,
     pub(crate) calls: mpsc::Sender<(TcpStream, SocketAddr)>,
@@ -96,7 +97,7 @@ impl World {
         let gateway = Gateway::new(
             config,
             catalogue.clone(),
-            invoker,
+            invoker.clone(),
             store.clone(),
             Metrics::default(),
         );
@@ -109,6 +110,7 @@ impl World {
             engine,
             dispatcher,
             store,
+            invoker,
             serving,
             calls,
             memory,

@@ -1,31 +1,37 @@
 //! Connections that speak HTTP/1.1 to an instance, and what is done when one turns out to be closed.
 
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::header::CONNECTION;
+use http::{Request, Response, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{Connection, SendRequest, handshake};
 use hyper_util::rt::TokioIo;
-use skep_engine::Instance;
 use tokio::net::TcpStream;
+use tokio::runtime::{self, Handle};
 
-use super::Broken;
-use crate::body::empty;
+use super::{Broken, Exchange};
 use crate::silence::{Silence, Timer};
-use crate::upload::{Progress, Upload};
+use crate::upload::Upload;
 
 /// An instance's connections that nobody uses just now.
 #[derive(Default)]
 pub(super) struct Idle(Mutex<Vec<Wire>>);
 
 impl Idle {
+    /// One that the runtime watches on which this runs, rather than another's.
     fn take(&self) -> Option<Wire> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
+        let here = Handle::current().id();
+        let mut wires = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match wires.iter().rposition(|wire| wire.runtime == here) {
+            Some(own) => Some(wires.swap_remove(own)),
+            None => wires.pop(),
+        }
     }
 
     fn put(&self, wire: Wire) {
@@ -40,6 +46,10 @@ pub(super) struct Wire {
     connection: Box<Connection<TokioIo<TcpStream>, Upload>>,
     /// The machine has stopped, and must not be polled again.
     stopped: bool,
+    /// The exchange on it ends with its response: nothing more is to be sent, and both sides keep it open.
+    ends_whole: bool,
+    /// Whose reactor watches the socket.
+    runtime: runtime::Id,
     /// What watched over the last request on it.
     timer: Option<Timer>,
     /// Where it goes afterwards; `None` while it lies there, since each would keep the other.
@@ -55,9 +65,25 @@ impl Wire {
             sender,
             connection: Box::new(connection),
             stopped: false,
+            ends_whole: false,
+            runtime: Handle::current().id(),
             timer: None,
             home: Some(home),
         })
+    }
+
+    fn is_here(&self) -> bool {
+        self.runtime == Handle::current().id()
+    }
+
+    /// The same connection, watched from here. Everything it wakes is here from now on, where otherwise each
+    /// message would go through another thread.
+    async fn brought_here(self) -> Option<Self> {
+        let parts = self.connection.into_parts();
+        let stream = here(parts.io.into_inner()).ok()?;
+        // What came unasked belongs to no response.
+        let unused = parts.read_buf.is_empty();
+        Self::open(stream, self.home?).await.ok().filter(|_| unused)
     }
 
     /// Moves bytes both ways; ready once the connection is over.
@@ -79,7 +105,8 @@ impl Wire {
 
     /// Puts the connection back for the next request, if it can take one.
     pub(super) fn release(mut self, silence: Silence) {
-        if self.usable()
+        // Mostly there is nothing to be moved, and whoever takes it looks at it anyway.
+        if (self.ends_whole || self.usable())
             && let Some(home) = self.home.take()
         {
             self.timer = silence.into_timer();
@@ -97,37 +124,62 @@ impl Wire {
 
 /// Sends a request on an idle connection, or on a new one.
 pub(super) async fn exchange(
-    instance: &Arc<dyn Instance>,
-    first: Option<TcpStream>,
+    exchange: &mut Exchange,
     idle: Arc<Idle>,
-    mut request: Request<Upload>,
-    silence: &mut Silence,
-    progress: &Progress,
 ) -> Result<(Response<Incoming>, Option<Wire>), Broken> {
-    let waiting = if first.is_none() { usable(&idle) } else { None };
-    if let Some(mut wire) = waiting {
-        let spare = repeatable(&request);
-        if let Some(timer) = wire.timer.take() {
-            silence.wait_with(timer);
-        }
-        match send(&mut wire, request, silence, progress).await {
-            Ok(response) => return Ok((response, Some(wire))),
-            Err((broken, unsent)) => match unsent.or(spare) {
-                // The server closed the connection while the request was on its way. Once more, on a new one.
-                Some(again) if !matches!(broken, Broken::Timeout) && !progress.touched() => request = again,
-                _ => return Err(broken),
-            },
+    let waiting = if exchange.first.is_none() {
+        usable(&idle)
+    } else {
+        None
+    };
+    let waiting = match waiting {
+        Some(wire) if wire.is_here() => Some(wire),
+        Some(wire) => Box::pin(wire.brought_here()).await,
+        None => None,
+    };
+    let Some(mut wire) = waiting else {
+        return Box::pin(anew(exchange, idle)).await;
+    };
+    if let Some(timer) = wire.timer.take() {
+        exchange.silence.wait_with(timer);
+    }
+    let repeatable = is_repeatable(&exchange.request);
+    match send(&mut wire, exchange, repeatable).await {
+        Ok(response) => Ok((response, Some(wire))),
+        Err(failed) => {
+            let again = failed.unsent.is_some() || repeatable;
+            if !again || matches!(failed.broken, Broken::Timeout) || exchange.progress.touched() {
+                return Err(failed.broken);
+            }
+            // The server closed the connection while the request was on its way. Once more, on a new one.
+            if let Some(unsent) = failed.unsent {
+                exchange.request = unsent;
+            }
+            Box::pin(anew(exchange, idle)).await
         }
     }
-    let stream = match first {
-        Some(stream) => stream,
-        None => instance.connect().await.map_err(Broken::Connect)?,
+}
+
+/// Sends a request on a new connection.
+async fn anew(
+    exchange: &mut Exchange,
+    idle: Arc<Idle>,
+) -> Result<(Response<Incoming>, Option<Wire>), Broken> {
+    let stream = match exchange.first.take() {
+        // It was opened where the instance was launched.
+        Some(stream) => here(stream).map_err(Broken::Connect)?,
+        None => exchange.instance.connect().await.map_err(Broken::Connect)?,
     };
     let mut wire = Wire::open(stream, idle).await?;
-    match send(&mut wire, request, silence, progress).await {
+    match send(&mut wire, exchange, false).await {
         Ok(response) => Ok((response, Some(wire))),
-        Err((broken, _)) => Err(broken),
+        Err(failed) => Err(failed.broken),
     }
+}
+
+/// The stream, watched by the runtime that this runs on.
+fn here(stream: TcpStream) -> std::io::Result<TcpStream> {
+    TcpStream::from_std(stream.into_std()?)
 }
 
 /// An idle connection that still stands; closed ones are dropped on the way.
@@ -141,49 +193,63 @@ fn usable(idle: &Arc<Idle>) -> Option<Wire> {
     }
 }
 
-/// The same request again, where sending it twice does no harm (RFC 9110, section 9.2.2) and it has no body.
-fn repeatable(request: &Request<Upload>) -> Option<Request<Upload>> {
-    if !request.method().is_idempotent() || !request.body().is_end_stream() {
-        return None;
-    }
-    let mut again = Request::new(Upload::new(empty()));
-    *again.method_mut() = request.method().clone();
-    *again.uri_mut() = request.uri().clone();
-    *again.headers_mut() = request.headers().clone();
-    Some(again)
+/// Whether sending the same request twice does no harm (RFC 9110, section 9.2.2), and it has no body.
+fn is_repeatable(request: &Request<Upload>) -> bool {
+    request.method().is_idempotent() && request.body().is_end_stream()
 }
 
-type Unsent = Option<Request<Upload>>;
+/// Whether the connection stays open after this response, as far as that tells.
+fn keeps_open(response: &Response<Incoming>) -> bool {
+    response.version() == Version::HTTP_11 && !response.headers().contains_key(CONNECTION)
+}
 
-/// Sends and waits for the head, moving the connection meanwhile.
-async fn send(
-    wire: &mut Wire,
-    request: Request<Upload>,
-    silence: &mut Silence,
-    progress: &Progress,
-) -> Result<Response<Incoming>, (Broken, Unsent)> {
-    let mut sending = pin!(wire.sender.try_send_request(request));
-    let answered = poll_fn(|cx| {
-        if let Poll::Ready(answered) = sending.as_mut().poll(cx) {
-            return Poll::Ready(Some(answered));
-        }
-        let over = !wire.stopped && {
-            wire.stopped = Pin::new(&mut wire.connection).poll(cx).is_ready();
-            wire.stopped
-        };
-        match sending.as_mut().poll(cx) {
-            Poll::Ready(answered) => Poll::Ready(Some(answered)),
-            Poll::Pending if over => Poll::Pending,
-            Poll::Pending => silence.poll(Some(progress.last()), cx).map(|()| None),
-        }
-    })
-    .await;
-    match answered {
-        Some(Ok(response)) => Ok(response),
-        Some(Err(mut error)) => {
-            let unsent = error.take_message();
-            Err((Broken::Http(error.into_error()), unsent))
-        }
-        None => Err((Broken::Timeout, None)),
+/// Why there is no response, and the request where nothing of it was sent.
+struct Failed {
+    broken: Broken,
+    unsent: Option<Request<Upload>>,
+}
+
+/// Sends and waits for the head, moving the connection meanwhile. With `keep` the request can be sent again.
+fn send<'a>(
+    wire: &'a mut Wire,
+    exchange: &'a mut Exchange,
+    keep: bool,
+) -> impl Future<Output = Result<Response<Incoming>, Box<Failed>>> + Send + 'a {
+    let Exchange {
+        request,
+        silence,
+        progress,
+        ..
+    } = exchange;
+    let mut left = Request::new(Upload::nothing(progress));
+    if keep {
+        *left.method_mut() = request.method().clone();
+        *left.uri_mut() = request.uri().clone();
+        *left.headers_mut() = request.headers().clone();
     }
+    let request = std::mem::replace(request, left);
+    let bare = request.body().is_end_stream();
+    let mut sending = Box::pin(wire.sender.try_send_request(request));
+    poll_fn(move |cx| {
+        let _ = wire.poll(cx);
+        // The machine alone brings what this waits for, and it was just moved, by the task that would be woken.
+        let nobody = &mut Context::from_waker(Waker::noop());
+        let Poll::Ready(answered) = sending.as_mut().poll(nobody) else {
+            return silence.poll(Some(progress.last()), cx).map(|()| {
+                let (broken, unsent) = (Broken::Timeout, None);
+                Err(Box::new(Failed { broken, unsent }))
+            });
+        };
+        Poll::Ready(match answered {
+            Ok(response) => {
+                wire.ends_whole = bare && keeps_open(&response);
+                Ok(response)
+            }
+            Err(mut error) => {
+                let unsent = error.take_message();
+                let broken = Broken::Http(error.into_error());
+                Err(Box::new(Failed { broken, unsent }))
+            }
+        })
+    })
 }

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::Broken;
+use super::{Broken, Exchange};
 use crate::silence::Silence;
 use crate::upload::{Progress, Upload};
 
@@ -32,15 +32,17 @@ struct Link {
 }
 
 /// Sends a request and waits for the head.
-pub(super) async fn exchange(
-    instance: &Arc<dyn Instance>,
-    first: Option<TcpStream>,
-    shared: &Shared,
-    request: Request<Upload>,
-    silence: &mut Silence,
-    progress: &Progress,
-) -> Result<Response<Incoming>, Broken> {
-    let mut sender = connected(instance, first, shared).await?;
+pub(super) async fn exchange(exchange: &mut Exchange, shared: &Shared) -> Result<Response<Incoming>, Broken> {
+    let Exchange {
+        instance,
+        first,
+        request,
+        silence,
+        progress,
+        ..
+    } = exchange;
+    let request = std::mem::replace(request, Request::new(Upload::nothing(progress)));
+    let mut sender = connected(instance, first.take(), shared).await?;
     match send(&mut sender, request, silence, progress).await {
         // It closed the connection before it saw the request: once more, on a new one.
         Err((Broken::Http(_), Some(again))) if !progress.touched() => {

@@ -14,22 +14,25 @@ use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
 use skep_dispatch::Fate;
 use skep_engine::Instance;
 use skep_model::{Problem, ProblemCode, Protocol};
+use tokio::net::TcpStream;
 use tokio_util::task::TaskTracker;
 
 use crate::body::{Body, empty};
 use crate::headers::{remove_hop_by_hop, upgrade_of};
+use crate::invocation::Invocation;
 use crate::response::has_body;
 use crate::run::{Failure, Run};
 use crate::silence::Silence;
 use crate::trace::Trace;
-use crate::upload::Progress;
+use crate::upload::{Progress, Upload};
 use http1::Wire;
 use stream::HttpBody;
 
@@ -49,49 +52,96 @@ enum Broken {
     Http(hyper::Error),
 }
 
+/// A request on its way to an instance, and what watches over it.
+pub(crate) struct Exchange {
+    instance: Arc<dyn Instance>,
+    /// The connection on which the instance was found ready.
+    first: Option<TcpStream>,
+    connections: Connections,
+    method: Method,
+    /// What is to be sent.
+    request: Request<Upload>,
+    silence: Silence,
+    progress: Arc<Progress>,
+    /// The caller's half, where it asks for another protocol.
+    client: Option<OnUpgrade>,
+}
+
+/// What is kept open to the instance.
+enum Connections {
+    Http1(Arc<http1::Idle>),
+    Http2(Arc<http2::Shared>),
+}
+
+impl Exchange {
+    /// Makes a caller's request the instance's.
+    pub(crate) fn prepare(
+        run: &mut Run,
+        invocation: Invocation,
+        trace: &Trace,
+    ) -> Result<Box<Self>, Problem> {
+        let mut request = invocation.request;
+        let http1 = run.settings().protocol == Protocol::Http1;
+        let upgrade = upgrade_of(request.headers()).filter(|_| http1);
+        let client = upgrade.as_ref().map(|_| hyper::upgrade::on(&mut request));
+        let method = request.method().clone();
+        let request = outgoing::prepare(request, upgrade, http1, invocation.id, trace)?;
+        let progress = request.body().progress();
+        let silence = Silence::new(run.timeout());
+        let lease = run.lease().ok_or(Problem::new(ProblemCode::Internal))?;
+        Ok(Box::new(Self {
+            instance: lease.instance().clone(),
+            first: lease.take_connection(),
+            connections: if http1 {
+                Connections::Http1(lease.attachment())
+            } else {
+                Connections::Http2(lease.attachment())
+            },
+            method,
+            request,
+            silence,
+            progress,
+            client,
+        }))
+    }
+}
+
 /// Sends the request to the run's instance; the response's body brings the rest.
-pub(crate) async fn respond(
-    mut run: Run,
-    mut request: Request<Body>,
-    trace: &Trace,
-    tasks: &TaskTracker,
-) -> Response<Body> {
-    let http1 = run.settings().protocol == Protocol::Http1;
-    let upgrade = upgrade_of(request.headers()).filter(|_| http1);
-    let client = upgrade.as_ref().map(|_| hyper::upgrade::on(&mut request));
-    let method = request.method().clone();
-    let outgoing = match outgoing::prepare(request, upgrade, http1, run.id(), trace) {
-        Ok(outgoing) => outgoing,
-        Err(problem) => return run.fail(Failure::new(problem)),
-    };
-    let progress = outgoing.body().progress();
-    let mut silence = Silence::new(run.timeout());
-    let Some(lease) = run.lease() else {
-        return run.fail(Failure::new(Problem::new(ProblemCode::Internal)));
-    };
-    let instance = lease.instance().clone();
-    let connection = lease.take_connection();
-    let exchanged = if http1 {
-        let idle = lease.attachment::<http1::Idle>();
-        http1::exchange(&instance, connection, idle, outgoing, &mut silence, &progress).await
-    } else {
-        let shared = lease.attachment::<http2::Shared>();
-        let exchange = http2::exchange(&instance, connection, &shared, outgoing, &mut silence, &progress);
-        Box::pin(exchange).await.map(|response| (response, None))
+pub(crate) async fn respond(run: Run, mut exchange: Box<Exchange>, tasks: &TaskTracker) -> Response<Body> {
+    let exchanged = match &exchange.connections {
+        Connections::Http1(idle) => {
+            let idle = idle.clone();
+            http1::exchange(&mut exchange, idle).await
+        }
+        Connections::Http2(shared) => {
+            let shared = shared.clone();
+            let exchanged = Box::pin(http2::exchange(&mut exchange, &shared)).await;
+            exchanged.map(|response| (response, None))
+        }
     };
     let (response, wire) = match exchanged {
         Ok(answered) => answered,
-        Err(broken) => return run.fail(Box::pin(diagnose(broken, &progress, &instance)).await),
+        Err(broken) => {
+            return run.fail(Box::pin(diagnose(broken, &exchange.progress, &exchange.instance)).await);
+        }
     };
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return match (client, wire) {
+        return match (exchange.client.take(), wire) {
             (Some(client), Some(wire)) => {
-                Box::pin(tunnel::begin(run, response, wire, client, silence, tasks)).await
+                Box::pin(tunnel::begin(
+                    run,
+                    response,
+                    wire,
+                    client,
+                    exchange.silence,
+                    tasks,
+                ))
+                .await
             }
             _ => run.fail(bad("it switched protocols without being asked to")),
         };
     }
-    answer(run, response, wire, silence, progress, &method)
+    answer(run, response, wire, *exchange)
 }
 
 /// The instance's response as the caller gets it.
@@ -99,10 +149,14 @@ fn answer(
     mut run: Run,
     response: Response<Incoming>,
     wire: Option<Wire>,
-    mut silence: Silence,
-    progress: Arc<Progress>,
-    method: &http::Method,
+    exchange: Exchange,
 ) -> Response<Body> {
+    let Exchange {
+        method,
+        mut silence,
+        progress,
+        ..
+    } = exchange;
     let status = response.status();
     let (parts, incoming) = response.into_parts();
     let mut response = Response::new(empty());
@@ -110,7 +164,7 @@ fn answer(
     *response.headers_mut() = parts.headers;
     remove_hop_by_hop(response.headers_mut());
     run.head(&mut response);
-    if !has_body(method, status) || incoming.is_end_stream() {
+    if !has_body(&method, status) || incoming.is_end_stream() {
         if let Some(wire) = wire {
             wire.release(silence);
         }

@@ -1,0 +1,46 @@
+//! Children of children: never more than the child, and gone with what allowed them.
+
+use skep_tests::{DEBIAN, Skep};
+
+use super::{docker_command, no_sockets, run, shell};
+
+#[tokio::test]
+async fn a_grandchild_has_no_more_than_the_child_and_sees_only_its_own() {
+    let skep = Skep::start("socket-depth").await;
+    let volume = format!("{}-cli", skep.docker.namespace());
+    let label = format!("skep.namespace={}", skep.docker.namespace());
+    // The docker command for children, who can have nothing of the host.
+    skep.docker.run(&["volume", "create", "--label", &label, &volume]);
+    let mount = format!("{volume}:/cli");
+    let own = format!("{}:/docker:ro", docker_command());
+    skep.docker.run(&[
+        "run",
+        "--rm",
+        "-v",
+        &mount,
+        "-v",
+        &own,
+        DEBIAN,
+        "cp",
+        "/docker",
+        "/cli/docker",
+    ]);
+    let volumes = format!("spawn.volumes={volume}");
+    let labels = ["spawn=debian:bookworm-slim", "spawn.depth=2", &volumes];
+    shell(&skep, "sh", &labels, &["--network", "none"]).await;
+    let socket = "-v /var/run/docker.sock:/var/run/docker.sock";
+    let child = format!("docker run --rm {socket} -v {volume}:/cli {DEBIAN} /cli/docker");
+    let script = format!(
+        "docker run -d --name sibling {DEBIAN} sleep 60 >/dev/null
+         {child} run --rm {DEBIAN} echo grandchild
+         {child} ps -aq
+         {child} run --rm {socket} {DEBIAN} true
+         {child} run --rm --privileged {DEBIAN} true"
+    );
+    let said = run(&skep, "sh", &script).await;
+    let lines: Vec<&str> = said.lines().filter(|line| !line.is_empty()).collect();
+    assert_eq!(lines[0], "grandchild", "{said}");
+    assert!(lines[1].contains("skep.spawn.depth of sh is 2"), "{said}");
+    assert!(said.contains("makes a child privileged"), "{said}");
+    no_sockets(&skep).await;
+}

@@ -1,0 +1,101 @@
+//! The Docker socket of a function: the ordinary clients on one side, an attacker, and what Docker then has.
+
+mod attacks;
+mod budgets;
+mod clients;
+mod lineage;
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use skep_tests::{DEBIAN, Skep, eventually};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+
+/// The docker command of this machine, which is one static file.
+fn docker_command() -> String {
+    let path = std::env::var_os("PATH").expect("a PATH");
+    let found = std::env::split_paths(&path)
+        .map(|folder| folder.join("docker"))
+        .find(|file| file.is_file());
+    found.expect("the docker command").display().to_string()
+}
+
+/// Deploys a function that runs the script that it is given, with the docker command at hand.
+async fn shell(skep: &Skep, name: &str, labels: &[&str], flags: &[&str]) -> String {
+    let labels = [&["handler=exec", "timeout=100s", "max=4"], labels].concat();
+    let mount = format!("{}:/usr/local/bin/docker:ro", docker_command());
+    let flags = [&["-v", mount.as_str(), "-e", "HOME=/tmp"], flags].concat();
+    skep.deploy(name, &labels, &flags, &[DEBIAN, "bash", "-s"]).await
+}
+
+/// Runs a script in such a function; what it writes to both of its streams.
+async fn run(skep: &Skep, name: &str, script: &str) -> String {
+    let script = format!("exec 2>&1\n{script}\ntrue\n");
+    let answer = skep.public.post(&format!("/{name}"), script).await;
+    assert_eq!(answer.status, http::StatusCode::OK, "{answer:?}");
+    answer.text().to_owned()
+}
+
+/// Starts an invocation that does nothing for long, and finds its socket on the host.
+async fn open(skep: &Skep, name: &str) -> (PathBuf, tokio::task::JoinHandle<()>) {
+    let (client, path) = (skep.public, format!("/{name}"));
+    let folder = skep.data().join("sockets");
+    let list = || -> Vec<PathBuf> {
+        let found = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+        found.map(|entry| entry.path()).collect()
+    };
+    let before = list();
+    let running = tokio::spawn(async move { drop(client.post(&path, "sleep 90").await) });
+    let socket = eventually("the socket", async || {
+        let new = list().into_iter().find(|path| !before.contains(path))?;
+        Some(new.join("docker.sock")).filter(|socket| socket.exists())
+    })
+    .await;
+    (socket, running)
+}
+
+/// Waits until no socket is left.
+async fn no_sockets(skep: &Skep) {
+    eventually("the last socket to be removed", async || {
+        let left = std::fs::read_dir(skep.data().join("sockets"))
+            .expect("the folder")
+            .count();
+        (left == 0).then_some(())
+    })
+    .await;
+}
+
+/// Sends bytes to a socket as they are and reads everything that comes back.
+async fn raw(socket: &PathBuf, bytes: &[u8]) -> String {
+    let mut stream = UnixStream::connect(socket).await.expect("the socket");
+    let (mut read, mut write) = stream.split();
+    let mut answer = Vec::new();
+    let talk = async {
+        // It may answer and close before it has read everything.
+        let sending = async { drop(write.write_all(bytes).await) };
+        let reading = async { drop(read.read_to_end(&mut answer).await) };
+        tokio::join!(sending, reading);
+    };
+    // What was answered without an end to the connection is an answer too.
+    drop(tokio::time::timeout(Duration::from_secs(2), talk).await);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// Runs the docker command on a socket from the host.
+async fn docker(socket: &PathBuf, arguments: &[&str]) -> Result<String, String> {
+    let output = tokio::process::Command::new("docker")
+        .arg("-H")
+        .arg(format!("unix://{}", socket.display()))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .expect("docker runs");
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).trim_end().to_owned())
+    }
+}
