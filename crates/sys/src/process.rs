@@ -13,12 +13,19 @@ pub struct ProcessIdentity {
 }
 
 impl ProcessIdentity {
-    /// Looks at the process that has this id now; `None` where there is none.
+    /// Looks at the process that has this id now; `None` where there is none, or only what its parent has not asked
+    /// for: one that has ended may be listed for long.
     pub fn of(id: u32) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
         // The name stands in parentheses and may hold anything; what follows the last one is plain.
         let after = stat.get(stat.rfind(')')? + 2..)?;
-        let started = after.split(' ').nth(19)?.parse().ok()?;
+        let fields: Vec<&str> = after.split(' ').collect();
+        let threads: u32 = fields.get(17)?.parse().ok()?;
+        // With threads left it is the first one alone that has ended.
+        if matches!(fields.first(), Some(&("Z" | "X"))) && threads <= 1 {
+            return None;
+        }
+        let started = fields.get(19)?.parse().ok()?;
         Some(Self { id, started })
     }
 
@@ -41,4 +48,26 @@ pub fn boot_id() -> io::Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?
         .trim()
         .to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_has_ended_does_not_run_though_nobody_has_asked_how() {
+        let mut child = std::process::Command::new("cat")
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .expect("cat can be started");
+        let identity = ProcessIdentity::of(child.id()).expect("it runs");
+        assert!(identity.runs());
+        drop(child.stdin.take());
+        let listed = || fs::read_to_string(format!("/proc/{}/stat", child.id()));
+        while !listed().expect("it is not waited for").contains(") Z ") {
+            std::thread::yield_now();
+        }
+        assert!(!identity.runs());
+        child.wait().expect("it is our child");
+    }
 }
