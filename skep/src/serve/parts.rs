@@ -11,7 +11,7 @@ use skep_discovery::{Connection, Discovery};
 use skep_dispatch::Dispatcher;
 use skep_docker::{CallReceiver, DockerEngine, EngineError, NamespaceLock};
 use skep_engine::{Engine, EngineKind};
-use skep_gateway::{Gateway, Serving};
+use skep_gateway::{Gateway, Serving, Workers};
 use skep_invoke::Invoker;
 use skep_lean::{Engines, LeanEngine};
 use skep_model::Function;
@@ -100,7 +100,8 @@ impl Parts {
             invoker.clone(),
             store.clone(),
             gateway_metrics.clone(),
-        );
+        )
+        .on(workers()?);
         let backlog = Backlog::new(
             skep_backlog::Config::default(),
             store.clone(),
@@ -237,6 +238,12 @@ async fn open_store(settings: &Settings) -> Result<Store, Failed> {
         Ok(Err(error)) => Err(Failed::new(Exit::Failure, error.with_sources())),
         Err(error) => Err(Failed::from_error(Exit::Failure, &error)),
     }
+}
+
+/// A thread for each core: a connection stays on one of them, and the rest of Skep has threads of its own.
+fn workers() -> Result<Workers, Failed> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    Workers::start(cores).map_err(|error| Failed::from_error(Exit::Failure, &error))
 }
 
 fn discover(settings: &Settings, docker: &DockerEngine, engine: &SpawningEngine<Engines>) -> Discovery {
