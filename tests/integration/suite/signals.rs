@@ -1,10 +1,11 @@
 //! Ending: drained by a first signal, at once by a second; and nothing is left after a crash.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use http::StatusCode;
+use http::{Request, StatusCode};
 use rustix::process::Signal;
-use skep_tests::{DEBIAN, Skep, eventually, probe_image};
+use skep_tests::{DEBIAN, Docker, Skep, empty, eventually, probe_image};
 
 #[tokio::test]
 async fn the_first_signal_lets_what_runs_end() {
@@ -119,5 +120,48 @@ async fn a_second_skep_on_the_same_namespace_is_refused_with_a_reason() {
             "{data}: {said}"
         );
     }
+    skep.finish().await;
+}
+
+/// The anonymous volumes of everything that Skep made.
+fn volumes(docker: &Docker) -> BTreeSet<String> {
+    let made = docker.containers("skep.owner");
+    let format = "{{range .Mounts}}{{if eq .Type \"volume\"}}{{.Name}} {{end}}{{end}}";
+    let mut arguments = vec!["inspect", "-f", format];
+    arguments.extend(made.iter().map(String::as_str));
+    let listed = docker.try_run(&arguments).unwrap_or_default();
+    listed.split_whitespace().map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn anonymous_volumes_go_with_their_instances_also_after_a_kill() {
+    let mut skep = Skep::start("sig-volumes").await;
+    for engine in ["docker", "lean"] {
+        let label = format!("engine={engine}");
+        let command = [DEBIAN, "sh", "-c", "touch /one/file; sleep 100"];
+        skep.deploy(engine, &["handler=exec", &label], &["-v", "/one"], &command)
+            .await;
+    }
+    let public = skep.public;
+    let running = ["/docker", "/lean"].map(|path| {
+        let request = Request::get(path).body(empty()).unwrap();
+        tokio::spawn(async move { public.try_send(request).await.is_ok() })
+    });
+    // Lean gives fresh folders of its own instead, which go with the instance's file system.
+    let made = eventually("both to run", async || {
+        let found = volumes(&skep.docker);
+        (!found.is_empty() && skep.docker.instances() == 2).then_some(found)
+    })
+    .await;
+    skep.kill();
+    for task in running {
+        assert!(!task.await.unwrap(), "its answer went with Skep");
+    }
+    skep.restart().await;
+    eventually("the volumes to be gone", async || {
+        let all = skep.docker.run(&["volume", "ls", "-q"]);
+        (!all.lines().any(|name| made.contains(name))).then_some(())
+    })
+    .await;
     skep.finish().await;
 }
