@@ -147,6 +147,16 @@ impl CallListeners {
         }
     }
 
+    /// Takes connections on a listener inside an instance's own namespace, all of which are that instance's.
+    pub(crate) fn serve_inside(&self, shared: &Shared, listener: TcpListener, known_as: IpAddr) -> DropGuard {
+        let open = self.closing.child_token();
+        let (subnets, sender) = (vec![Subnet::LOOPBACK], self.sender.clone());
+        shared
+            .tasks
+            .spawn(accept(listener, subnets, sender, Some(known_as), open.clone()));
+        open.drop_guard()
+    }
+
     /// Stops listening everywhere.
     pub(crate) fn close(&self) {
         self.closing.cancel();
@@ -193,9 +203,13 @@ impl CallListeners {
         // The map's lock is held by whoever opens, so that the first to open chooses for all.
         self.port.store(address.port(), Ordering::Relaxed);
         let open = self.closing.child_token();
-        shared
-            .tasks
-            .spawn(accept(listener, spot.subnets, self.sender.clone(), open.clone()));
+        shared.tasks.spawn(accept(
+            listener,
+            spot.subnets,
+            self.sender.clone(),
+            None,
+            open.clone(),
+        ));
         Ok(Entry::Open {
             network: spot.network,
             url: format!("http://{address}"),
@@ -204,10 +218,12 @@ impl CallListeners {
     }
 }
 
+/// `known_as` takes the place of an address that says nothing.
 async fn accept(
     listener: TcpListener,
     subnets: Vec<Subnet>,
     sender: mpsc::Sender<(TcpStream, SocketAddr)>,
+    known_as: Option<IpAddr>,
     closed: CancellationToken,
 ) {
     loop {
@@ -217,6 +233,7 @@ async fn accept(
         };
         match accepted {
             Ok((stream, peer)) if subnets.iter().any(|subnet| subnet.contains(peer.ip())) => {
+                let peer = known_as.map_or(peer, |address| SocketAddr::new(address, peer.port()));
                 if sender.send((stream, peer)).await.is_err() {
                     return;
                 }

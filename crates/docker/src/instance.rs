@@ -12,6 +12,7 @@ use skep_engine::{Exit, Instance, Listener};
 use skep_model::InstanceId;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio_util::sync::DropGuard;
 
 use crate::removal;
 use crate::shared::Shared;
@@ -30,6 +31,8 @@ pub(crate) struct DockerInstance {
     pub(crate) process: Option<FirstProcess>,
     /// Set by the task that waits for the container's end.
     pub(crate) exit: watch::Receiver<Option<Exit>>,
+    /// Keeps the listener inside it open, where it has one.
+    pub(crate) _listening: Option<DropGuard>,
 }
 
 impl fmt::Debug for DockerInstance {

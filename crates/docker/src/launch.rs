@@ -8,14 +8,18 @@ use std::time::{Duration, Instant};
 use skep_engine::{Launch, LaunchError, LaunchErrorKind, Launched, Stdio};
 use skep_model::{Handler, PortChoice};
 use tokio::sync::{oneshot, watch};
+use tokio_util::sync::DropGuard;
 
 use crate::body::Definition;
+use crate::error::CallError;
+use crate::inside::Inside;
 use crate::instance::DockerInstance;
 use crate::networks::NetworkMode;
 use crate::place::{ForeignHost, Place};
 use crate::reach::Reach;
 use crate::removal;
 use crate::shared::Shared;
+use crate::way::Way;
 use crate::{exit, streams};
 
 /// The port for instances that have their network to themselves and ask for none.
@@ -106,7 +110,10 @@ async fn make(
     let port = port(&launch, &definition, &host).await?;
     let mut environment = launch.environment.clone();
     environment.push(("SKEP_FUNCTION".to_owned(), launch.function.name.to_string()));
-    if let Some(url) = call_url(shared, &mode, &networks, &host).await {
+    let url = call_url(shared, &mode, &networks, &host).await;
+    let inside = (url.is_none() && shared.reach.can_enter() && !mode.is_foreign())
+        .then(|| Inside::new(launch.instance, port));
+    if let Some(url) = url.or_else(|| inside.as_ref().map(Inside::url)) {
         environment.push(("SKEP_URL".to_owned(), url));
     }
     let host_is_set = definition
@@ -152,7 +159,7 @@ async fn make(
     if given_up() {
         return Err(abandoned());
     }
-    api.start(&id)
+    let listening = start(shared, &id, inside.as_ref())
         .await
         .map_err(|error| error.while_launching("starting the container"))?;
     let (pipes, output) = match launch.stdio {
@@ -173,7 +180,16 @@ async fn make(
         .inspect(&id)
         .await
         .map_err(|error| error.while_launching("looking at the started container"))?;
-    let place = Place::of(shared, &inspect, &id, &mode, &networks, &host);
+    let mut place = Place::of(shared, &inspect, &id, &mode, &networks, &host);
+    let listening = match (&inside, listening, &place.way) {
+        (Some(inside), None, Way::Namespace { namespace, .. }) => {
+            let open = inside.open(shared, namespace).await;
+            let failed = |error: &_| tracing::warn!(container = id, %error, "no SKEP_URL in this instance");
+            open.inspect_err(failed).ok()
+        }
+        (_, listening, _) => listening,
+    };
+    place.addresses.extend(inside.as_ref().map(Inside::known_as));
     let instance = DockerInstance {
         shared: shared.clone(),
         id: launch.instance,
@@ -184,6 +200,7 @@ async fn make(
         way: place.way,
         process: place.process,
         exit,
+        _listening: listening,
     };
     Ok(Launched {
         instance: Arc::new(instance),
@@ -192,6 +209,22 @@ async fn make(
         sandbox: None,
         start: begin.elapsed(),
     })
+}
+
+/// Starts the container; where it is to call through a listener inside, that is opened meanwhile if it can be.
+async fn start(
+    shared: &Arc<Shared>,
+    id: &str,
+    inside: Option<&Inside>,
+) -> Result<Option<DropGuard>, CallError> {
+    let mut starting = pin!(shared.api.start(id));
+    let Some(inside) = inside else {
+        return starting.await.map(|()| None);
+    };
+    tokio::select! {
+        started = &mut starting => started.map(|()| None),
+        open = inside.open_early(shared, id) => starting.await.map(|()| Some(open)),
+    }
 }
 
 /// `skep-NAMESPACE-FUNCTION-` and the random end of the instance's id, which no other instance has.

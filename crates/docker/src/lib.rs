@@ -16,6 +16,7 @@ mod engine;
 mod environment;
 mod error;
 mod exit;
+mod inside;
 mod instance;
 mod launch;
 mod lines;

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, OnceLock, mpsc};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
@@ -45,6 +46,15 @@ impl NetworkNamespace {
         Ok(Self {
             file: Arc::new(File::open("/proc/thread-self/ns/net")?),
         })
+    }
+
+    /// Whether it is the same as another.
+    pub fn is(&self, other: &Self) -> bool {
+        let identity = |namespace: &Self| {
+            let metadata = namespace.file.metadata().ok()?;
+            Some((metadata.dev(), metadata.ino()))
+        };
+        identity(self) == identity(other)
     }
 
     /// The namespace as a descriptor of its own, to be handed to another process.

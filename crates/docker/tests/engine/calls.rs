@@ -27,6 +27,23 @@ async fn a_function_on_a_network_reaches_skep_at_the_networks_gateway() {
 }
 
 #[tokio::test]
+async fn a_function_without_a_network_reaches_skep_inside_its_own_namespace() {
+    let mut bench = Bench::new("inside").await;
+    // Connects as the first thing that its process does.
+    let launched = bench
+        .exec_with(&["--network", "none"], &["connect", "127.0.0.1:61082"])
+        .await;
+    let (mut stream, peer) = bench.calls.recv().await.unwrap();
+    assert_eq!(vec![peer.ip()], launched.instance.addresses());
+    stream.write_all(b"from skep").await.unwrap();
+    drop(stream);
+    assert_eq!(common::finish(launched).await.0, b"from skep");
+    let (stdout, _, _) = common::finish(bench.exec_with(&["--network", "none"], &["env"]).await).await;
+    let stdout = String::from_utf8(stdout).unwrap();
+    assert!(stdout.contains("SKEP_URL=http://127.0.0.1:61082\n"), "{stdout}");
+}
+
+#[tokio::test]
 async fn a_function_finds_the_url_in_its_environment_and_it_is_one_port_everywhere() {
     let bench = Bench::new("url").await;
     let (first, internal) = (
