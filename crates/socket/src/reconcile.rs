@@ -118,6 +118,7 @@ impl Shared {
             started: (state != State::Created).then_some(created),
             ended: matches!(state, State::Exited(_)).then(Timestamp::now),
             restarts: false,
+            removed: false,
         })
     }
 
@@ -170,6 +171,7 @@ impl Shared {
         }
         child.ended = child.ended.or(Some(Timestamp::now()));
         let function = child.marks.function.clone();
+        child.removed = true;
         self.history.add(child);
         let others = self
             .children()
