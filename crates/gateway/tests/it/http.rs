@@ -8,11 +8,13 @@ use futures::StreamExt as _;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
+use skep_gateway::{Config, Workers};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use crate::client::{body, field, full, get, http1, http2, invocation, raw, rest, text, until};
+use crate::engine::server;
 use crate::servers::{answer, by_hand, mirror, read_head, says, web};
 use crate::world::{Planned, World};
 
@@ -66,6 +68,42 @@ async fn what_no_function_serves_is_not_found() {
     );
     assert!(field(&response, "skep-invocation").is_some());
     assert_eq!(world.engine.launched(), 0);
+}
+
+#[tokio::test]
+async fn callers_on_different_threads_share_the_connection_to_an_instance() {
+    // A server of one thread looks at a second connection only when the first has ended.
+    let alone = server(|listener| async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            while read_head(&mut stream).await.is_some() {
+                let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+                stream.write_all(answer).await.unwrap();
+            }
+        }
+    });
+    let world = World::of(vec![Planned("alone", IDLE, alone)]).await;
+    // Each stays open, so that they are on both threads.
+    let mut callers = Vec::new();
+    for _ in 0..4 {
+        callers.push(TcpStream::connect(world.address).await.unwrap());
+    }
+    for _ in 0..3 {
+        for caller in &mut callers {
+            let request = b"GET /alone HTTP/1.1\r\nhost: a\r\n\r\n";
+            caller.write_all(request).await.unwrap();
+            assert!(until(caller, "\r\n\r\nok").await.starts_with("HTTP/1.1 200"));
+        }
+    }
+    assert_eq!(world.engine.launched(), 1);
+}
+
+#[tokio::test]
+async fn without_threads_of_its_own_a_gateway_serves_where_it_accepts() {
+    let mirror = vec![Planned("mirror", IDLE, mirror())];
+    let world = World::on(Workers::default(), Config::default(), mirror).await;
+    for _ in 0..2 {
+        assert!(get(world.address, "/mirror/a").await.contains("GET /a\n"));
+    }
 }
 
 #[tokio::test]
@@ -182,9 +220,9 @@ async fn a_large_upload_passes_through_while_it_is_read() {
 async fn trailers_pass_both_ways() {
     for protocol in ["http1", "h2c"] {
         let labels: &'static [(&str, &str)] = if protocol == "h2c" {
-            &[("skep.protocol", "h2c")]
+            &[("skep.protocol", "h2c"), ("skep.recycle", "idle")]
         } else {
-            &[("skep.protocol", "http1")]
+            &[("skep.protocol", "http1"), ("skep.recycle", "idle")]
         };
         let echo = web(|request| async move {
             let collected = request.into_body().collect().await.unwrap();
@@ -226,6 +264,20 @@ async fn trailers_pass_both_ways() {
             "{protocol}"
         );
         assert_eq!(collected.to_bytes(), "data");
+        // A caller who does not want them is no reason to end the instance, nor are they.
+        for _ in 0..2 {
+            let response = raw(
+                world.address,
+                "POST /sum HTTP/1.1\r\nhost: a\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n\
+                 4\r\nmore\r\n0\r\nx-sum: 1\r\n\r\n",
+            )
+            .await;
+            assert!(
+                response.starts_with("HTTP/1.1 200 ") && response.contains("more"),
+                "{response}"
+            );
+        }
+        assert_eq!(world.engine.launched(), 1, "{protocol}");
     }
 }
 
