@@ -208,8 +208,15 @@ async fn make(shared: &Shared, entry: &Entry) -> Result<Arc<Held>, PlaceError> {
     let function = &entry.function;
     let begin = Instant::now();
     let maker = shared.maker();
-    let made = sandbox::make(&maker, function, &entry.plan).await?;
-    shared.keep(made.id);
+    let id = InstanceId::generate();
+    shared.keep(id);
+    let made = match sandbox::make(&maker, function, &entry.plan, id).await {
+        Ok(made) => made,
+        Err(error) => {
+            shared.release(id);
+            return Err(error.into());
+        }
+    };
     let prepared = prepare(shared, entry, &made).await;
     match prepared {
         Ok(spec) => {
