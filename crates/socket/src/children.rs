@@ -129,6 +129,12 @@ impl Children {
         self.by_id.entry(child.id.clone()).or_insert(child);
     }
 
+    /// Whether a function has children, or some that are just being made.
+    pub(crate) fn has_any_of(&self, function: &FunctionName) -> bool {
+        let known = self.by_id.values().map(|child| &child.marks);
+        known.chain(self.begun.values()).any(|marks| marks.function == *function)
+    }
+
     pub(crate) fn remove(&mut self, id: &str) -> Option<Child> {
         self.by_id.remove(id)
     }
@@ -323,6 +329,16 @@ mod tests {
         let refusal = children.admit(&spawn(), marks("a", 0)).unwrap_err();
         assert!(refusal.message.contains("skep.spawn.total"), "{refusal}");
         children.admit(&spawn(), marks("another", 0)).unwrap();
+    }
+
+    #[test]
+    fn a_function_has_children_from_the_moment_that_one_is_being_made() {
+        let mut children = Children::default();
+        let place = children.admit(&spawn(), marks("a", 0)).unwrap();
+        assert!(children.has_any_of(&"f".parse().unwrap()));
+        assert!(!children.has_any_of(&"g".parse().unwrap()));
+        children.settle(place, None);
+        assert!(!children.has_any_of(&"f".parse().unwrap()));
     }
 
     #[test]
