@@ -86,9 +86,6 @@ pub(crate) fn plan(function: &Function, host: &Host) -> Result<Plan, Vec<String>
     let inspect: Value = serde_json::from_str(&function.template.inspect)
         .map_err(|error| vec![format!("the template's inspect can't be read: {error}")])?;
     let mut reasons = Vec::new();
-    if function.settings.spawn.is_some() {
-        reasons.push("the lean engine does not give a Docker socket (skep.spawn)".to_owned());
-    }
     let mut config = Fields::new("Config", inspect.get("Config").cloned());
     let mut host_config = Fields::new("HostConfig", inspect.get("HostConfig").cloned());
     if function.template.copied.is_some() {
