@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -9,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use skep_gateway::{Config, Workers};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
@@ -155,6 +156,30 @@ async fn a_connection_that_the_server_closed_is_made_anew() {
         (connections.load(Ordering::SeqCst), world.engine.launched()),
         (20, 1)
     );
+}
+
+#[tokio::test]
+async fn what_can_not_be_repeated_is_not_sent_on_a_connection_of_which_the_server_may_have_had_enough() {
+    // It closes a connection that lay idle in the moment in which it is used again, as one does that was frozen.
+    let weary = by_hand(Arc::default(), |mut stream, _| async move {
+        let reply = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+        let mut body = [0; 3];
+        if stream.read_exact(&mut body).await.is_ok() && stream.write_all(reply.as_bytes()).await.is_ok() {
+            // What is unread makes it a reset.
+            let _ = stream.read_u8().await;
+        }
+    });
+    let world = World::of(vec![Planned("weary", IDLE, weary)]).await;
+    for method in ["GET", "POST", "PUT", "GET"] {
+        let request = format!(
+            "{method} /weary HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 3\r\n\r\nabc"
+        );
+        let response = raw(world.address, &request).await;
+        assert_eq!(body(&response), "ok", "{method}");
+        // It is a matter of the clock on the wall.
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+    }
+    assert_eq!(world.engine.launched(), 1);
 }
 
 #[tokio::test]
