@@ -269,7 +269,7 @@ fn spec(shared: &Shared, entry: &Entry, sandbox: &Sandbox, usual: &Usual) -> Res
         process,
         cgroup: shared
             .cgroups()?
-            .tree(&plan.limits)
+            .tree(&plan.limits.with_usual(usual.processes.as_deref()))
             .map_err(|error| format!("the cgroup for these devices can't be made: {error}"))?,
         cgroup_namespace: plan.cgroup_namespace,
         ipc_namespace: true,
