@@ -56,6 +56,15 @@ impl Printer {
             .map_err(|error| unwritten(&error))
     }
 
+    /// Goes back over so many lines, where a person looks on; what is written next takes their place.
+    pub(crate) fn above(&self, lines: usize) -> Result<(), Failed> {
+        if io::stdout().is_terminal() {
+            self.bytes(format!("\x1b[{lines}A\x1b[J").as_bytes())
+        } else {
+            self.line("")
+        }
+    }
+
     /// Data as JSON, for programs.
     pub(crate) fn json<T: Serialize>(&self, value: &T) -> Result<(), Failed> {
         let text = serde_json::to_string_pretty(value).map_err(|error| {

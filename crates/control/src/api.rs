@@ -153,6 +153,63 @@ pub struct Sandboxes {
     pub sandboxes: Vec<Sandbox>,
 }
 
+/// How far a child is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ChildState {
+    /// Made and not started.
+    Created,
+    /// Its process runs.
+    Running,
+    /// Its process ended.
+    Exited,
+    /// It ended and was removed.
+    Removed,
+}
+
+/// A container that a function started through its Docker socket.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Child {
+    /// Docker's id.
+    pub id: String,
+    /// Its name, as the function knows it.
+    pub name: String,
+    /// The function whose grant it came from.
+    pub function: String,
+    /// The instance or the child whose socket it came through.
+    pub parent: String,
+    /// The invocation that it belongs to; absent where its instance serves several.
+    pub invocation: Option<String>,
+    /// 1 for the child of an instance, 2 for that one's child.
+    pub generation: u32,
+    /// The image or the function that it was started as.
+    pub started_as: String,
+    /// How far it is.
+    pub state: ChildState,
+    /// Its exit code, where it ended.
+    pub exit_code: Option<i64>,
+    /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
+    pub created: Timestamp,
+    /// When its process was last started.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub started: Option<Timestamp>,
+    /// When its process ended.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub ended: Option<Timestamp>,
+    /// The bytes of memory that count for it against the grant; 0 where it shares what is granted.
+    pub memory: u64,
+    /// The CPUs that count for it, in billionths; 0 where it shares what is granted.
+    pub nano_cpus: u64,
+}
+
+/// `GET /v1/children`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Children {
+    /// The oldest first; the last ones that were removed are still there.
+    pub children: Vec<Child>,
+}
+
 /// How an invocation ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Ending {

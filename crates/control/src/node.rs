@@ -53,6 +53,11 @@ pub trait Node: Send + Sync + 'static {
     /// Every sandbox that exists apart from an instance, the oldest first.
     fn sandboxes(&self) -> Vec<api::Sandbox>;
 
+    /// The containers that functions started through their Docker sockets, the oldest first.
+    fn children(&self) -> Vec<api::Child> {
+        Vec::new()
+    }
+
     /// A page of invocations.
     ///
     /// # Errors

@@ -21,6 +21,7 @@ use crate::routes::{functions, health, instances, invocations, invoke, logs, met
         logs::of_invocation,
         logs::all,
         instances::instances,
+        instances::children,
         instances::sandboxes,
         metrics::metrics,
         health::alive,

@@ -20,8 +20,15 @@ const VERBATIM: [&str; 12] = [
     "Healthcheck",
 ];
 
-/// Where zero or false is an answer and not the lack of one: the engine's default is another.
-const MEANINGFUL: [&str; 4] = ["MemorySwappiness", "StopTimeout", "Init", "OomKillDisable"];
+/// Where zero, false or an empty list is an answer and not the lack of one: the engine's default is another.
+const MEANINGFUL: [&str; 6] = [
+    "MemorySwappiness",
+    "StopTimeout",
+    "Init",
+    "OomKillDisable",
+    "MaskedPaths",
+    "ReadonlyPaths",
+];
 
 /// The parts of an inspection from which the container can be made again.
 pub(crate) fn definition(inspect: &ContainerInspectResponse) -> Value {
@@ -70,7 +77,7 @@ pub(crate) fn compact(value: Value) -> Value {
             let says_nothing = match &value {
                 Value::Null => true,
                 Value::String(text) => text.is_empty(),
-                Value::Array(items) => items.is_empty(),
+                Value::Array(items) => items.is_empty() && !MEANINGFUL.contains(&key.as_str()),
                 Value::Object(fields) => fields.is_empty(),
                 Value::Bool(set) => !set && !MEANINGFUL.contains(&key.as_str()),
                 Value::Number(number) => number.as_f64() == Some(0.0) && !MEANINGFUL.contains(&key.as_str()),

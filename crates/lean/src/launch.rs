@@ -17,6 +17,8 @@ use crate::plan::Sharing;
 use crate::pool::PlaceError;
 use crate::{files, sandbox, streams};
 
+/// Where clients look for Docker.
+const SOCKET: &str = "/var/run/docker.sock";
 /// The port for instances that have their network to themselves and ask for none.
 const DEFAULT_PORT: u16 = 8080;
 
@@ -80,6 +82,11 @@ async fn make(shared: &Arc<Shared>, launch: Launch) -> Result<Launched, LaunchEr
             &names,
             &plan.extra_hosts,
         ),
+        binds: launch
+            .socket
+            .iter()
+            .map(|socket| (socket.display().to_string(), SOCKET.to_owned()))
+            .collect(),
         hostname,
     };
     let spawned = shared.spawner.launch(request, streams).await;
@@ -156,6 +163,9 @@ async fn environment(
             .map(|(name, value)| format!("{name}={value}")),
     );
     environment.push(format!("SKEP_FUNCTION={}", launch.function.name));
+    if launch.socket.is_some() && !own.iter().any(|variable| variable.starts_with("DOCKER_HOST=")) {
+        environment.push(format!("DOCKER_HOST=unix://{SOCKET}"));
+    }
     let networks = place
         .held
         .sandbox

@@ -86,9 +86,6 @@ pub(crate) fn plan(function: &Function, host: &Host) -> Result<Plan, Vec<String>
     let inspect: Value = serde_json::from_str(&function.template.inspect)
         .map_err(|error| vec![format!("the template's inspect can't be read: {error}")])?;
     let mut reasons = Vec::new();
-    if function.settings.spawn.is_some() {
-        reasons.push("the lean engine does not give a Docker socket (skep.spawn)".to_owned());
-    }
     let mut config = Fields::new("Config", inspect.get("Config").cloned());
     let mut host_config = Fields::new("HostConfig", inspect.get("HostConfig").cloned());
     if function.template.copied.is_some() {
@@ -99,7 +96,8 @@ pub(crate) fn plan(function: &Function, host: &Host) -> Result<Plan, Vec<String>
     let network = network::read(function, &mut host_config, &inspect, &mut reasons);
     let mut process = process(&mut config, &mut host_config, &mut reasons);
     let rights = rights::read(&mut host_config, host, &mut reasons);
-    let read_only = host_config.texts("ReadonlyPaths");
+    let masked = paths("MaskedPaths", &mut host_config, &mut reasons);
+    let read_only = paths("ReadonlyPaths", &mut host_config, &mut reasons);
     let open = !read_only.iter().any(|path| path == "/proc/sys");
     let sharing = match network {
         Network::Own => Sharing::Together,
@@ -145,7 +143,7 @@ pub(crate) fn plan(function: &Function, host: &Host) -> Result<Plan, Vec<String>
         volumes,
         devices: devices.nodes,
         sysctls: sysctls::read(&mut host_config, network, &mut reasons),
-        masked: host_config.texts("MaskedPaths"),
+        masked,
         read_only,
         read_only_root,
         limits,
@@ -167,6 +165,20 @@ pub(crate) fn plan(function: &Function, host: &Host) -> Result<Plan, Vec<String>
         Ok(plan)
     } else {
         Err(reasons)
+    }
+}
+
+/// Paths of the kernel's that are hidden or protected. An engine that names none would hide some all the same.
+fn paths(field: &'static str, host: &mut Fields, reasons: &mut Vec<String>) -> Vec<String> {
+    match host.take(field) {
+        Value::Array(paths) => paths
+            .into_iter()
+            .filter_map(|path| path.as_str().map(str::to_owned))
+            .collect(),
+        other => {
+            reasons.push(not_given("HostConfig", field, &other));
+            Vec::new()
+        }
     }
 }
 

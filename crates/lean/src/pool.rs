@@ -208,8 +208,15 @@ async fn make(shared: &Shared, entry: &Entry) -> Result<Arc<Held>, PlaceError> {
     let function = &entry.function;
     let begin = Instant::now();
     let maker = shared.maker();
-    let made = sandbox::make(&maker, function, &entry.plan).await?;
-    shared.keep(made.id);
+    let id = InstanceId::generate();
+    shared.keep(id);
+    let made = match sandbox::make(&maker, function, &entry.plan, id).await {
+        Ok(made) => made,
+        Err(error) => {
+            shared.release(id);
+            return Err(error.into());
+        }
+    };
     let prepared = prepare(shared, entry, &made).await;
     match prepared {
         Ok(spec) => {
@@ -262,7 +269,7 @@ fn spec(shared: &Shared, entry: &Entry, sandbox: &Sandbox, usual: &Usual) -> Res
         process,
         cgroup: shared
             .cgroups()?
-            .tree(&plan.limits)
+            .tree(&plan.limits.with_usual(usual.processes.as_deref()))
             .map_err(|error| format!("the cgroup for these devices can't be made: {error}"))?,
         cgroup_namespace: plan.cgroup_namespace,
         ipc_namespace: true,

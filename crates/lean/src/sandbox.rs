@@ -91,13 +91,14 @@ pub(crate) struct Maker<'a> {
     pub(crate) pause: &'a Path,
 }
 
-/// Makes the sandbox of a function. What was made is removed again where that fails.
+/// Makes the sandbox of a function, under a name that the engine's sweep knows already: it comes by at any time. What
+/// was made is removed again where that fails.
 pub(crate) async fn make(
     maker: &Maker<'_>,
     function: &Function,
     plan: &Plan,
+    id: InstanceId,
 ) -> Result<Sandbox, SandboxError> {
-    let id = InstanceId::generate();
     let name = name(function, "sandbox", &id);
     let options = CreateContainerOptionsBuilder::default().name(&name).build();
     let request = request::of(maker, function, plan, &id);

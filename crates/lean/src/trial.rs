@@ -61,6 +61,7 @@ async fn launch(spawner: &Spawner, spec: u64) -> Result<(), String> {
         hostname: "trial".to_owned(),
         environment: Vec::new(),
         files: Vec::new(),
+        binds: Vec::new(),
     };
     let streams = streams().map_err(|error| error.to_string())?;
     let child = spawner

@@ -4,6 +4,7 @@ use bollard::query_parameters::{CreateContainerOptionsBuilder, InspectContainerO
 use skep_model::{InstanceId, Namespace};
 use skep_spawner::Limit;
 
+use crate::cgroups;
 use crate::sandbox::{self, Maker, SandboxError, within};
 
 /// What was found.
@@ -11,6 +12,8 @@ use crate::sandbox::{self, Maker, SandboxError, within};
 pub(crate) struct Usual {
     /// The resource limits that a process begins with: the daemon's own, or what its configuration says.
     pub(crate) limits: Vec<Limit>,
+    /// How many processes a container may have, where nobody says: systemd bounds those of every scope.
+    pub(crate) processes: Option<String>,
     /// `/etc/resolv.conf` in a container without a network.
     pub(crate) resolv_conf: String,
     /// Whether Docker's own first process stands before every command (`"init": true` in its configuration).
@@ -49,6 +52,7 @@ async fn look_at(maker: &Maker<'_>, container: &str) -> Result<Usual, SandboxErr
     let resolv_conf = std::fs::read_to_string(resolv_conf).map_err(machine)?;
     Ok(Usual {
         limits: read(&limits),
+        processes: cgroups::bound_of_processes(process),
         resolv_conf,
         init: command.split(|byte| *byte == 0).next() == Some(b"/sbin/docker-init".as_slice()),
     })

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 use skep_grant::Refusal;
-use skep_model::Spawn;
+use skep_model::{FunctionName, InvocationId, Spawn};
 
 use crate::labels::Marks;
 
@@ -42,9 +42,58 @@ pub struct Child {
     pub ended: Option<Timestamp>,
     /// Whether Docker starts it again by itself: it counts as live as long as it exists.
     pub(crate) restarts: bool,
+    pub(crate) removed: bool,
 }
 
 impl Child {
+    /// The function whose grant it came from.
+    pub fn function(&self) -> &FunctionName {
+        &self.marks.function
+    }
+
+    /// The instance or the child whose socket it came through.
+    pub fn parent(&self) -> &str {
+        &self.marks.parent
+    }
+
+    /// The invocation that it belongs to, where its instance serves one alone.
+    pub fn invocation(&self) -> Option<InvocationId> {
+        self.marks.invocation
+    }
+
+    /// 1 for the child of an instance, 2 for that one's child.
+    pub fn generation(&self) -> u32 {
+        self.marks.generation
+    }
+
+    /// The image or the function that it was started as.
+    pub fn started_as(&self) -> &str {
+        &self.marks.asked
+    }
+
+    /// The bytes of memory that count for it.
+    pub fn memory(&self) -> u64 {
+        self.marks.memory
+    }
+
+    /// The billionths of a CPU that count for it.
+    pub fn nano_cpus(&self) -> u64 {
+        self.marks.nano_cpus
+    }
+
+    /// Its exit code, where it ended.
+    pub fn exit_code(&self) -> Option<i64> {
+        match self.state {
+            State::Exited(code) => Some(code),
+            State::Created | State::Running => None,
+        }
+    }
+
+    /// Whether Docker has it no more.
+    pub fn is_removed(&self) -> bool {
+        self.removed
+    }
+
     /// Whether it counts against `skep.spawn.max`, `.memory` and `.cpus`.
     pub fn is_live(&self) -> bool {
         self.restarts || !matches!(self.state, State::Exited(_))
@@ -78,6 +127,12 @@ impl Children {
     /// Adds a child, or what is newly known of it.
     pub(crate) fn insert(&mut self, child: Child) {
         self.by_id.entry(child.id.clone()).or_insert(child);
+    }
+
+    /// Whether a function has children, or some that are just being made.
+    pub(crate) fn has_any_of(&self, function: &FunctionName) -> bool {
+        let known = self.by_id.values().map(|child| &child.marks);
+        known.chain(self.begun.values()).any(|marks| marks.function == *function)
     }
 
     pub(crate) fn remove(&mut self, id: &str) -> Option<Child> {
@@ -238,6 +293,7 @@ mod tests {
             started: None,
             ended: None,
             restarts: false,
+            removed: false,
         }
     }
 
@@ -273,6 +329,16 @@ mod tests {
         let refusal = children.admit(&spawn(), marks("a", 0)).unwrap_err();
         assert!(refusal.message.contains("skep.spawn.total"), "{refusal}");
         children.admit(&spawn(), marks("another", 0)).unwrap();
+    }
+
+    #[test]
+    fn a_function_has_children_from_the_moment_that_one_is_being_made() {
+        let mut children = Children::default();
+        let place = children.admit(&spawn(), marks("a", 0)).unwrap();
+        assert!(children.has_any_of(&"f".parse().unwrap()));
+        assert!(!children.has_any_of(&"g".parse().unwrap()));
+        children.settle(place, None);
+        assert!(!children.has_any_of(&"f".parse().unwrap()));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! nothing in a request has to.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use skep_model::{FunctionName, InstanceId, InvocationId, Spawn};
 
@@ -80,6 +80,15 @@ impl Holder {
             (Parent::Instance { .. }, Some(invocation)) => invocation.to_string(),
             (Parent::Instance { id, .. }, None) => id.to_string(),
         }
+    }
+
+    /// The roots for which children were counted here, and the one that a child's socket is below.
+    pub(crate) fn counted_roots(&self) -> HashSet<String> {
+        let mut roots = self.roots.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Parent::Child { root, .. } = &self.parent {
+            roots.insert(root.clone());
+        }
+        roots
     }
 
     /// Whether this holder may see and touch a child: an instance all of its function's, a child its own.

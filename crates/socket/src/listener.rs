@@ -1,10 +1,11 @@
 //! Sockets: made, listened on, closed and removed.
 
+use std::collections::HashSet;
 use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::service::service_fn;
@@ -76,8 +77,14 @@ pub(crate) fn close(shared: &Shared, id: &str) {
     let closed = shared.open().remove(id);
     if let Some((holder, closed)) = closed {
         closed.cancel();
-        let roots = holder.roots.lock().unwrap_or_else(PoisonError::into_inner);
-        for root in roots.iter() {
+        let roots = holder.counted_roots();
+        // A root may be another socket's too: an instance's, and those of its children.
+        let in_use: HashSet<String> = shared
+            .open()
+            .values()
+            .flat_map(|(other, _)| other.counted_roots())
+            .collect();
+        for root in roots.difference(&in_use) {
             shared.children().forget_root(root);
         }
     }

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use skep_catalogue::Catalogue;
 use skep_grant::{Filters, Query, Refusal};
-use skep_model::label;
+use skep_model::{FunctionName, label};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -118,6 +118,7 @@ impl Shared {
             started: (state != State::Created).then_some(created),
             ended: matches!(state, State::Exited(_)).then(Timestamp::now),
             restarts: false,
+            removed: false,
         })
     }
 
@@ -170,12 +171,9 @@ impl Shared {
         }
         child.ended = child.ended.or(Some(Timestamp::now()));
         let function = child.marks.function.clone();
+        child.removed = true;
         self.history.add(child);
-        let others = self
-            .children()
-            .all()
-            .any(|other| other.marks.function == function);
-        if !others {
+        if !self.children().has_any_of(&function) {
             self.shares.forget(&self.namespace, function.as_str());
         }
     }
@@ -192,6 +190,22 @@ impl Shared {
             Err(Refusal { status: 409, .. }) => {}
             Err(refusal) => {
                 tracing::warn!(container = id, %refusal, "a child could not be removed; it is tried again")
+            }
+        }
+    }
+
+    /// Sees to it that what bounds all children of a function together is there: after a boot the engine starts some
+    /// of them by itself, and makes the cgroup above them without limits.
+    fn hold_together(&self) {
+        let functions: HashSet<FunctionName> = self
+            .children()
+            .all()
+            .map(|child| child.marks.function.clone())
+            .collect();
+        for name in functions {
+            let function = self.function(name.as_str());
+            if let Some(spawn) = function.as_ref().and_then(|function| function.settings.spawn.as_ref()) {
+                self.shares.of(&self.namespace, &name, spawn);
             }
         }
     }
@@ -270,6 +284,7 @@ async fn tend(shared: &Arc<Shared>) {
         }
         if listed.elapsed() >= PERIOD {
             shared.look_now().await;
+            shared.hold_together();
             listed = Instant::now();
         }
         let gone = missing.functions(shared);

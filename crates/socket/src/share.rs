@@ -10,6 +10,9 @@ use skep_model::{FunctionName, Namespace, Spawn};
 
 /// The least memory that is worth giving to a container.
 const LEAST_MEMORY: u64 = 16 << 20;
+/// The most processes of all children of a function together: eight times a child's own bound would be all that many
+/// a kernel has for everybody.
+const PIDS: u32 = 4096;
 
 /// How shares are given on this node.
 #[derive(Debug, Clone)]
@@ -122,6 +125,8 @@ fn prepare(memory: &Path, cpu: &Path, unified: bool, parent: &str, spawn: &Spawn
             at.join("cgroup.subtree_control"),
             "+memory +cpu +pids",
         ));
+        drop(write(memory.join("memory.swap.max"), "0".to_owned()));
+        drop(write(memory.join("pids.max"), PIDS.to_string()));
         write(memory.join("memory.max"), spawn.memory.to_string())?;
         return write(cpu.join("cpu.max"), format!("{quota} {period}"));
     }
@@ -129,6 +134,15 @@ fn prepare(memory: &Path, cpu: &Path, unified: bool, parent: &str, spawn: &Spawn
     drop(write(memory.join("memory.use_hierarchy"), "1".to_owned()));
     drop(write(
         memory.join("memory.limit_in_bytes"),
+        spawn.memory.to_string(),
+    ));
+    let pids = Path::new("/sys/fs/cgroup/pids");
+    if pids.is_dir() && std::fs::create_dir_all(pids.join(below)).is_ok() {
+        drop(write(pids.join(below).join("pids.max"), PIDS.to_string()));
+    }
+    // Not on every node: swap is counted only where the kernel was told to.
+    drop(write(
+        memory.join("memory.memsw.limit_in_bytes"),
         spawn.memory.to_string(),
     ));
     write(cpu.join("cpu.cfs_period_us"), period.to_string())?;

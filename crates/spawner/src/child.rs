@@ -69,6 +69,7 @@ fn become_instance(
     join_keyring(launch)?;
     let root = mounts::make_root(&spec.root, &launch.files)?;
     mounts::mount_all(&root, spec, &launch.name)?;
+    mounts::bind_all(&root, &launch.binds)?;
     devices::make(&root, spec)?;
     mounts::cover(&root, spec)?;
     mounts::make_directory(&root, &spec.process.directory)?;

@@ -33,6 +33,8 @@ pub struct Launch {
     pub environment: Vec<String>,
     /// Contents of the files that the spec mounts by number.
     pub files: Vec<String>,
+    /// Files of the host that this launch alone is shown: where they are, and where they stand inside.
+    pub binds: Vec<(String, String)>,
 }
 
 /// The descriptors that an instance starts with.

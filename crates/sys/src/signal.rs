@@ -6,10 +6,14 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 /// Every signal does what it does by default, and none is blocked. What is ignored stays ignored in a new program,
 /// which expects it not to be: the standard library ignores SIGPIPE, `nohup` SIGHUP.
 pub(crate) fn default_signals() {
+    // What the kernel calls sigaction: handler, flags, restorer and mask, all zero; the C library's own call refuses the
+    // signals that it keeps for itself.
+    let default = [0_u64; 4];
+    let (none, size) = (std::ptr::null::<u64>(), size_of::<u64>());
     for signal in 1..=libc::SIGRTMAX() {
-        // SAFETY: only sets a disposition back to the default; the two that can't be set, and those that the C library
-        // keeps for itself, answer an error and change nothing.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // SAFETY: only sets a disposition back to the default, from an array as large as the kernel's structure; the two
+        // that can't be set answer an error and change nothing.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), none, size) };
     }
     // SAFETY: an all-zero set is initialised by sigemptyset before it is read, and both live across the calls.
     unsafe {

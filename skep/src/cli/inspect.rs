@@ -31,6 +31,25 @@ pub(crate) struct List {
     pub(crate) json: bool,
 }
 
+/// `skep tree`.
+#[derive(Debug, Args)]
+pub(crate) struct Tree {
+    /// Only this function's [default: every function's]
+    #[arg(value_name = "FUNCTION")]
+    pub(crate) function: Option<String>,
+
+    /// Draw it again whenever something changes, until interrupted
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) control: Control,
+}
+
 /// `skep invoke`.
 #[derive(Debug, Args)]
 pub(crate) struct Invoke {

@@ -3,7 +3,7 @@
 mod inspect;
 mod serve;
 
-pub(crate) use inspect::{Control, Deploy, Doctor, Inspect, Invoke, List, Logs, Remove};
+pub(crate) use inspect::{Control, Deploy, Doctor, Inspect, Invoke, List, Logs, Remove, Tree};
 pub(crate) use serve::{EngineDefault, LogFormat, Serve};
 
 use std::net::SocketAddr;
@@ -37,6 +37,8 @@ pub(crate) enum Verb {
     Ls(List),
     /// List what runs now: instances and their invocations
     Ps(List),
+    /// Draw what started what: invocations, instances, and the containers that they started
+    Tree(Tree),
     /// Invoke a function and print its answer
     Invoke(Invoke),
     /// Show what a function's instances, or one invocation, wrote

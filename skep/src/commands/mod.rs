@@ -8,6 +8,7 @@ mod logs;
 mod ls;
 mod ps;
 mod rm;
+mod tree;
 
 use std::process::ExitCode;
 
@@ -24,6 +25,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Verb::Deploy(options) => brief(deploy::run(&printer, options)),
         Verb::Ls(options) => brief(ls::run(&printer, options)),
         Verb::Ps(options) => brief(ps::run(&printer, options)),
+        Verb::Tree(options) => brief(tree::run(&printer, options)),
         Verb::Invoke(options) => brief(invoke::run(&printer, options)),
         Verb::Logs(options) => brief(logs::run(&printer, options)),
         Verb::Inspect(options) => brief(inspect::run(&printer, options)),

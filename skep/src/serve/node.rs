@@ -18,8 +18,11 @@ use skep_gateway::Gateway;
 use skep_invoke::BodyError;
 use skep_lean::LeanEngine;
 use skep_model::{Function, InvocationId, Problem};
+use skep_socket::Sockets;
 use skep_store::{RecordFilter, Store, StoredLine};
 use tokio::sync::watch;
+
+use super::sockets;
 
 /// With less room than this no invocation is accepted for long.
 const LEAST_ROOM: u64 = 16 << 20;
@@ -33,6 +36,7 @@ pub(super) struct LocalNode {
     pub(super) dispatcher: Dispatcher,
     pub(super) store: Store,
     pub(super) gateway: Gateway,
+    pub(super) sockets: Sockets,
 }
 
 /// What goes on in one function.
@@ -172,6 +176,10 @@ impl Node for LocalNode {
             created: sandbox.created,
         });
         shown.collect()
+    }
+
+    fn children(&self) -> Vec<api::Child> {
+        self.sockets.children().iter().map(sockets::shown).collect()
     }
 
     fn invocations(&self, filter: InvocationFilter) -> BoxFuture<'_, Result<Vec<api::Invocation>, Problem>> {

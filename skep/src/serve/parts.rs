@@ -128,6 +128,7 @@ impl Parts {
             dispatcher: dispatcher.clone(),
             store: store.clone(),
             gateway: gateway.clone(),
+            sockets: sockets.clone(),
         };
         let router = skep_control::router(
             Arc::new(node),

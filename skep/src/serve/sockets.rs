@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use skep_catalogue::Catalogue;
+use skep_control::api;
 use skep_dispatch::Dispatcher;
 use skep_docker::DockerEngine;
 use skep_model::{InstanceId, InvocationId};
-use skep_socket::Sockets;
+use skep_socket::{Child, Sockets, State};
 use tokio::sync::watch;
 
 use super::settings::Settings;
@@ -31,6 +32,32 @@ pub(super) fn connect(
     dispatcher: &Dispatcher,
 ) {
     sockets.connect(catalogue.clone(), Arc::new(Lineage(dispatcher.clone())));
+}
+
+/// A child as the control listener shows it.
+pub(super) fn shown(child: &Child) -> api::Child {
+    let (state, exit_code) = match child.state {
+        _ if child.is_removed() => (api::ChildState::Removed, child.exit_code()),
+        State::Created => (api::ChildState::Created, None),
+        State::Running => (api::ChildState::Running, None),
+        State::Exited(code) => (api::ChildState::Exited, Some(code)),
+    };
+    api::Child {
+        id: child.id.clone(),
+        name: child.name.clone(),
+        function: child.function().to_string(),
+        parent: child.parent().to_owned(),
+        invocation: child.invocation().map(|id| id.to_string()),
+        generation: child.generation(),
+        started_as: child.started_as().to_owned(),
+        state,
+        exit_code,
+        created: child.created,
+        started: child.started,
+        ended: child.ended,
+        memory: child.memory(),
+        nano_cpus: child.nano_cpus(),
+    }
 }
 
 /// Which invocations run where, as the sockets ask for it.

@@ -13,7 +13,7 @@ cat /proc/self/limits; umask; pwd; cat /proc/self/oom_score_adj /etc/resolv.conf
 env | grep -vE '^(HOSTNAME|SKEP_INVOCATION|TRACEPARENT)=' | sort
 test "$(hostname)" = "$HOSTNAME" && test "$(cat /etc/hostname)" = "$HOSTNAME" && echo named
 sed "s/$HOSTNAME/ME/g; s/^[0-9.]*\tME/ADDRESS\tME/" /etc/hosts
-tr '\0' ' ' < /proc/1/cmdline | head -c 40; hostname -f; domainname
+tr '\0' ' ' < /proc/1/cmdline | head -c 40; echo; hostname -f | sed "s/^$HOSTNAME$/ME/"; domainname
 ls -la --time-style=+ / | awk '{print $1, $3, $4, $6, $7, $8}' | grep -v ' \.\?\.$'
 test ! -d /proc/100 && echo alone; ls /proc/self/fd | wc -l; ls /sys/fs/cgroup
 mknod /tmp/disk b 8 0 && head -c1 /tmp/disk
@@ -126,16 +126,16 @@ async fn volumes_binds_and_devices_are_what_docker_would_give() {
         "-v /data -v /var/lib/dpkg --read-only",
         &binds,
         "--mount type=tmpfs,target=/scratch,tmpfs-size=65536,tmpfs-mode=1770 --mount type=volume,target=/data -u daemon",
-        "--device /dev/zero:/dev/nothing:r --device /dev/full --device-cgroup-rule c\u{a0}10:229\u{a0}rwm",
+        "--device /dev/zero:/dev/nothing:r --device /dev/full --device-cgroup-rule c_10:229_rwm",
     ]);
     let options: Vec<Vec<&str>> = options.into_iter().map(spaced).collect();
     compare(&skep, &options, DEBIAN).await;
     skep.finish().await;
 }
 
-/// Words in which a no-break space stands for one that is meant.
+/// Words in which a low line stands for a space.
 fn spaced(words: Vec<&'static str>) -> Vec<&'static str> {
-    let word = |word: &'static str| -> &'static str { String::leak(word.replace('\u{a0}', " ")) };
+    let word = |word: &'static str| -> &'static str { String::leak(word.replace('_', " ")) };
     words.into_iter().map(word).collect()
 }
 

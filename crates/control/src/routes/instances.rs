@@ -14,6 +14,14 @@ pub(crate) async fn instances(State(shared): State<Shared>) -> Json<api::Instanc
     })
 }
 
+/// Every container that a function started through its Docker socket, and the last ones that were
+#[utoipa::path(get, path = "/v1/children", tag = "instances", responses((status = 200, body = api::Children)))]
+pub(crate) async fn children(State(shared): State<Shared>) -> Json<api::Children> {
+    Json(api::Children {
+        children: shared.node.children(),
+    })
+}
+
 /// Every sandbox that exists apart from an instance
 ///
 /// They are the `lean` engine's. The `docker` engine makes one container for both.

@@ -45,6 +45,7 @@ pub(crate) fn routes(shared: Shared) -> Router {
         .route("/v1/invocations/{id}/logs", get(logs::of_invocation))
         .route("/v1/logs", get(logs::all))
         .route("/v1/instances", get(instances::instances))
+        .route("/v1/children", get(instances::children))
         .route("/v1/sandboxes", get(instances::sandboxes))
         .route("/metrics", get(metrics::metrics))
         .route("/healthz", get(health::alive))

@@ -215,6 +215,7 @@ async fn http10_works_and_has_no_chunks() {
         response.starts_with("HTTP/1.0 200 ") && response.contains("GET /old"),
         "{response}"
     );
+    assert!(response.contains("host: localhost\n"), "{response}");
     let chunked = "POST / HTTP/1.0\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n";
     assert!(raw(world.address, chunked).await.contains(" 400 "));
 }

@@ -2,17 +2,20 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
-use tokio::io::AsyncWriteExt as _;
+use skep_gateway::{Config, Workers};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use crate::client::{body, field, full, get, http1, http2, invocation, raw, rest, text, until};
+use crate::engine::server;
 use crate::servers::{answer, by_hand, mirror, read_head, says, web};
 use crate::world::{Planned, World};
 
@@ -69,6 +72,42 @@ async fn what_no_function_serves_is_not_found() {
 }
 
 #[tokio::test]
+async fn callers_on_different_threads_share_the_connection_to_an_instance() {
+    // A server of one thread looks at a second connection only when the first has ended.
+    let alone = server(|listener| async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            while read_head(&mut stream).await.is_some() {
+                let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+                stream.write_all(answer).await.unwrap();
+            }
+        }
+    });
+    let world = World::of(vec![Planned("alone", IDLE, alone)]).await;
+    // Each stays open, so that they are on both threads.
+    let mut callers = Vec::new();
+    for _ in 0..4 {
+        callers.push(TcpStream::connect(world.address).await.unwrap());
+    }
+    for _ in 0..3 {
+        for caller in &mut callers {
+            let request = b"GET /alone HTTP/1.1\r\nhost: a\r\n\r\n";
+            caller.write_all(request).await.unwrap();
+            assert!(until(caller, "\r\n\r\nok").await.starts_with("HTTP/1.1 200"));
+        }
+    }
+    assert_eq!(world.engine.launched(), 1);
+}
+
+#[tokio::test]
+async fn without_threads_of_its_own_a_gateway_serves_where_it_accepts() {
+    let mirror = vec![Planned("mirror", IDLE, mirror())];
+    let world = World::on(Workers::default(), Config::default(), mirror).await;
+    for _ in 0..2 {
+        assert!(get(world.address, "/mirror/a").await.contains("GET /a\n"));
+    }
+}
+
+#[tokio::test]
 async fn a_reused_instance_is_asked_over_the_same_connection() {
     let connections = Arc::new(AtomicUsize::new(0));
     let counted = by_hand(connections.clone(), |mut stream, _| async move {
@@ -117,6 +156,30 @@ async fn a_connection_that_the_server_closed_is_made_anew() {
         (connections.load(Ordering::SeqCst), world.engine.launched()),
         (20, 1)
     );
+}
+
+#[tokio::test]
+async fn what_can_not_be_repeated_is_not_sent_on_a_connection_of_which_the_server_may_have_had_enough() {
+    // It closes a connection that lay idle in the moment in which it is used again, as one does that was frozen.
+    let weary = by_hand(Arc::default(), |mut stream, _| async move {
+        let reply = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+        let mut body = [0; 3];
+        if stream.read_exact(&mut body).await.is_ok() && stream.write_all(reply.as_bytes()).await.is_ok() {
+            // What is unread makes it a reset.
+            let _ = stream.read_u8().await;
+        }
+    });
+    let world = World::of(vec![Planned("weary", IDLE, weary)]).await;
+    for method in ["GET", "POST", "PUT", "GET"] {
+        let request = format!(
+            "{method} /weary HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 3\r\n\r\nabc"
+        );
+        let response = raw(world.address, &request).await;
+        assert_eq!(body(&response), "ok", "{method}");
+        // It is a matter of the clock on the wall.
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+    }
+    assert_eq!(world.engine.launched(), 1);
 }
 
 #[tokio::test]
@@ -182,9 +245,9 @@ async fn a_large_upload_passes_through_while_it_is_read() {
 async fn trailers_pass_both_ways() {
     for protocol in ["http1", "h2c"] {
         let labels: &'static [(&str, &str)] = if protocol == "h2c" {
-            &[("skep.protocol", "h2c")]
+            &[("skep.protocol", "h2c"), ("skep.recycle", "idle")]
         } else {
-            &[("skep.protocol", "http1")]
+            &[("skep.protocol", "http1"), ("skep.recycle", "idle")]
         };
         let echo = web(|request| async move {
             let collected = request.into_body().collect().await.unwrap();
@@ -226,6 +289,20 @@ async fn trailers_pass_both_ways() {
             "{protocol}"
         );
         assert_eq!(collected.to_bytes(), "data");
+        // A caller who does not want them is no reason to end the instance, nor are they.
+        for _ in 0..2 {
+            let response = raw(
+                world.address,
+                "POST /sum HTTP/1.1\r\nhost: a\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n\
+                 4\r\nmore\r\n0\r\nx-sum: 1\r\n\r\n",
+            )
+            .await;
+            assert!(
+                response.starts_with("HTTP/1.1 200 ") && response.contains("more"),
+                "{response}"
+            );
+        }
+        assert_eq!(world.engine.launched(), 1, "{protocol}");
     }
 }
 

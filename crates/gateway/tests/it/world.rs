@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use skep_backlog::Backlog;
 use skep_catalogue::Catalogue;
 use skep_dispatch::Dispatcher;
-use skep_gateway::{Config, Gateway, Metrics, Serving};
+use skep_gateway::{Config, Gateway, Metrics, Serving, Workers};
 use skep_invoke::Invoker;
 use skep_model::{
     Function, InvocationId, Journal, LogEntry, Namespace, Record, Revision, Template, TemplateId,
@@ -67,6 +67,11 @@ impl World {
     }
 
     pub(crate) async fn with(config: Config, functions: Vec<Planned>) -> Self {
+        Self::on(Workers::start(2).unwrap(), config, functions).await
+    }
+
+    /// With connections served there.
+    pub(crate) async fn on(workers: Workers, config: Config, functions: Vec<Planned>) -> Self {
         let engine = Arc::new(FakeEngine::default());
         let memory = Arc::new(Memory::default());
         let mut dispatch = skep_dispatch::Config::new(8 << 30);
@@ -100,7 +105,8 @@ impl World {
             invoker.clone(),
             store.clone(),
             Metrics::default(),
-        );
+        )
+        .on(workers);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let serving = gateway.serve(listener);
         let (calls, streams) = mpsc::channel(16);

@@ -14,10 +14,15 @@ use hyper::client::conn::http1::{Connection, SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::runtime::{self, Handle};
+use tokio::time::{Duration, Instant};
 
 use super::{Broken, Exchange};
 use crate::silence::{Silence, Timer};
 use crate::upload::Upload;
+
+/// How long a server is trusted to keep an idle connection. Usual are 2 s and more; one that was frozen meanwhile
+/// closes it in the moment in which it goes on, which is when a request is on its way.
+const TRUSTED: Duration = Duration::from_secs(1);
 
 /// An instance's connections that nobody uses just now.
 #[derive(Default)]
@@ -52,6 +57,8 @@ pub(super) struct Wire {
     runtime: runtime::Id,
     /// What watched over the last request on it.
     timer: Option<Timer>,
+    /// Since when nobody uses it.
+    idle_since: Option<Instant>,
     /// Where it goes afterwards; `None` while it lies there, since each would keep the other.
     home: Option<Arc<Idle>>,
 }
@@ -68,6 +75,7 @@ impl Wire {
             ends_whole: false,
             runtime: Handle::current().id(),
             timer: None,
+            idle_since: None,
             home: Some(home),
         })
     }
@@ -110,6 +118,7 @@ impl Wire {
             && let Some(home) = self.home.take()
         {
             self.timer = silence.into_timer();
+            self.idle_since = Some(Instant::now());
             home.put(self);
         }
     }
@@ -127,8 +136,9 @@ pub(super) async fn exchange(
     exchange: &mut Exchange,
     idle: Arc<Idle>,
 ) -> Result<(Response<Incoming>, Option<Wire>), Broken> {
+    let repeatable = is_repeatable(&exchange.request);
     let waiting = if exchange.first.is_none() {
-        usable(&idle)
+        usable(&idle, repeatable)
     } else {
         None
     };
@@ -143,7 +153,6 @@ pub(super) async fn exchange(
     if let Some(timer) = wire.timer.take() {
         exchange.silence.wait_with(timer);
     }
-    let repeatable = is_repeatable(&exchange.request);
     match send(&mut wire, exchange, repeatable).await {
         Ok(response) => Ok((response, Some(wire))),
         Err(failed) => {
@@ -182,11 +191,13 @@ fn here(stream: TcpStream) -> std::io::Result<TcpStream> {
     TcpStream::from_std(stream.into_std()?)
 }
 
-/// An idle connection that still stands; closed ones are dropped on the way.
-fn usable(idle: &Arc<Idle>) -> Option<Wire> {
+/// An idle connection that still stands; closed ones are dropped on the way, and for a request that can't be repeated
+/// also those of which a server may have had enough. They go first: one with a single thread looks at no other else.
+fn usable(idle: &Arc<Idle>, repeatable: bool) -> Option<Wire> {
     loop {
         let mut wire = idle.take()?;
-        if wire.usable() {
+        let stale = wire.idle_since.is_some_and(|since| since.elapsed() > TRUSTED);
+        if (repeatable || !stale) && wire.usable() {
             wire.home = Some(idle.clone());
             return Some(wire);
         }

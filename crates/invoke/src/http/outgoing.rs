@@ -43,8 +43,10 @@ pub(super) fn prepare(
         .cloned()
         .unwrap_or(PathAndQuery::from_static("/"));
     if http1 {
-        // HTTP/1.1 wants the field even where nothing is known (RFC 9112, section 3.2).
-        headers.entry(HOST).or_insert(HeaderValue::from_static(""));
+        // HTTP/1.1 wants the field even where nothing is known (RFC 9112, section 3.2), and servers refuse it empty.
+        headers
+            .entry(HOST)
+            .or_insert(HeaderValue::from_static("localhost"));
         *outgoing.uri_mut() = Uri::from(path);
         *outgoing.version_mut() = Version::HTTP_11;
     } else {

@@ -123,7 +123,8 @@ impl http_body::Body for HttpBody {
         match state.poll(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 state.silence.touch();
-                if state.incoming.is_end_stream() {
+                // Nothing comes after trailers, and whoever got them asks for nothing more.
+                if frame.is_trailers() || state.incoming.is_end_stream() {
                     self.finish();
                 }
                 Poll::Ready(Some(Ok(frame)))

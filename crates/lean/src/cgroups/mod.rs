@@ -120,6 +120,24 @@ impl Cgroups {
     }
 }
 
+/// How many processes may be beside this one, where its cgroup bounds them.
+pub(crate) fn bound_of_processes(process: i64) -> Option<String> {
+    let cgroups = std::fs::read_to_string(format!("/proc/{process}/cgroup")).ok()?;
+    let file = cgroups.lines().find_map(|line| {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (controllers, path) = (fields.next()?, fields.next()?.trim_start_matches('/'));
+        let hierarchy = match controllers {
+            "" => Path::new(MOUNT).to_owned(),
+            some if some.split(',').any(|controller| controller == "pids") => Path::new(MOUNT).join(some),
+            _ => return None,
+        };
+        let file = hierarchy.join(path).join("pids.max");
+        file.exists().then_some(file)
+    })?;
+    let bound = std::fs::read_to_string(file).ok()?.trim().to_owned();
+    (bound != "max").then_some(bound)
+}
+
 /// The file that freezes an instance's processes, and what is written there.
 #[derive(Debug)]
 pub(crate) struct Freezer {

@@ -16,6 +16,8 @@ pub(crate) use devices::DeviceRule;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Limits {
     pub(crate) settings: Vec<Setting>,
+    /// Whether nobody said how many processes there may be, which leaves it to the daemon's node.
+    unsaid_processes: bool,
     pub(crate) devices: Vec<DeviceRule>,
 }
 
@@ -45,7 +47,8 @@ struct Asked {
     memory_and_swap: i64,
     reservation: i64,
     never_killed: bool,
-    pids: i64,
+    /// None where nobody said anything, which is not the same as "no limit".
+    pids: Option<i64>,
     shares: i64,
     period: i64,
     quota: i64,
@@ -61,7 +64,7 @@ impl Asked {
             memory_and_swap: host.number("MemorySwap"),
             reservation: host.number("MemoryReservation"),
             never_killed: host.flag("OomKillDisable"),
-            pids: host.number("PidsLimit"),
+            pids: host.take("PidsLimit").as_i64(),
             shares: host.number("CpuShares"),
             period: host.number("CpuPeriod"),
             quota: host.number("CpuQuota"),
@@ -91,7 +94,11 @@ pub(crate) fn read(host_config: &mut Fields, host: &Host, reasons: &mut Vec<Stri
         Kind::Separate(_) => v1::settings(&asked, reasons),
         Kind::Unified(facts) => v2::settings(&asked, facts, host.conversions, reasons),
     };
-    Limits { settings, devices }
+    Limits {
+        settings,
+        unsaid_processes: asked.pids.is_none(),
+        devices,
+    }
 }
 
 impl Limits {
@@ -99,8 +106,18 @@ impl Limits {
     pub(crate) fn usual(conversions: Conversions) -> Self {
         Self {
             settings: Vec::new(),
+            unsaid_processes: true,
             devices: devices::usual(conversions.allows_tun),
         }
+    }
+
+    /// With what Docker's containers have here without being asked: systemd bounds the processes of its scopes.
+    pub(crate) fn with_usual(&self, processes: Option<&str>) -> Self {
+        let usual = processes.filter(|_| self.unsaid_processes);
+        let mut all = self.clone();
+        all.settings
+            .extend(usual.map(|text| Setting::new("pids", "pids.max", text)));
+        all
     }
 
     /// The devices as a program of the kernel's (version 2).

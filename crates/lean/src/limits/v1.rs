@@ -13,7 +13,7 @@ pub(super) fn settings(asked: &Asked, reasons: &mut Vec<String>) -> Vec<Setting>
     positive("memory", "memory.limit_in_bytes", asked.memory);
     positive("memory", "memory.memsw.limit_in_bytes", asked.memory_and_swap);
     positive("memory", "memory.soft_limit_in_bytes", asked.reservation);
-    positive("pids", "pids.max", asked.pids);
+    positive("pids", "pids.max", asked.pids.unwrap_or_default());
     positive("cpu", "cpu.shares", asked.shares);
     positive("cpu", "cpu.cfs_period_us", asked.period);
     positive("cpu", "cpu.cfs_quota_us", asked.quota);

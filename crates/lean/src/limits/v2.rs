@@ -37,8 +37,8 @@ pub(super) fn settings(
                 .to_owned(),
         );
     }
-    if asked.pids > 0 {
-        set("pids", "pids.max", asked.pids.to_string());
+    if let Some(pids) = asked.pids.filter(|pids| *pids > 0) {
+        set("pids", "pids.max", pids.to_string());
     }
     if asked.shares > 0 {
         set(

@@ -123,6 +123,10 @@ async fn inspect(context: &Context, child: &Child) -> Result<Answer, Refusal> {
 /// A child that ended counts again when it runs again.
 async fn may_run(context: &Context, child: &Child) -> Result<(), Refusal> {
     let shared = &context.shared;
+    // The cgroup above all of them may have gone with the last one that ran.
+    shared
+        .shares
+        .of(&shared.namespace, &context.holder.function, &context.holder.spawn);
     let admitted = |spawn| {
         let mut children = shared.children();
         children.may_restart(spawn, &child.id)?;

@@ -156,6 +156,7 @@ async fn make(context: Arc<Context>, create: Create, name: String) -> Result<Ans
             started: None,
             ended: None,
             restarts: create.host.restarts,
+            removed: false,
         }),
     );
     for (network, endpoint) in later {

@@ -43,6 +43,23 @@ pub(super) fn mount_all(root: &Rooted, spec: &Spec, name: &str) -> Result<(), Fa
         .try_for_each(|entry| mount_one(root, spec, entry, name))
 }
 
+/// Mounts what this launch alone is shown, over everything else.
+pub(super) fn bind_all(root: &Rooted, binds: &[(String, String)]) -> Result<(), Failure> {
+    binds.iter().try_for_each(|(source, target)| {
+        let kind = MountKind::Bind {
+            source: source.clone(),
+            recursive: false,
+            create: false,
+        };
+        let entry = Mount {
+            kind,
+            target: target.clone(),
+            options: MountOptions::default(),
+        };
+        bind(root, source, &entry, false)
+    })
+}
+
 fn mount_one(root: &Rooted, spec: &Spec, entry: &Mount, name: &str) -> Result<(), Failure> {
     let flags = flags(entry.options);
     let what = || format!("mount {}", entry.target);

@@ -3,6 +3,7 @@
 mod attacks;
 mod budgets;
 mod clients;
+mod isolation;
 mod lineage;
 
 use std::path::PathBuf;
@@ -81,6 +82,22 @@ async fn raw(socket: &PathBuf, bytes: &[u8]) -> String {
     // What was answered without an end to the connection is an answer too.
     drop(tokio::time::timeout(Duration::from_secs(2), talk).await);
     String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// A call with a JSON body: the status, and what was answered.
+async fn call(socket: &PathBuf, method: &str, path: &str, body: &str) -> (u16, String) {
+    let length = body.len();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: docker\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+    );
+    let mut stream = UnixStream::connect(socket).await.expect("the socket");
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.expect("answered");
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let status = answer.get(9..12).and_then(|status| status.parse().ok());
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+    (status.expect("a status"), body.to_owned())
 }
 
 /// Runs the docker command on a socket from the host.
