@@ -9,8 +9,11 @@ export DEMO_CONTROL_PORT ?= 8081
 
 IMAGE ?= skep:latest
 
+# The tests that `make test` runs under the docker engine as well; the first time they run under lean.
+BOTH_ENGINES = test(/^(asynchronous|cgi|exec|instances|streaming|unready)::/)
+
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-down test test-vm bench image fmt lint ci
+.PHONY: help build demo demo-down test test-vm churn bench image fmt lint ci
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,9 +33,15 @@ test: ## set up and run every test, the browser's included
 	@examples/voting/build
 	@cargo build -p skep
 	@cargo nextest run --workspace
+	@SKEP_TEST_ENGINE=docker cargo nextest run -p skep-tests -E '$(BOTH_ENGINES)'
 
 test-vm: ## run the lean engine's tests on cgroup v2, AppArmor and a newer Docker, in a machine of their own (slow)
-	@scripts/vm test
+	@scripts/vm test lean limits:: contained::
+
+churn: ## ten minutes of full load on the lean engine: what is there at its end is what was there before
+	@scripts/setup test
+	@cargo build --release -p skep
+	@SKEP_CHURN_SECONDS=600 cargo nextest run --release -p skep-tests -E 'test(a_steady_load)' --no-capture
 
 bench: ## measure Skep beside its yardsticks
 	@scripts/setup bench
