@@ -6,15 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::future::BoxFuture;
 use skep_docker::DockerEngine;
 use skep_engine::{Engine, EngineKind, Launch, LaunchError, Launched};
-use skep_model::{EngineChoice, Function, Revision, TemplateId};
+use skep_model::{EngineChoice, Function};
 
 use crate::engine::LeanEngine;
+use crate::pool::Definition;
 
 /// How many templates' answers are remembered; beyond it they are found anew.
 const REMEMBERED: usize = 10_000;
-
-/// A template may be changed where it stands (`docker update`, `docker cp`).
-type Definition = (TemplateId, Revision);
 
 /// Chooses between lean and docker, function by function.
 #[derive(Clone)]

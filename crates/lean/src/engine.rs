@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use prometheus_client::registry::Registry;
 use skep_docker::DockerEngine;
 use skep_engine::{Engine, EngineKind, Launch, LaunchError, Launched};
-use skep_model::{Function, InstanceId, Namespace, TemplateId};
+use skep_model::{Function, InstanceId, Namespace};
 use skep_spawner::Spawner;
 use tokio::sync::{OnceCell, watch};
 use tokio_util::sync::CancellationToken;
@@ -21,7 +21,7 @@ use crate::folders::Folders;
 use crate::held::Held;
 use crate::host::Host;
 use crate::metrics::Metrics;
-use crate::pool::Pool;
+use crate::pool::{Definition, Pool};
 use crate::sandbox::{Maker, SandboxError};
 use crate::usual::{self, Usual};
 use crate::view::SandboxView;
@@ -245,8 +245,11 @@ impl LeanEngine {
 
     async fn discard_idle(&self, all: bool) {
         let functions = self.shared.functions.borrow().clone();
-        let in_force: HashSet<&TemplateId> = functions.iter().map(|function| &function.template.id).collect();
-        let is_in_force = |id: &TemplateId| in_force.contains(id);
+        let in_force: HashSet<_> = functions
+            .iter()
+            .map(|function| (&function.template.id, &function.revision))
+            .collect();
+        let is_in_force = |(id, revision): &Definition| in_force.contains(&(id, revision));
         for held in self.shared.pool.take_idle(is_in_force, all).await {
             self.shared.discard(held);
         }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use skep_model::{Function, InstanceId, TemplateId};
+use skep_model::{Function, InstanceId, Revision, TemplateId};
 use skep_spawner::{Root, Spec};
 use tokio::sync::{Notify, OwnedMutexGuard};
 
@@ -14,10 +14,13 @@ use crate::plan::{self, Plan, Sharing};
 use crate::sandbox::{self, Sandbox, SandboxError};
 use crate::usual::Usual;
 
+/// A template as it stood at one time: it may be changed where it stands (`docker update`, `docker cp`).
+pub(crate) type Definition = (TemplateId, Revision);
+
 /// Every template that was run lately.
 #[derive(Default)]
 pub(crate) struct Pool {
-    entries: Mutex<HashMap<TemplateId, Arc<Entry>>>,
+    entries: Mutex<HashMap<Definition, Arc<Entry>>>,
     /// Told when a sandbox can't be used again.
     pub(crate) spent: Arc<Notify>,
 }
@@ -61,7 +64,8 @@ impl Pool {
 
     fn entry(&self, shared: &Shared, function: &Arc<Function>) -> Result<Arc<Entry>, PlaceError> {
         let mut entries = self.lock();
-        if let Some(entry) = entries.get(&function.template.id) {
+        let definition = (function.template.id.clone(), function.revision.clone());
+        if let Some(entry) = entries.get(&definition) {
             return Ok(entry.clone());
         }
         let unsupported = |reasons: &[String]| PlaceError::Unsupported(reasons.join("; "));
@@ -72,7 +76,7 @@ impl Pool {
             function: function.clone(),
             sandboxes: Arc::default(),
         });
-        entries.insert(function.template.id.clone(), entry.clone());
+        entries.insert(definition, entry.clone());
         Ok(entry)
     }
 
@@ -105,10 +109,10 @@ impl Pool {
     /// `all`, every one that is free.
     pub(crate) async fn take_idle(
         &self,
-        in_force: impl Fn(&TemplateId) -> bool,
+        in_force: impl Fn(&Definition) -> bool,
         all: bool,
     ) -> Vec<Arc<Held>> {
-        let entries: Vec<(TemplateId, Arc<Entry>)> = {
+        let entries: Vec<(Definition, Arc<Entry>)> = {
             let entries = self.lock();
             entries
                 .iter()
@@ -154,7 +158,7 @@ impl Pool {
         all
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<TemplateId, Arc<Entry>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Definition, Arc<Entry>>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,9 +2,9 @@
 
 mod asynchronous;
 mod cgi;
+mod changed;
 mod command;
 mod contained;
-mod copied;
 mod discovery;
 mod engine;
 mod exec;

@@ -1,4 +1,5 @@
-//! `docker cp` into a parked template: instances get what `docker start` of it would give.
+//! A parked template that is changed where it stands (`docker cp`, `docker update`): instances get what `docker start` of
+//! it would give.
 
 use std::process::Command;
 
@@ -74,6 +75,34 @@ async fn a_second_copy_is_a_new_revision_and_reaches_the_next_request() {
         docker(&["cp", file.to_str().unwrap(), &format!("{id}:/etc/copied")]);
         eventually("the file as it was copied last", async || {
             (skep.public.get("/f").await.text() == text).then_some(())
+        })
+        .await;
+    }
+    skep.finish().await;
+}
+
+#[tokio::test]
+async fn docker_update_of_a_template_holds_for_the_next_instance() {
+    let skep = Skep::start("updated").await;
+    // The limit in either version of cgroups.
+    let look =
+        "cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null; exit 0";
+    for engine in ["docker", "lean"] {
+        let label = format!("engine={engine}");
+        let flags = ["-m", "64m"];
+        let id = skep
+            .deploy(
+                engine,
+                &["handler=exec", &label],
+                &flags,
+                &[DEBIAN, "sh", "-c", look],
+            )
+            .await;
+        let path = format!("/{engine}");
+        assert_eq!(skep.public.get(&path).await.text(), "67108864\n");
+        docker(&["update", "-m", "128m", "--memory-swap", "256m", &id]);
+        eventually("the new limit", async || {
+            (skep.public.get(&path).await.text() == "134217728\n").then_some(())
         })
         .await;
     }
