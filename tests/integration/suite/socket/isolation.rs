@@ -39,13 +39,7 @@ async fn the_end_of_a_child_with_a_socket_gives_no_more_children_in_all() {
 #[tokio::test]
 async fn a_start_finds_the_common_limits_in_place_whatever_became_of_them() {
     let skep = Skep::start("socket-cgroup").await;
-    shell(
-        &skep,
-        "sh",
-        &["spawn=debian:bookworm-slim", "spawn.memory=64m"],
-        &[],
-    )
-    .await;
+    shell(&skep, "sh", &["spawn=debian:bookworm-slim", "spawn.memory=64m"], &[]).await;
     let (socket, running) = open(&skep, "sh").await;
     let child = docker(&socket, &["create", DEBIAN, "sleep", "60"]).await.unwrap();
     let below = format!("skep-children/{}/sh", skep.docker.namespace());
