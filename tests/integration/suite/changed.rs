@@ -28,7 +28,7 @@ async fn files_copied_into_a_template_are_in_every_instance_as_docker_start_woul
     std::fs::create_dir(&tree).unwrap();
     std::fs::write(tree.join("deep"), "deep\n").unwrap();
     std::fs::write(tree.join("run"), "").unwrap();
-    let run = std::fs::Permissions::from(std::os::unix::fs::PermissionsExt::from_mode(0o750));
+    let run = std::os::unix::fs::PermissionsExt::from_mode(0o750);
     std::fs::set_permissions(tree.join("run"), run).unwrap();
     let flags = ["-w", "/work", "-v", "/work/data"];
     for engine in ["docker", "auto"] {
