@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use skep_model::Spawn;
 
 use crate::fields::Fields;
-use crate::host::Host;
+use crate::host::{Host, PORTS};
 use crate::json::Json;
 use crate::mounts;
 use crate::network::NetworkAsked;
@@ -124,6 +124,9 @@ impl Create {
         }
         body.neutral(tables::CONFIG)?;
         body.finish()?;
+        if create.exposed.len() > PORTS {
+            return Err(Refusal::forbidden(format!("ExposedPorts: at most {PORTS}")));
+        }
         Ok(create)
     }
 

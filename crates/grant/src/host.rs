@@ -5,12 +5,14 @@ use skep_model::{PortRange, Spawn};
 
 use crate::fields::Fields;
 use crate::json::Json;
-use crate::mounts::{self, Mounts};
+use crate::mounts::{self, MOST as MOUNTS, Mounts};
 use crate::refusal::Refusal;
 use crate::tables::{self, Neutral};
 
 /// The least memory that the daemon gives a container.
 const LEAST_MEMORY: i64 = 6 << 20;
+/// The most ports that a child publishes.
+pub(crate) const PORTS: usize = 64;
 /// The most processes of a child.
 const PIDS: i64 = 4096;
 
@@ -92,6 +94,9 @@ impl Host {
             limits: limits(host.list("Ulimits")?)?,
             console: console(&mut host)?,
         };
+        if read.mounts.len() > MOUNTS {
+            return Err(Refusal::forbidden(format!("HostConfig: at most {MOUNTS} mounts")));
+        }
         if read.publish_all && !spawn.ports.iter().any(|range| range.contains(0)) {
             return Err(Refusal::forbidden(
                 "HostConfig.PublishAllPorts: publishing on any free port needs the port 0 in skep.spawn.ports",
@@ -261,7 +266,7 @@ fn published(
     host: &mut Fields,
     granted: &[PortRange],
 ) -> Result<Vec<(String, Vec<(String, String)>)>, Refusal> {
-    let mut ports = Vec::new();
+    let (mut ports, mut published) = (Vec::new(), 0);
     for (port, bindings) in host.entries("PortBindings")? {
         let port = mounts::port(&port)?;
         let bindings = match bindings {
@@ -291,6 +296,13 @@ fn published(
                 )));
             }
             kept.push((ip, host_port));
+            published += 1;
+            // Each is a process of the engine's on the host, whatever the child may use itself.
+            if published > PORTS {
+                return Err(Refusal::forbidden(format!(
+                    "HostConfig.PortBindings: a child publishes at most {PORTS} ports"
+                )));
+            }
         }
         if !kept.is_empty() {
             ports.push((port, kept));

@@ -54,8 +54,14 @@ impl Image {
         if path.contains(':') {
             return Err(fail());
         }
-        let repository = if is_host {
-            name.replacen("index.docker.io/", "docker.io/", 1)
+        let of_hub = name
+            .strip_prefix("docker.io/")
+            .or_else(|| name.strip_prefix("index.docker.io/"));
+        let repository = if let Some(path) = of_hub {
+            let library = if path.contains('/') { "" } else { "library/" };
+            format!("docker.io/{library}{path}")
+        } else if is_host {
+            name.to_owned()
         } else if name.contains('/') {
             format!("docker.io/{name}")
         } else {

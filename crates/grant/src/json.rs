@@ -10,8 +10,9 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Vis
 
 use crate::refusal::Refusal;
 
-/// The largest body of a request that is JSON, in bytes.
-const LARGEST: usize = 1 << 20;
+/// The largest body of a request that is JSON, in bytes: the engine keeps what containers and processes are made from
+/// in its own memory, for as long as they exist.
+const LARGEST: usize = 256 << 10;
 
 /// A parsed value.
 #[derive(Debug, Clone, PartialEq)]

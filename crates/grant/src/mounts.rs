@@ -9,6 +9,9 @@ use crate::json::Json;
 use crate::refusal::Refusal;
 use crate::tables::{Neutral, Row};
 
+/// The most mounts of a child: each may be a volume of its own, which the engine keeps files for.
+pub(crate) const MOST: usize = 64;
+
 /// The mounts of a child.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mounts {
@@ -163,6 +166,10 @@ impl Mounts {
         mount.finish()
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.binds.len() + self.volumes.len() + self.tmpfs.len() + self.memory.len()
+    }
+
     /// Whether nothing is asked for.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -254,7 +261,11 @@ fn tmpfs_options(text: &str) -> Result<String, Refusal> {
 
 /// Anonymous volumes, `Volumes` of the create body.
 pub(crate) fn anonymous(config: &mut Fields) -> Result<Vec<String>, Refusal> {
-    config.set("Volumes")?.iter().map(|place| target(place)).collect()
+    let places = config.set("Volumes")?;
+    if places.len() > MOST {
+        return Err(Refusal::forbidden(format!("Volumes: at most {MOST}")));
+    }
+    places.iter().map(|place| target(place)).collect()
 }
 
 /// A set as Go writes it.

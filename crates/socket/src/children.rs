@@ -2,7 +2,7 @@
 //!
 //! The rules of the budgets are here, without I/O: what counts, what is admitted, who sees whom.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use skep_grant::Refusal;
@@ -12,6 +12,8 @@ use crate::labels::Marks;
 
 /// How many ended children of one function are kept for who still asks about them.
 const KEPT: usize = 500;
+/// How many processes may wait in a child to be started: the daemon keeps each of them.
+const WAITING: usize = 64;
 
 /// What a child is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,6 +109,10 @@ pub(crate) struct Children {
     /// Places taken by children that are just being made, by a number.
     begun: HashMap<u64, Marks>,
     next: u64,
+    /// Processes that were made in a child and never started, by the child.
+    waiting: HashMap<String, HashSet<String>>,
+    /// Children of which a start is under way, and whether the engine said already that they run.
+    starting: HashMap<String, (u32, bool)>,
     /// How many were made for each root.
     totals: HashMap<String, u64>,
 }
@@ -132,11 +138,74 @@ impl Children {
     /// Whether a function has children, or some that are just being made.
     pub(crate) fn has_any_of(&self, function: &FunctionName) -> bool {
         let known = self.by_id.values().map(|child| &child.marks);
-        known.chain(self.begun.values()).any(|marks| marks.function == *function)
+        known
+            .chain(self.begun.values())
+            .any(|marks| marks.function == *function)
     }
 
     pub(crate) fn remove(&mut self, id: &str) -> Option<Child> {
+        self.waiting.remove(id);
         self.by_id.remove(id)
+    }
+
+    /// Whether one more process may be made in a child.
+    pub(crate) fn may_exec(&self, id: &str) -> Result<(), Refusal> {
+        match self.waiting.get(id) {
+            Some(waiting) if waiting.len() >= WAITING => Err(spent(format!(
+                "{WAITING} processes were made in this container and never started; start them first"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// A process was made in a child.
+    pub(crate) fn exec_waits(&mut self, id: &str, exec: &str) {
+        self.waiting
+            .entry(id.to_owned())
+            .or_default()
+            .insert(exec.to_owned());
+    }
+
+    /// A process was started.
+    pub(crate) fn exec_started(&mut self, id: &str, exec: &str) {
+        if let Some(waiting) = self.waiting.get_mut(id) {
+            waiting.remove(exec);
+        }
+    }
+
+    /// A start of a child begins; until it has ended the child counts, whatever is heard of an earlier end of it.
+    pub(crate) fn begin_start(&mut self, id: &str) {
+        self.starting.entry(id.to_owned()).or_default().0 += 1;
+    }
+
+    /// The engine says that a child runs.
+    pub(crate) fn runs(&mut self, id: &str, now: Timestamp) {
+        if let Some((_, said)) = self.starting.get_mut(id) {
+            *said = true;
+        }
+        if let Some(child) = self.by_id.get_mut(id) {
+            child.state = State::Running;
+            (child.started, child.ended) = (Some(now), None);
+        }
+    }
+
+    /// A start has ended. Where it succeeded and no event has said so yet, the child runs from now on.
+    pub(crate) fn end_start(&mut self, id: &str, succeeded: bool) {
+        let Some((count, said)) = self.starting.get_mut(id) else {
+            return;
+        };
+        *count -= 1;
+        let (last, said) = (*count == 0, *said);
+        if last {
+            self.starting.remove(id);
+        }
+        if succeeded && !said {
+            self.runs(id, Timestamp::now());
+        }
+    }
+
+    fn is_live(&self, child: &Child) -> bool {
+        child.is_live() || self.starting.contains_key(&child.id)
     }
 
     /// Counts again what an earlier process made: there is no other trace of it.
@@ -172,14 +241,14 @@ impl Children {
     /// Whether a child that ended may run again.
     pub(crate) fn may_restart(&self, spawn: &Spawn, id: &str) -> Result<(), Refusal> {
         match self.by_id.get(id) {
-            Some(child) if !child.is_live() => self.fits(spawn, &child.marks, Some(id)),
+            Some(child) if !self.is_live(child) => self.fits(spawn, &child.marks, Some(id)),
             _ => Ok(()),
         }
     }
 
     fn fits(&self, spawn: &Spawn, marks: &Marks, but: Option<&str>) -> Result<(), Refusal> {
         let known = self.by_id.values();
-        let live = known.filter(|child| child.is_live() && Some(child.id.as_str()) != but);
+        let live = known.filter(|child| self.is_live(child) && Some(child.id.as_str()) != but);
         let live = live.map(|child| &child.marks).chain(self.begun.values());
         let (mut count, mut memory, mut cpus) = (0u64, marks.memory, marks.nano_cpus);
         for other in live.filter(|other| other.function == marks.function) {
@@ -243,7 +312,7 @@ impl Children {
     /// The ended children beyond the number that is kept, the oldest first.
     pub(crate) fn surplus(&self) -> Vec<String> {
         let mut ended: HashMap<&str, Vec<&Child>> = HashMap::new();
-        for child in self.by_id.values().filter(|child| !child.is_live()) {
+        for child in self.by_id.values().filter(|child| !self.is_live(child)) {
             ended
                 .entry(child.marks.function.as_str())
                 .or_default()
@@ -275,6 +344,7 @@ mod tests {
             invocation: None,
             generation: 1,
             asked: "image".to_owned(),
+            of_template: false,
             deadline: Timestamp::MAX,
             memory,
             nano_cpus: 0,
@@ -351,6 +421,37 @@ mod tests {
         children.get_mut("x").unwrap().state = State::Exited(0);
         children.admit(&spawn(), marks("a", 60)).unwrap();
         assert!(children.may_restart(&spawn(), "x").is_err());
+    }
+
+    #[test]
+    fn a_child_that_is_being_started_counts_whatever_is_heard_of_its_earlier_end() {
+        let mut children = Children::default();
+        let place = children.admit(&spawn(), marks("a", 60)).unwrap();
+        children.settle(place, Some(child("x", marks("a", 60), State::Running)));
+        children.begin_start("x");
+        children.get_mut("x").unwrap().state = State::Exited(0);
+        assert!(children.admit(&spawn(), marks("a", 60)).is_err());
+        children.end_start("x", true);
+        assert!(children.admit(&spawn(), marks("a", 60)).is_err());
+        // One that ended at once after it was started is not live because the answer came later than that.
+        children.begin_start("x");
+        children.runs("x", Timestamp::now());
+        children.get_mut("x").unwrap().state = State::Exited(0);
+        children.end_start("x", true);
+        children.admit(&spawn(), marks("a", 60)).unwrap();
+    }
+
+    #[test]
+    fn processes_that_nobody_starts_are_held_to_a_number() {
+        let mut children = Children::default();
+        for number in 0..WAITING {
+            children.may_exec("x").unwrap();
+            children.exec_waits("x", &number.to_string());
+        }
+        children.may_exec("x").unwrap_err();
+        children.may_exec("y").unwrap();
+        children.exec_started("x", "1");
+        children.may_exec("x").unwrap();
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub(crate) const ROOT: &str = "skep.root";
 pub(crate) const GENERATION: &str = "skep.generation";
 /// What it was asked for as: an image's name or a function's.
 pub(crate) const ASKED: &str = "skep.started-as";
+/// `true` where it was made from a function's template.
+pub(crate) const OF_TEMPLATE: &str = "skep.of-template";
 /// The Unix time at which it ends at the latest.
 pub(crate) const DEADLINE: &str = "skep.deadline";
 /// Bytes of memory counted for it.
@@ -33,6 +35,8 @@ pub(crate) struct Marks {
     pub(crate) invocation: Option<InvocationId>,
     pub(crate) generation: u32,
     pub(crate) asked: String,
+    /// Whether it was made from a function's template, whatever became of that function since.
+    pub(crate) of_template: bool,
     pub(crate) deadline: Timestamp,
     pub(crate) memory: u64,
     pub(crate) nano_cpus: u64,
@@ -53,6 +57,7 @@ impl Marks {
             (ROOT, self.root.clone()),
             (GENERATION, self.generation.to_string()),
             (ASKED, self.asked.clone()),
+            (OF_TEMPLATE, self.of_template.to_string()),
             (DEADLINE, self.deadline.as_second().to_string()),
             (MEMORY, self.memory.to_string()),
             (CPUS, self.nano_cpus.to_string()),
@@ -77,6 +82,7 @@ impl Marks {
             invocation: get(label::INVOCATION)?.parse().ok(),
             generation: get(GENERATION)?.parse().ok()?,
             asked: get(ASKED)?,
+            of_template: get(OF_TEMPLATE)?.parse().ok()?,
             deadline: Timestamp::from_second(get(DEADLINE)?.parse().ok()?).ok()?,
             memory: get(MEMORY)?.parse().ok()?,
             nano_cpus: get(CPUS)?.parse().ok()?,

@@ -62,7 +62,17 @@ pub(crate) fn settle(shared: &Shared, holder: &Holder, create: &Create) -> Resul
             plain("bridge")
         }
         NetworkAsked::Named(name) => plain(name),
-        NetworkAsked::Sibling(text) => plain(&format!("container:{}", shared.find(holder, text)?.id)),
+        NetworkAsked::Sibling(text) => {
+            let sibling = shared.find(holder, text)?;
+            if sibling.marks.of_template {
+                return Err(Refusal::forbidden(format!(
+                    "HostConfig.NetworkMode={mode}: {function} is a function, and its networks are its own",
+                    mode = format_args!("container:{text}"),
+                    function = sibling.marks.asked
+                )));
+            }
+            plain(&format!("container:{}", sibling.id))
+        }
     };
     let named = has_names(&settled.mode) || settled.others.iter().any(|network| has_names(network));
     if named && !create.hostname.is_empty() {

@@ -44,6 +44,13 @@ impl Shared {
 
     /// Lists what Docker has, and makes it known.
     pub(crate) async fn look_now(&self) {
+        // Who waited for another's look has its answer: a thousand refused calls are not a thousand lists.
+        let asked = Instant::now();
+        let mut looked = self.looked.lock().await;
+        if looked.is_some_and(|looked| looked > asked) {
+            return;
+        }
+        *looked = Some(Instant::now());
         let mut query = Query::default();
         query.set("all", "1".to_owned());
         query.set("filters", self.filters().written());
@@ -68,12 +75,12 @@ impl Shared {
                 Some(known) => {
                     known.name.clone_from(&found.name);
                     // A place that was just taken for a new start is not given up for what was true before it.
-                    if !(known.state == State::Created && matches!(found.state, State::Exited(_)))
-                        || known.started.is_none()
-                    {
+                    let ended = matches!(found.state, State::Exited(_));
+                    let is_stale = known.started.is_some_and(|started| started >= begun);
+                    if !(ended && (known.state == State::Created || is_stale)) || known.started.is_none() {
                         known.state = found.state;
                     }
-                    if matches!(found.state, State::Exited(_)) {
+                    if matches!(known.state, State::Exited(_)) {
                         known.ended = known.ended.or(Some(begun));
                     }
                 }
@@ -141,10 +148,7 @@ impl Shared {
         let Some(child) = children.get_mut(id) else { return };
         let now = Timestamp::now();
         match action {
-            "start" => {
-                child.state = State::Running;
-                (child.started, child.ended) = (Some(now), None);
-            }
+            "start" => children.runs(id, now),
             "die" => {
                 let code = attribute("exitCode").and_then(|code| code.parse().ok());
                 child.state = State::Exited(code.unwrap_or(0));
@@ -204,20 +208,13 @@ impl Shared {
             .collect();
         for name in functions {
             let function = self.function(name.as_str());
-            if let Some(spawn) = function.as_ref().and_then(|function| function.settings.spawn.as_ref()) {
+            if let Some(spawn) = function
+                .as_ref()
+                .and_then(|function| function.settings.spawn.as_ref())
+            {
                 self.shares.of(&self.namespace, &name, spawn);
             }
         }
-    }
-
-    /// Whether a child was made from a function's template.
-    pub(crate) fn is_function(&self, child: &Child) -> bool {
-        let plain = child
-            .marks
-            .asked
-            .strip_suffix(":latest")
-            .unwrap_or(&child.marks.asked);
-        self.function(plain).is_some()
     }
 
     /// The children whose time is over, by the clock and by what is in force.

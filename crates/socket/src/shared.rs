@@ -8,6 +8,7 @@ use skep_catalogue::Catalogue;
 use skep_grant::Refusal;
 use skep_model::{Function, InstanceId, InvocationId, Namespace};
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -36,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) catalogue: OnceLock<watch::Receiver<Arc<Catalogue>>>,
     pub(crate) lineage: OnceLock<Arc<dyn Lineage>>,
     pub(crate) history: History,
+    /// When Docker was last listed; held while it is.
+    pub(crate) looked: tokio::sync::Mutex<Option<Instant>>,
     /// Asks the reconciler to look at Docker now.
     pub(crate) look: Notify,
     /// What goes on even where the one who asked goes away.
@@ -73,6 +76,7 @@ impl Shared {
             catalogue: OnceLock::new(),
             lineage: OnceLock::new(),
             history: History::default(),
+            looked: tokio::sync::Mutex::default(),
             look: Notify::new(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),

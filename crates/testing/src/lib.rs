@@ -10,7 +10,7 @@
 //! let function = docker.function(&template);
 //! ```
 //!
-//! The modes of the probe (its first argument) are listed at the head of `probe.rs`.
+//! The modes of the probe (its first argument) are listed at the head of `probe/main.rs`.
 
 mod docker;
 mod lean;

@@ -7,7 +7,11 @@ use std::sync::OnceLock;
 
 use sha2::{Digest, Sha256};
 
-const SOURCE: &str = include_str!("../probe/main.rs");
+const SOURCES: [(&str, &str); 3] = [
+    ("main.rs", include_str!("../probe/main.rs")),
+    ("http.rs", include_str!("../probe/http.rs")),
+    ("websocket.rs", include_str!("../probe/websocket.rs")),
+];
 const DOCKERFILE: &str = "FROM scratch\nCOPY probe /probe\nCOPY tmp /tmp\nENTRYPOINT [\"/probe\"]\n";
 
 /// The image of the probe, built on first use and kept by the digest of its source. Its entrypoint is the probe, so
@@ -21,7 +25,8 @@ pub fn probe_image() -> String {
 }
 
 fn build() -> String {
-    let digest: String = Sha256::digest(SOURCE)[..6]
+    let whole: String = SOURCES.iter().map(|(_, source)| *source).collect();
+    let digest: String = Sha256::digest(whole)[..6]
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
@@ -47,8 +52,9 @@ fn build() -> String {
 }
 
 fn compile(directory: &Path) {
-    let source = directory.join("main.rs");
-    std::fs::write(&source, SOURCE).expect("the probe's source");
+    for (name, source) in SOURCES {
+        std::fs::write(directory.join(name), source).expect("the probe's source");
+    }
     let compiler = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
     let flags = [
         "--edition=2024",
@@ -61,7 +67,7 @@ fn compile(directory: &Path) {
         .args(flags)
         .arg("-o")
         .arg(directory.join("probe"))
-        .arg(&source));
+        .arg(directory.join("main.rs")));
 }
 
 fn run(command: &mut Command) {

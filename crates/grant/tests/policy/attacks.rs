@@ -130,7 +130,7 @@ fn values_of_the_wrong_kind_are_refused() {
     }
     let deep = "[".repeat(100_000);
     assert_eq!(refused(&deep).status, 400);
-    let large = format!("{{\"Image\":\"{}\"}}", "x".repeat(2 << 20));
+    let large = format!("{{\"Image\":\"{}\"}}", "x".repeat(256 << 10));
     assert_eq!(refused(&large).status, 400);
 }
 
@@ -201,6 +201,51 @@ fn an_exec_gives_no_more_rights_than_the_child_has() {
 }
 
 #[test]
+fn what_costs_the_host_something_for_each_is_held_to_a_number() {
+    let spawn = Spawn {
+        ports: vec![PortRange { first: 80, last: 80 }],
+        ..spawn()
+    };
+    let list = |count: usize, item: &dyn Fn(usize) -> String| {
+        let items: Vec<String> = (0..count).map(item).collect();
+        items.join(",")
+    };
+    let bodies = |count: usize| {
+        [
+            format!(
+                r#"{{"HostConfig":{{"PortBindings":{{"80/tcp":[{}]}}}}}}"#,
+                list(count, &|n| format!(
+                    r#"{{"HostIp":"127.0.1.{n}","HostPort":"80"}}"#
+                ))
+            ),
+            format!(
+                r#"{{"Volumes":{{{}}}}}"#,
+                list(count, &|n| format!(r#""/v{n}":{{}}"#))
+            ),
+            format!(
+                r#"{{"HostConfig":{{"Mounts":[{}]}}}}"#,
+                list(count, &|n| format!(r#"{{"Type":"volume","Target":"/v{n}"}}"#))
+            ),
+            format!(
+                r#"{{"HostConfig":{{"Tmpfs":{{{}}}}}}}"#,
+                list(count, &|n| format!(r#""/v{n}":"""#))
+            ),
+            format!(
+                r#"{{"ExposedPorts":{{{}}}}}"#,
+                list(count, &|n| format!(r#""{}/tcp":{{}}"#, n + 1))
+            ),
+        ]
+    };
+    for body in bodies(64) {
+        through(&body, &spawn).expect(&body);
+    }
+    for body in bodies(65) {
+        let refusal = through(&body, &spawn).expect_err(&body);
+        assert!(refusal.message.contains("at most 64"), "{refusal}");
+    }
+}
+
+#[test]
 fn an_image_is_granted_by_its_whole_name() {
     let entries = [
         "debian:bookworm-slim".to_owned(),
@@ -211,6 +256,10 @@ fn an_image_is_granted_by_its_whole_name() {
         ("debian:bookworm-slim", true),
         ("docker.io/library/debian:bookworm-slim", true),
         ("library/debian:bookworm-slim", true),
+        ("docker.io/debian:bookworm-slim", true),
+        ("index.docker.io/debian:bookworm-slim", true),
+        ("index.docker.io/library/debian:bookworm-slim", true),
+        ("docker.io/evil/debian:bookworm-slim", false),
         ("debian", false),
         ("debian:bookworm", false),
         ("evil.example.com/debian:bookworm-slim", false),

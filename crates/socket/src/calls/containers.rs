@@ -1,6 +1,7 @@
 //! What is done with one child. Which child it is was settled before anything goes on: the daemon is told its id.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Poll, ready};
 
 use bytes::Bytes;
@@ -12,9 +13,10 @@ use skep_grant::{ContainerCall, ExecCreate, Refusal};
 
 use super::{Context, json, lines, show, whole};
 use crate::answer::{Answer, BodyError, empty, full};
-use crate::children::{Child, State};
+use crate::children::Child;
 use crate::daemon::understood;
 use crate::names;
+use crate::shared::Shared;
 
 /// The largest archive that is put into a child.
 const LARGEST_ARCHIVE: u64 = 1 << 30;
@@ -29,6 +31,15 @@ pub(super) async fn call(
     // dockerode's word to itself.
     context.query.take("hijack");
     let child = context.shared.find(&context.holder, name)?;
+    if matches!(
+        call,
+        ContainerCall::Export
+            | ContainerCall::ArchiveGet
+            | ContainerCall::ArchiveHead
+            | ContainerCall::ArchivePut
+    ) {
+        files_are_open(&context, &child).await?;
+    }
     let path = |tail: &str| format!("/containers/{}{tail}{}", child.id, context.query.written());
     match call {
         ContainerCall::Inspect => inspect(&context, &child).await,
@@ -59,12 +70,12 @@ pub(super) async fn call(
         }
         ContainerCall::Start => {
             whole(request).await?;
-            may_run(&context, &child).await?;
-            post(&context, path("/start")).await
+            let path = path("/start");
+            run(context, child, path).await
         }
         ContainerCall::Restart => {
-            may_run(&context, &child).await?;
-            post(&context, path("/restart")).await
+            let path = path("/restart");
+            run(context, child, path).await
         }
         ContainerCall::Stop => post(&context, path("/stop")).await,
         ContainerCall::Kill => post(&context, path("/kill")).await,
@@ -81,7 +92,7 @@ pub(super) async fn call(
                 .await
         }
         ContainerCall::ExecCreate => exec_create(&context, &child, request).await,
-        ContainerCall::Remove => remove(&context, &child).await,
+        ContainerCall::Remove => remove(context, &child).await,
     }
 }
 
@@ -121,7 +132,7 @@ async fn inspect(context: &Context, child: &Child) -> Result<Answer, Refusal> {
 }
 
 /// A child that ended counts again when it runs again.
-async fn may_run(context: &Context, child: &Child) -> Result<(), Refusal> {
+async fn may_run(context: &Context, child: &Child) -> Result<Starting, Refusal> {
     let shared = &context.shared;
     // The cgroup above all of them may have gone with the last one that ran.
     shared
@@ -131,19 +142,51 @@ async fn may_run(context: &Context, child: &Child) -> Result<(), Refusal> {
         let mut children = shared.children();
         children.may_restart(spawn, &child.id)?;
         // Counted from now on, so that two who ended can't both take the last place.
-        if let Some(child) = children.get_mut(&child.id) {
-            child.state = match child.state {
-                State::Exited(_) => State::Created,
-                other => other,
-            };
-        }
-        Ok(())
+        children.begin_start(&child.id);
+        Ok(Starting {
+            shared: Arc::clone(shared),
+            id: child.id.clone(),
+            succeeded: false,
+        })
     };
-    if admitted(&context.holder.spawn).is_ok() {
-        return Ok(());
+    if let Ok(starting) = admitted(&context.holder.spawn) {
+        return Ok(starting);
     }
     shared.look_now().await;
     admitted(&context.holder.spawn)
+}
+
+/// Starts a child, in a task of its own: the engine goes on with it where the client goes away.
+async fn run(context: Context, child: Child, path: String) -> Result<Answer, Refusal> {
+    let tasks = context.shared.tasks.clone();
+    let running = tasks.spawn(async move {
+        let starting = may_run(&context, &child).await?;
+        starting.ended(post(&context, path).await)
+    });
+    running.await.map_err(|_| Refusal {
+        status: 500,
+        message: "starting the container broke off".to_owned(),
+    })?
+}
+
+/// A start that is under way.
+struct Starting {
+    shared: Arc<Shared>,
+    id: String,
+    succeeded: bool,
+}
+
+impl Starting {
+    fn ended(mut self, answer: Result<Answer, Refusal>) -> Result<Answer, Refusal> {
+        self.succeeded = answer.is_ok();
+        answer
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        self.shared.children().end_start(&self.id, self.succeeded);
+    }
 }
 
 async fn rename(context: &Context, child: &Child) -> Result<Answer, Refusal> {
@@ -160,12 +203,14 @@ async fn rename(context: &Context, child: &Child) -> Result<Answer, Refusal> {
     Ok(answer)
 }
 
-async fn remove(context: &Context, child: &Child) -> Result<Answer, Refusal> {
+async fn remove(mut context: Context, child: &Child) -> Result<Answer, Refusal> {
     if context.query.flag("link") {
         return Err(Refusal::forbidden(
             "links between containers are not given through this socket",
         ));
     }
+    // Nobody could name its anonymous volumes any more: they would stay on the node for good.
+    context.query.set("v", "1".to_owned());
     let path = format!("/containers/{}{}", child.id, context.query.written());
     let answer = context
         .forward(context.outgoing(Method::DELETE, path, empty()))
@@ -181,18 +226,43 @@ async fn exec_create(
     request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
     let exec = ExecCreate::parse(json(request).await?)?;
-    if !exec.user.is_empty() && context.shared.is_function(child) {
+    if !exec.user.is_empty() && child.marks.of_template {
         return Err(Refusal::forbidden(format!(
             "User: {} is a function, and its template has settled as whom it runs",
             child.marks.asked
         )));
     }
+    context.shared.children().may_exec(&child.id)?;
     let path = format!("/containers/{}/exec", child.id);
     let call = context.outgoing(Method::POST, path, full(exec.body().to_string()));
     let response = context.shared.daemon.send(call).await?;
     let status = response.status();
     let value: Value = understood(status, &crate::daemon::whole(response.into_body()).await?)?;
+    if let Some(exec) = value.get("Id").and_then(Value::as_str) {
+        context.shared.children().exec_waits(&child.id, exec);
+    }
     Ok(crate::answer::json(status, &value))
+}
+
+/// Files are copied by the daemon, as root with all its rights. In a function's container that is more than who runs
+/// there may have, unless its template runs it so.
+async fn files_are_open(context: &Context, child: &Child) -> Result<(), Refusal> {
+    if !child.marks.of_template {
+        return Ok(());
+    }
+    let value = context
+        .ask(Method::GET, format!("/containers/{}/json", child.id))
+        .await?;
+    let user = value.pointer("/Config/User").and_then(Value::as_str);
+    let user = user.unwrap_or_default().split(':').next().unwrap_or_default();
+    let dropped = value.pointer("/HostConfig/CapDrop").and_then(Value::as_array);
+    if matches!(user, "" | "0" | "root") && dropped.is_none_or(Vec::is_empty) {
+        return Ok(());
+    }
+    Err(Refusal::forbidden(format!(
+        "{} is a function, and its template has settled as whom it runs; files are copied as root",
+        child.marks.asked
+    )))
 }
 
 /// `ps` runs on the host, with what is written here: columns by name, and nothing that renames one.
@@ -229,7 +299,18 @@ fn plain_columns(arguments: &str) -> Result<(), Refusal> {
             )
         })
     };
-    if arguments.bytes().all(plain) && arguments.split_whitespace().all(word) {
+    // The daemon finds the children's lines by a word of theirs: what stands before that must be one word.
+    let mut before = arguments
+        .split([' ', ','])
+        .take_while(|column| *column != "pid")
+        .filter(|word| !word.is_empty() && !word.starts_with('-'));
+    let is_found = before.all(|column| {
+        matches!(
+            column,
+            "aux" | "ax" | "axo" | "ef" | "ppid" | "uid" | "gid" | "user" | "group"
+        )
+    });
+    if is_found && arguments.bytes().all(plain) && arguments.split_whitespace().all(word) {
         Ok(())
     } else {
         Err(Refusal::forbidden(format!(
@@ -263,6 +344,35 @@ impl HttpBody for Measured {
                 Poll::Ready(Some(Ok(frame)))
             }
             None => Poll::Ready(Some(Err("the archive is larger than 1 GiB".into()))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain_columns;
+
+    #[test]
+    fn ps_gets_columns_in_an_order_in_which_the_pid_is_found() {
+        for plain in [
+            "",
+            "aux",
+            "-ef",
+            "-eo pid,args",
+            "-eo user,pid,comm",
+            "-o pid -o args",
+        ] {
+            plain_columns(plain).expect(plain);
+        }
+        for odd in [
+            "-eo args,pid",
+            "-o args -o pid",
+            "-eo comm,pid",
+            "-eo pid=PID",
+            "--forest",
+            "-eo sid,pid",
+        ] {
+            plain_columns(odd).expect_err(odd);
         }
     }
 }

@@ -6,10 +6,10 @@ use std::sync::{Arc, OnceLock};
 use http::{Method, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use skep_grant::{Create, Image, Json, Refusal, Settled};
+use skep_grant::{Create, Image, Json, NetworkAsked, Refusal, Settled};
 use skep_model::{Function, Spawn};
 
-use super::{Context, images};
+use super::{Context, images, resources};
 use crate::answer::Answer;
 use crate::children::{Child, State};
 use crate::holder::{Holder, Inherited, Parent};
@@ -69,7 +69,13 @@ async fn make(context: Arc<Context>, create: Create, name: String) -> Result<Ans
             create.over_template()?;
             Inherited::default()
         }
-        Origin::Image(_) => network::settle(shared, holder, &create)?,
+        Origin::Image(_) => {
+            let settled = network::settle(shared, holder, &create)?;
+            if let NetworkAsked::Named(name) = &create.network {
+                resources::found(&context, name).await?;
+            }
+            settled
+        }
     };
     let limits = limits(&create, &origin);
     let share = shared
@@ -88,6 +94,7 @@ async fn make(context: Arc<Context>, create: Create, name: String) -> Result<Ans
         invocation,
         generation: holder.generation,
         asked: create.image.clone(),
+        of_template: matches!(origin, Origin::Function(_)),
         deadline: created.saturating_add(life).unwrap_or(Timestamp::MAX),
         memory: memory.unwrap_or(0),
         nano_cpus: nano_cpus.unwrap_or(0),
@@ -152,7 +159,8 @@ async fn make(context: Arc<Context>, create: Create, name: String) -> Result<Ans
             name,
             marks,
             state: State::Created,
-            created,
+            // Not earlier: a list from before it was there must not be taken to say that it is gone.
+            created: Timestamp::now(),
             started: None,
             ended: None,
             restarts: create.host.restarts,
@@ -179,10 +187,7 @@ async fn make(context: Arc<Context>, create: Create, name: String) -> Result<Ans
 async fn origin(context: &Context, create: &Create) -> Result<Origin, Refusal> {
     let entries = &context.holder.spawn.may_start;
     let asked = create.image.as_str();
-    let plain = asked.strip_suffix(":latest").unwrap_or(asked);
-    if entries.iter().any(|entry| entry == plain)
-        && let Some(function) = context.shared.function(plain)
-    {
+    if let Some(function) = images::function(context, asked) {
         return Ok(Origin::Function(function));
     }
     if let Some(name) = images::granted(context, asked).await? {
@@ -218,11 +223,16 @@ fn socket_for(holder: &Holder, create: &Create, origin: &Origin) -> Result<Optio
 }
 
 fn common(parent: &Spawn, own: &Spawn) -> Vec<String> {
-    let both = own.may_start.iter().filter(|entry| {
-        parent.may_start.contains(entry)
-            || Image::parse(entry).is_ok_and(|image| image.is_granted(&parent.may_start))
+    let both = own.may_start.iter().filter_map(|entry| {
+        if parent.may_start.contains(entry) {
+            return Some(entry.clone());
+        }
+        // Written out with its tag: granted as an image, it must not mean the function of that name.
+        let image = Image::parse(entry).ok();
+        let image = image.filter(|image| image.is_granted(&parent.may_start));
+        image.map(|image| image.to_string())
     });
-    both.cloned().collect()
+    both.collect()
 }
 
 /// The limits that the child names itself: its request's, or its template's.

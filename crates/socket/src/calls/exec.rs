@@ -41,20 +41,26 @@ pub(super) async fn start(
     id: &str,
     mut request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
-    checked(&context, id).await?;
+    let exec = checked(&context, id).await?;
     // The body is read first; the connection it came on is what is handed over.
     let upgrade = hyper::upgrade::on(&mut request);
     let headers = request.headers().clone();
     let body = whole(request).await?;
     let start = ExecStart::parse(Json::parse(&body)?)?;
-    context
+    let answer = context
         .hijack(
             headers,
             Some(upgrade),
             format!("/exec/{id}/start"),
             Some(start.body().to_string().into()),
         )
-        .await
+        .await?;
+    let child = exec.get("ContainerID").and_then(Value::as_str);
+    context
+        .shared
+        .children()
+        .exec_started(child.unwrap_or_default(), id);
+    Ok(answer)
 }
 
 /// `POST /exec/ID/resize`.

@@ -1,15 +1,34 @@
 //! Images: those that the grant names, listed, inspected and pulled.
 
+use std::sync::Arc;
+
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use skep_grant::{Filters, Image, Refusal};
+use skep_model::Function;
 
 use super::{Context, show};
 use crate::answer::{Answer, empty, json as answer_json};
 
+/// The function that a name means: granted, in force, and named in whichever way Docker takes an image's name. What is
+/// a function's name is no image's, so that nobody gets around its template.
+pub(super) fn function(context: &Context, asked: &str) -> Option<Arc<Function>> {
+    let image = Image::parse(asked).ok()?;
+    let entries = context.holder.spawn.may_start.iter();
+    let mut meant = entries.filter(|entry| Image::parse(entry).is_ok_and(|entry| entry == image));
+    meant.find_map(|entry| context.shared.function(entry))
+}
+
+/// The entries of the grant that are images.
+fn entries(context: &Context) -> Vec<String> {
+    let entries = context.holder.spawn.may_start.iter();
+    let images = entries.filter(|entry| context.shared.function(entry).is_none());
+    images.cloned().collect()
+}
+
 /// The name by which an image is granted; `None` where it is not. An id is looked up: what it names is what counts.
 pub(super) async fn granted(context: &Context, asked: &str) -> Result<Option<String>, Refusal> {
-    let entries = &context.holder.spawn.may_start;
+    let entries = &entries(context);
     let image = Image::parse(asked)?;
     if image.is_granted(entries) {
         return Ok(Some(image.to_string()));
@@ -41,12 +60,10 @@ fn granted_tag(image: &Value, entries: &[String]) -> Option<String> {
 
 /// The template's image where a granted function is named, else the granted image.
 async fn behind(context: &Context, asked: &str) -> Result<Option<(String, Option<String>)>, Refusal> {
-    let plain = asked.strip_suffix(":latest").unwrap_or(asked);
     let entries = &context.holder.spawn.may_start;
-    if entries.iter().any(|entry| entry == plain)
-        && let Some(function) = context.shared.function(plain)
-    {
-        return Ok(Some((function.template.image_id.clone(), Some(plain.to_owned()))));
+    if let Some(function) = function(context, asked) {
+        let name = function.name.to_string();
+        return Ok(Some((function.template.image_id.clone(), Some(name))));
     }
     if let Some(name) = granted(context, asked).await? {
         return Ok(Some((name, None)));
@@ -158,7 +175,15 @@ pub(super) async fn pull(context: Context) -> Result<Answer, Refusal> {
         tag => format!("{name}:{tag}"),
     };
     let image = Image::parse(&whole)?;
-    if !image.is_granted(&context.holder.spawn.may_start) {
+    // Another platform's image would take the name from the node's own, for everybody who uses it.
+    let own = format!("linux/{}", super::node::architecture());
+    let platform = parameter("platform");
+    if !platform.is_empty() && platform != own && !platform.starts_with(&format!("{own}/")) {
+        return Err(Refusal::forbidden(format!(
+            "a pull for {platform}: this node runs {own}, and images are pulled for that alone"
+        )));
+    }
+    if !image.is_granted(&entries(&context)) {
         return Err(Refusal::forbidden(format!(
             "a pull of {whole}: skep.spawn of {} does not name it",
             context.holder.function

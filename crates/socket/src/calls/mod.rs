@@ -26,8 +26,8 @@ use crate::answer::{Answer, refused};
 use crate::holder::Holder;
 use crate::shared::Shared;
 
-/// The largest body that is read whole.
-const LARGEST: usize = 1 << 20;
+/// The largest body that is read whole, a little more than what is then taken for JSON.
+const LARGEST: usize = (256 << 10) + 1;
 
 /// What every call works with.
 pub(crate) struct Context {

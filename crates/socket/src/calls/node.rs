@@ -44,7 +44,7 @@ pub(super) fn version(context: &Context) -> Answer {
     answer_json(StatusCode::OK, &value)
 }
 
-fn architecture() -> &'static str {
+pub(super) fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

@@ -6,9 +6,11 @@ use skep_grant::{Connect, Json, Refusal};
 
 use super::{Context, show};
 use crate::answer::{Answer, full, json as answer_json};
+use crate::children::Child;
 
-/// A granted network, or the function's own, by its name or its id.
-async fn found(context: &Context, asked: &str) -> Result<Value, Refusal> {
+/// A granted network, or the function's own, by its name or its id. Docker takes what is no name as the beginning of
+/// an id: what it found is looked at, so that a name that was granted never means another network.
+pub(super) async fn found(context: &Context, asked: &str) -> Result<Value, Refusal> {
     let none = || Refusal::not_found(format!("network {asked} not found"));
     let value = context
         .ask(Method::GET, format!("/networks/{asked}"))
@@ -78,6 +80,20 @@ pub(super) async fn network(context: Context, asked: &str) -> Result<Answer, Ref
     Ok(answer_json(StatusCode::OK, &network))
 }
 
+/// Newer engines let others on a network find a child by its host name, whenever it joins.
+async fn without_a_name(context: &Context, child: &Child, network: &str) -> Result<(), Refusal> {
+    let path = format!("/containers/{}/json", child.id);
+    let value = context.ask(Method::GET, path).await?;
+    let text = |pointer| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    if child.id.starts_with(text("/Config/Hostname")) && text("/Config/Domainname").is_empty() {
+        return Ok(());
+    }
+    Err(Refusal::forbidden(format!(
+        "Hostname: others on the network {network:?} would find the child under that name, \
+         and no grant of skep.spawn gives a child names there"
+    )))
+}
+
 /// `POST /networks/NAME/connect` and `…/disconnect`.
 pub(super) async fn connect(
     context: Context,
@@ -87,8 +103,17 @@ pub(super) async fn connect(
 ) -> Result<Answer, Refusal> {
     let connect = Connect::parse(body)?;
     let child = context.shared.find(&context.holder, &connect.container)?;
+    if child.marks.of_template {
+        return Err(Refusal::forbidden(format!(
+            "{} is a function, and its template has settled its networks",
+            child.marks.asked
+        )));
+    }
     let network = found(&context, asked).await?;
     let name = network.get("Name").and_then(Value::as_str).unwrap_or_default();
+    if !disconnect {
+        without_a_name(&context, &child, name).await?;
+    }
     let granted = context
         .holder
         .spawn
