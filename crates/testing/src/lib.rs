@@ -13,8 +13,10 @@
 //! The modes of the probe (its first argument) are listed at the head of `probe/main.rs`.
 
 mod docker;
+mod function;
 mod lean;
 mod probe;
 
 pub use docker::Docker;
+pub use function::{function, template};
 pub use probe::probe_image;

@@ -1,6 +1,6 @@
 //! What the backlog's tests share: functions, a runner that does as it is told, a backlog under way.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -11,8 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use skep_backlog::{Backlog, Config, Ran, Runner};
 use skep_catalogue::Catalogue;
 use skep_model::{
-    Ending, EndingKind, Function, InvocationId, Namespace, Phases, ProblemCode, Record, Revision, Status,
-    Template, TemplateId, Trigger,
+    Ending, EndingKind, Function, InvocationId, Namespace, Phases, ProblemCode, Record, Status, Trigger,
 };
 use skep_store::{Accepted, Body, Key, NewInvocation, Request, Store, StoredResponse};
 use tokio::sync::{Notify, mpsc, watch};
@@ -184,35 +183,10 @@ pub(crate) fn catalogue(functions: &[Function]) -> Arc<Catalogue> {
     Arc::new(Catalogue::resolve(&Namespace::default(), candidates, None))
 }
 
-/// A function with this label beside `skep.function`.
+/// A function that may have so many instances.
 pub(crate) fn function(name: &str, max: u32) -> Function {
-    let labels = BTreeMap::from([
-        ("skep.function".to_owned(), name.to_owned()),
-        ("skep.handler".to_owned(), "exec".to_owned()),
-        ("skep.max".to_owned(), max.to_string()),
-    ]);
-    let template = Template {
-        id: TemplateId(format!("{name}-template").into()),
-        name: name.to_owned(),
-        created: Timestamp::UNIX_EPOCH,
-        labels,
-        image_labels: BTreeMap::new(),
-        image_id: "sha256:0".to_owned(),
-        image: "image".to_owned(),
-        image_present: true,
-        ever_started: false,
-        publishes_ports: false,
-        tty: false,
-        exposed_tcp: Vec::new(),
-        port_variable: None,
-        fixed_address: false,
-        network_mode: "bridge".to_owned(),
-        networks: Vec::new(),
-        memory: None,
-        copied: None,
-        inspect: "{}".into(),
-    };
-    Function::from_template(Arc::new(template), Revision::of(name.as_bytes())).unwrap()
+    let max = max.to_string();
+    skep_testing::function(name, &[("skep.handler", "exec"), ("skep.max", &max)])
 }
 
 /// Accepts an invocation of a function.

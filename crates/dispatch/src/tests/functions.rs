@@ -1,35 +1,15 @@
 //! Functions for tests.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
-use skep_model::{Function, Handler, Recycle, Revision, Template, TemplateId};
+use skep_model::{Function, Handler, Recycle, Revision, Template};
 
 /// An `http` function with every default, and what the test changes about it.
 pub(crate) fn function(name: &str, change: impl FnOnce(&mut Function)) -> Arc<Function> {
-    let labels = BTreeMap::from([("skep.function".to_owned(), name.to_owned())]);
     let template = Template {
-        id: TemplateId("0123456789abcdef".into()),
-        name: format!("{name}-template"),
-        created: Timestamp::UNIX_EPOCH,
-        labels,
-        image_labels: BTreeMap::new(),
-        image_id: "sha256:0".into(),
-        image: "image".into(),
-        image_present: true,
-        ever_started: false,
-        publishes_ports: false,
-        tty: false,
-        exposed_tcp: Vec::new(),
-        port_variable: None,
-        fixed_address: false,
-        network_mode: "bridge".into(),
-        networks: Vec::new(),
         memory: Some(1),
-        copied: None,
-        inspect: "{}".into(),
+        ..skep_testing::template(name, &[])
     };
     let mut function =
         Function::from_template(Arc::new(template), Revision::of(b"1")).expect("the defaults are valid");

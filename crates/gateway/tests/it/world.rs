@@ -9,10 +9,9 @@ use skep_catalogue::Catalogue;
 use skep_dispatch::Dispatcher;
 use skep_gateway::{Config, Gateway, Metrics, Serving, Workers};
 use skep_invoke::Invoker;
-use skep_model::{
-    Function, InvocationId, Journal, LogEntry, Namespace, Record, Revision, Template, TemplateId,
-};
+use skep_model::{InvocationId, Journal, LogEntry, Namespace, Record};
 use skep_store::Store;
+use skep_testing::function;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -167,36 +166,4 @@ fn backlog(gateway: &Gateway, store: &Store, catalogue: watch::Receiver<Arc<Cata
     );
     tokio::spawn(backlog.run(stop.clone()));
     stop.drop_guard()
-}
-
-fn function(name: &str, labels: &[(&str, &str)]) -> Function {
-    let mut all = BTreeMap::from([("skep.function".to_owned(), name.to_owned())]);
-    all.extend(
-        labels
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned())),
-    );
-    let template = Template {
-        id: TemplateId(name.into()),
-        name: name.to_owned(),
-        created: jiff::Timestamp::UNIX_EPOCH,
-        labels: all,
-        image_labels: BTreeMap::new(),
-        image_id: "sha256:0".to_owned(),
-        image: "image".to_owned(),
-        image_present: true,
-        ever_started: false,
-        publishes_ports: false,
-        tty: false,
-        exposed_tcp: Vec::new(),
-        port_variable: None,
-        fixed_address: false,
-        network_mode: "bridge".to_owned(),
-        networks: Vec::new(),
-        memory: None,
-        copied: None,
-        inspect: "{}".into(),
-    };
-    let revision = Revision::of(name.as_bytes());
-    Function::from_template(Arc::new(template), revision).expect("a valid function")
 }
