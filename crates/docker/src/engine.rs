@@ -1,5 +1,6 @@
 //! The engine's public face: connecting, what it can't do, and its background work.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,11 +13,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::Api;
 use crate::call::{CallListeners, CallReceiver};
-use crate::client::ConnectError;
+use crate::client::{ConnectError, Endpoint};
 use crate::lock::{LockError, NamespaceLock};
 use crate::metrics::Metrics;
 use crate::own_networks::OwnNetworks;
-use crate::reach::Reach;
+use crate::reach::{self, Reach};
 use crate::shared::Shared;
 use crate::sweep::{self, SweepReport};
 use crate::{launch, support};
@@ -102,6 +103,25 @@ impl DockerEngine {
     /// Tells the sweep that it is no longer.
     pub fn release(&self, id: InstanceId) {
         self.shared.live().remove(&id);
+    }
+
+    /// What the engine's own host calls a folder of ours; `None` where it has no such folder: Skep runs in a container
+    /// that has it to itself, or the engine is not here.
+    pub async fn host_path(&self, path: &Path) -> Option<PathBuf> {
+        let api = &self.shared.api;
+        if matches!(api.endpoint, Endpoint::Tcp(_)) {
+            return None;
+        }
+        let Some(own) = reach::own_container(api).await else {
+            return Some(path.to_owned());
+        };
+        let mounts = api.inspect(&own).await.ok()?.mounts.unwrap_or_default();
+        let below = mounts.into_iter().filter_map(|mount| {
+            let (target, source) = (mount.destination?, mount.source?);
+            let rest = path.strip_prefix(&target).ok()?;
+            Some((target.len(), Path::new(&source).join(rest)))
+        });
+        below.max_by_key(|(depth, _)| *depth).map(|(_, source)| source)
     }
 
     /// The client to the same Docker, for those who watch it.

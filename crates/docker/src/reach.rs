@@ -96,7 +96,7 @@ async fn may_enter(engine: u32) -> io::Result<NetworkNamespace> {
 
 /// The container that we run in, if it is one of this engine's: Docker mounts a file from the container's own
 /// directory over /etc/hostname, which names it whatever cgroup version the host has.
-async fn own_container(api: &Api) -> Option<String> {
+pub(crate) async fn own_container(api: &Api) -> Option<String> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
     let id = container_in(&mounts)?;
     let inspect = api.inspect(&id).await.ok()?;

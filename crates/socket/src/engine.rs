@@ -32,6 +32,10 @@ const OLDEST: (u32, u32) = (1, 24);
 /// The variable that `exec` and `cgi` instances find their invocation in.
 const INVOCATION: &str = "SKEP_INVOCATION";
 
+/// Why a socket can't be shown to a container of Docker's.
+const UNPLACED: &str = "skep.spawn: the engine can't bind the function's socket from Skep's data directory, which its \
+    host does not have; run skep on the engine's own host, or with a folder of it (-v /var/lib/skep:/var/lib/skep)";
+
 /// Who knows which invocations an instance serves.
 pub trait Lineage: Send + Sync + fmt::Debug + 'static {
     /// Those that it serves now.
@@ -84,7 +88,7 @@ impl Sockets {
             daemon: Daemon::new(endpoint, spoken),
             namespace: config.namespace,
             owner: engine.owner().to_owned(),
-            host_directory: directory.clone(),
+            host_directory: engine.host_path(&directory).await,
             directory,
             engine_version: about.version.unwrap_or_default(),
             oldest_version: oldest.unwrap_or(OLDEST).max(OLDEST),
@@ -147,6 +151,9 @@ impl<E: Engine> Engine for SpawningEngine<E> {
         let mut reasons = self.inner.unsupported(function);
         if function.settings.spawn.is_some() {
             reasons.extend(own_socket(function));
+            if self.kind_for(function) == EngineKind::Docker && self.shared.host_directory.is_none() {
+                reasons.push(UNPLACED.to_owned());
+            }
         }
         reasons
     }
@@ -158,7 +165,10 @@ impl<E: Engine> Engine for SpawningEngine<E> {
         let (inner, shared) = (Arc::clone(&self.inner), Arc::clone(&self.shared));
         async move {
             let (mut launch, open) = with_socket(&shared, launch)?;
-            launch.socket = Some(listener::host_path(&shared, &open.id));
+            launch.socket = match inner.kind_for(&launch.function) {
+                EngineKind::Docker => listener::host_path(&shared, &open.id),
+                EngineKind::Lean => Some(listener::path(&shared, &open.id)),
+            };
             let mut launched = inner.launch(launch).await?;
             launched.instance = Arc::new(Holding {
                 inner: launched.instance,

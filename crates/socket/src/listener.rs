@@ -34,9 +34,15 @@ pub(crate) fn folder(shared: &Shared, id: &str) -> PathBuf {
     shared.directory.join(id)
 }
 
-/// The socket's path as the engine's host sees it.
-pub(crate) fn host_path(shared: &Shared, id: &str) -> PathBuf {
-    shared.host_directory.join(id).join("docker.sock")
+/// The socket's path.
+pub(crate) fn path(shared: &Shared, id: &str) -> PathBuf {
+    folder(shared, id).join("docker.sock")
+}
+
+/// The socket's path as the engine's host sees it, where it does.
+pub(crate) fn host_path(shared: &Shared, id: &str) -> Option<PathBuf> {
+    let host = shared.host_directory.as_ref()?;
+    Some(host.join(id).join("docker.sock"))
 }
 
 /// Makes a socket and answers on it until it is closed.

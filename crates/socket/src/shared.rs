@@ -28,8 +28,8 @@ pub(crate) struct Shared {
     pub(crate) owner: String,
     /// Where the sockets are.
     pub(crate) directory: PathBuf,
-    /// The same folder, as the engine's host sees it.
-    pub(crate) host_directory: PathBuf,
+    /// The same folder, as the engine's host sees it, where it does.
+    pub(crate) host_directory: Option<PathBuf>,
     pub(crate) many_networks: bool,
     pub(crate) engine_version: String,
     pub(crate) oldest_version: (u32, u32),
@@ -55,7 +55,7 @@ pub(crate) struct Beginning {
     pub(crate) namespace: Namespace,
     pub(crate) owner: String,
     pub(crate) directory: PathBuf,
-    pub(crate) host_directory: PathBuf,
+    pub(crate) host_directory: Option<PathBuf>,
     pub(crate) engine_version: String,
     pub(crate) oldest_version: (u32, u32),
     pub(crate) shares: Shares,
@@ -139,7 +139,8 @@ impl Shared {
     /// A message of the daemon's, with names as the function knows them.
     pub(crate) fn said(&self, holder: &Holder, message: &str) -> String {
         let message = message.replace(&names::prefix(&self.namespace, &holder.function), "");
-        message.replace(&*self.host_directory.to_string_lossy(), "")
+        let host = self.host_directory.as_deref().unwrap_or(&self.directory);
+        message.replace(&*host.to_string_lossy(), "")
     }
 
     /// Whether instances of a function still hold sockets.

@@ -144,6 +144,10 @@ fn roots(seen: &Seen) -> Vec<Branch> {
             below: children_of(id, &below, 0),
         }));
         branch.below.extend(children_of(&instance.id, &below, 0));
+        // What it serves is drawn already, and says all there is to say.
+        if branch.below.is_empty() && !instance.invocations.is_empty() {
+            continue;
+        }
         roots.insert((instance.started, instance.id.clone()), branch);
     }
     // Whose invocation is no longer known: children that outlived it.

@@ -122,7 +122,8 @@ async fn make(context: Arc<Context>, create: Create, name: String) -> Result<Ans
         socket: marks
             .socket
             .as_ref()
-            .map(|id| listener::host_path(shared, id).display().to_string()),
+            .and_then(|id| listener::host_path(shared, id))
+            .map(|path| path.display().to_string()),
         memory: number(memory),
         nano_cpus: number(nano_cpus),
         cgroup_parent: share.parent,

@@ -1,5 +1,7 @@
 //! What a function sees of its children: what Docker shows, without the host's paths and with names as it knows them.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use crate::children::Child;
@@ -68,7 +70,8 @@ fn set(value: &mut Value, path: &str, to: Value) {
 /// A volume is shown by its name, a folder of the host not at all, the child's socket as where it stands.
 fn shown_bind(shared: &Shared, bind: &str) -> String {
     let (source, rest) = bind.split_once(':').unwrap_or((bind, ""));
-    let source = if source.starts_with(&*shared.host_directory.to_string_lossy()) {
+    let sockets = shared.host_directory.as_deref();
+    let source = if sockets.is_some_and(|folder| Path::new(source).starts_with(folder)) {
         skep_grant::SOCKET
     } else if source.starts_with('/') {
         "(host)"
