@@ -163,7 +163,10 @@ async fn lean(report: &mut Report, docker: &Docker) {
     if found.reasons.is_empty() {
         report.ok(
             "lean",
-            format!("skep.engine=lean works here, with {}", found.means.join(" and ")),
+            format!(
+                "works here, with {}: a fresh container in milliseconds",
+                found.means.join(" and ")
+            ),
         );
     } else {
         report.warn(
@@ -172,7 +175,7 @@ async fn lean(report: &mut Report, docker: &Docker) {
                 "it can't be used here, so functions run on the docker engine: {}",
                 found.reasons.join("; ")
             ),
-            "nothing, unless a function asks for skep.engine=lean",
+            "nothing: functions run all the same, and start as slowly as Docker starts them",
         );
     }
 }

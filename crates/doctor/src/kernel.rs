@@ -15,7 +15,7 @@ pub(crate) fn examine(report: &mut Report) {
         Some(version) if version >= LEAN_KERNEL => report.ok("kernel", format!("Linux {release}")),
         Some(_) => report.warn(
             "kernel",
-            format!("Linux {release}: functions run on the docker engine; skep.engine=lean needs 5.11"),
+            format!("Linux {release}: functions run on the docker engine; the lean engine needs 5.11"),
             "nothing now; plan for a newer kernel",
         ),
         None => report.warn(
@@ -62,10 +62,10 @@ fn features(report: &mut Report) {
         report.warn(
             "kernel features",
             format!(
-                "{} can't be seen from here; skep.engine=lean needs them",
+                "{} can't be seen from here; the lean engine needs them",
                 names(missing)
             ),
-            "nothing, unless a function asks for skep.engine=lean",
+            "nothing: functions run all the same, on the docker engine",
         );
     }
 }

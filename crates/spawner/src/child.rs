@@ -59,8 +59,17 @@ fn become_instance(
     streams: &Streams,
     gate: BorrowedFd<'_>,
 ) -> Result<Infallible, Failure> {
-    let mut go = [0_u8; 8];
-    rustix::io::retry_on_intr(|| rustix::io::read(gate, &mut go)).step("wait for the gate")?;
+    // Should the spawner be killed now: until it is in its cgroups, nobody else would find this process.
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+        .step("tie its life to the spawner's")?;
+    let opened = rustix::io::retry_on_intr(|| rustix::io::read(gate, &mut [0_u8; 1]));
+    if opened.step("wait for the gate")? == 0 {
+        return Err(failure(
+            io::ErrorKind::BrokenPipe.into(),
+            "wait for the gate".to_owned(),
+            false,
+        ));
+    }
     enter_namespaces(spec, streams)?;
     for (name, value) in &spec.sysctls {
         let path = format!("/proc/sys/{}", name.replace('.', "/"));

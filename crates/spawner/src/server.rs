@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus};
 use skep_sys::{Forked, NewNamespaces};
 
@@ -254,8 +254,9 @@ fn start(
 ) -> Result<(u32, OwnedFd, OwnedFd), Failure> {
     let (report, reporter) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .map_err(|error| machine("make a pipe", error.into()))?;
-    let gate = rustix::event::eventfd(0, EventfdFlags::CLOEXEC)
-        .map_err(|error| machine("make an eventfd", error.into()))?;
+    // A pipe, because it closes with this process: a child that nobody lets go on ends.
+    let (gate, opener) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+        .map_err(|error| machine("make a pipe", error.into()))?;
     let namespaces = NewNamespaces {
         mount: true,
         process: true,
@@ -270,13 +271,16 @@ fn start(
         .map_err(|error| machine("open the cgroup", error))?;
     let forked = skep_sys::fork(namespaces, birthplace.as_ref().map(AsFd::as_fd));
     match forked.map_err(|error| machine("make a process", error))? {
-        Forked::Child => child::run(spec, launch, streams, gate.as_fd(), reporter.as_fd()),
+        Forked::Child => {
+            drop(opener);
+            child::run(spec, launch, streams, gate.as_fd(), reporter.as_fd())
+        }
         Forked::Parent { process, descriptor } => {
             let entered = cgroups
                 .enter(process)
                 .map_err(|(step, error)| machine(&step, error));
             let opened = entered.and_then(|()| {
-                let opened = rustix::io::write(&gate, &1_u64.to_ne_bytes());
+                let opened = rustix::io::write(&opener, &[1]);
                 opened.map_err(|error| machine("open the gate", error.into()))
             });
             if let Err(failure) = opened {

@@ -30,6 +30,9 @@ pub fn binary() -> PathBuf {
     built
 }
 
+/// Says under which engine the tests run; without it, under the best.
+const TEST_ENGINE: &str = "SKEP_TEST_ENGINE";
+
 /// How to start a Skep.
 #[derive(Debug, Default)]
 pub struct Start {
@@ -310,6 +313,10 @@ fn spawn(docker: &Docker, data: &Path, flags: &[String], said: &Arc<Mutex<String
         .arg("--data-dir")
         .arg(data)
         .args(flags);
+    // The same tests under the other engine: what `skep.engine=auto` means.
+    if let Ok(engine) = std::env::var(TEST_ENGINE) {
+        command.args(["--engine", &engine]);
+    }
     // What the caller's own environment says is meant for another Skep.
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SKEP_")) {
         command.env_remove(name);
