@@ -222,6 +222,9 @@ pub(crate) fn target(text: &str) -> Result<String, Refusal> {
     let parts = text.strip_prefix('/').map(|rest| rest.trim_end_matches('/'));
     let plain = |part: &str| !part.is_empty() && part != "." && part != "..";
     match parts {
+        Some(parts) if matches!(parts.split('/').next(), Some("proc" | "sys")) => Err(Refusal::forbidden(
+            format!("{text:?}: what the kernel says of itself there is not a child's to cover"),
+        )),
         Some(parts) if parts.split('/').all(plain) && !text.contains([':', ',', '\0', '\n']) => {
             Ok(format!("/{parts}"))
         }

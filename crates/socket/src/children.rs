@@ -284,7 +284,15 @@ impl Children {
     pub(crate) fn settle(&mut self, place: u64, made: Option<Child>) {
         let marks = self.begun.remove(&place);
         match made {
-            Some(child) => self.insert(child),
+            Some(child) => {
+                // A list that came in between knew it already, and counted it a second time.
+                if self.by_id.contains_key(&child.id)
+                    && let Some(total) = self.totals.get_mut(&child.marks.root)
+                {
+                    *total = total.saturating_sub(1);
+                }
+                self.by_id.insert(child.id.clone(), child);
+            }
             None => {
                 if let Some(total) = marks.and_then(|marks| self.totals.get_mut(&marks.root)) {
                     *total = total.saturating_sub(1);
@@ -439,6 +447,23 @@ mod tests {
         children.get_mut("x").unwrap().state = State::Exited(0);
         children.end_start("x", true);
         children.admit(&spawn(), marks("a", 60)).unwrap();
+    }
+
+    #[test]
+    fn a_child_that_a_list_brought_before_its_answer_counts_once() {
+        let mut children = Children::default();
+        for id in ["x", "y", "z"] {
+            let place = children.admit(&spawn(), marks("a", 0)).unwrap();
+            let mut made = child(id, marks("a", 0), State::Exited(0));
+            children.adopt(made.clone());
+            made.restarts = true;
+            children.settle(place, Some(made));
+            assert!(children.get(id).unwrap().restarts, "what is known of it is not lost");
+            children.get_mut(id).unwrap().restarts = false;
+        }
+        children.admit(&spawn(), marks("a", 0)).unwrap_err();
+        children.remove("x");
+        assert_eq!(children.totals["a"], 3);
     }
 
     #[test]

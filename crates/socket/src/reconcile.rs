@@ -74,10 +74,9 @@ impl Shared {
             match children.get_mut(&found.id) {
                 Some(known) => {
                     known.name.clone_from(&found.name);
-                    // A place that was just taken for a new start is not given up for what was true before it.
-                    let ended = matches!(found.state, State::Exited(_));
-                    let is_stale = known.started.is_some_and(|started| started >= begun);
-                    if !(ended && (known.state == State::Created || is_stale)) || known.started.is_none() {
+                    // What was heard of since the list was asked for is newer than the list, in both directions: who
+                    // ended is not to be taken for running, or its next start would not be counted.
+                    if known.started.max(known.ended).is_none_or(|changed| changed < begun) {
                         known.state = found.state;
                     }
                     if matches!(known.state, State::Exited(_)) {

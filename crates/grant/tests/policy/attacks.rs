@@ -29,6 +29,8 @@ fn every_way_out_of_a_container_is_refused_by_name() {
         ("Binds", r#"["/var/run/docker.sock:/somewhere/else"]"#),
         ("Binds", r#"["../x:/host"]"#),
         ("Binds", r#"["volume:/v"]"#),
+        ("Tmpfs", r#"{"/proc/sys":""}"#),
+        ("Mounts", r#"[{"Type":"tmpfs","Target":"/sys/fs/cgroup"}]"#),
         ("Mounts", r#"[{"Type":"bind","Source":"/","Target":"/host"}]"#),
         (
             "Mounts",
