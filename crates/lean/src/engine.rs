@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -29,6 +29,9 @@ use crate::{launch, plan, sandbox, trial};
 
 /// How often sandboxes are looked at for being idle.
 const LOOK: Duration = Duration::from_secs(10);
+/// How long the end waits for places that are still taken, and how often it looks.
+const LAST_PLACES: Duration = Duration::from_secs(5);
+const LAST_LOOK: Duration = Duration::from_millis(10);
 
 /// What a [`LeanEngine`] needs to know.
 #[derive(Debug, Clone)]
@@ -224,11 +227,24 @@ impl LeanEngine {
                 () = self.look_after_sandboxes() => {}
             }
         }
-        self.discard_idle(true).await;
+        self.end_sandboxes().await;
         shared.tasks.close();
         shared.tasks.wait().await;
         if let Some(cgroups) = &shared.cgroups {
             cgroups.remove();
+        }
+    }
+
+    /// Ends every sandbox: one with an instance that is just being let go a little later, and one that was being made
+    /// for somebody who has gone once it stands.
+    async fn end_sandboxes(&self) {
+        let begin = Instant::now();
+        loop {
+            self.discard_idle(true).await;
+            if self.shared.pool.is_empty() || begin.elapsed() > LAST_PLACES {
+                return;
+            }
+            tokio::time::sleep(LAST_LOOK).await;
         }
     }
 

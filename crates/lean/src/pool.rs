@@ -145,6 +145,11 @@ impl Pool {
         taken
     }
 
+    /// Whether no template has a sandbox, or is just getting one.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
     /// Every sandbox that stands.
     pub(crate) fn all(&self) -> Vec<Arc<Held>> {
         let entries: Vec<Arc<Entry>> = self.lock().values().cloned().collect();

@@ -52,21 +52,14 @@ async fn links_in_the_place_of_the_kernels_folders_lead_nowhere() {
     let flags = [
         "--network",
         "none",
-        "-v",
-        "/out/volume",
-        "-w",
-        "/up/work",
         "--tmpfs",
         "/out/memory",
         "--device",
         "/dev/null:/up/device",
     ];
-    let script = "touch /out/volume/a /out/memory/b /up/work/c; ls /out";
+    let script = "touch /out/memory/b; ls /out";
     let (status, text) = run(&skep, &flags, &deep.name, script).await;
-    assert_eq!(
-        (status, text.as_str()),
-        (StatusCode::OK, "device\nmemory\nvolume\nwork\n")
-    );
+    assert_eq!((status, text.as_str()), (StatusCode::OK, "device\nmemory\n"));
     let written: Vec<_> = std::fs::read_dir(host.path()).expect("it stands").collect();
     assert!(written.is_empty(), "the host's folder was written: {written:?}");
     skep.finish().await;
@@ -86,6 +79,7 @@ for process in /proc/[0-9]*; do case "$(readlink $process/exe)" in *skep*) echo 
 test "$(ls -d /proc/[0-9]* | wc -l)" -lt 8 || echo "processes of others"
 grep -q '@' /proc/net/unix && echo "abstract sockets of others"
 for folder in /sys/fs/cgroup /sys/fs/cgroup/*; do
+  test -e $folder/cgroup.procs || continue
   mkdir $folder/own && echo "made $folder/own"
   echo $$ > $folder/cgroup.procs && echo "entered $folder"
   echo /bin/sh > $folder/release_agent && echo "an agent in $folder"

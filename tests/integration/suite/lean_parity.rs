@@ -10,7 +10,7 @@ id; grep -E 'Cap|Seccomp:|NoNewPrivs|Groups|Sig(Blk|Ign|Cgt)' /proc/self/status
 awk '{print "mount", $5, $6}' /proc/self/mountinfo | sort
 find /dev ! -path '/dev/pts/*' -printf '%p %y %m %u:%g %l\n' | sort
 cat /proc/self/limits; umask; pwd; cat /proc/self/oom_score_adj /etc/resolv.conf
-env | grep -vE '^(HOSTNAME|SKEP_INVOCATION|TRACEPARENT)=' | sort
+env | grep -vE '^(HOSTNAME|SKEP_INVOCATION|SKEP_URL|TRACEPARENT)=' | sort
 test "$(hostname)" = "$HOSTNAME" && test "$(cat /etc/hostname)" = "$HOSTNAME" && echo named
 sed "s/$HOSTNAME/ME/g; s/^[0-9.]*\tME/ADDRESS\tME/" /etc/hosts
 tr '\0' ' ' < /proc/1/cmdline | head -c 40; echo; hostname -f | sed "s/^$HOSTNAME$/ME/"; domainname
