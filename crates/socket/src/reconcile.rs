@@ -29,6 +29,8 @@ use crate::{listener, names};
 
 /// How often Docker is listed where nothing says that something changed.
 const PERIOD: Duration = Duration::from_secs(15);
+/// How long the engine's list may say that a container runs after its event said that it ended.
+const ENGINE_LAG: Duration = Duration::from_secs(5);
 /// How often children are looked at for being too old.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long a function may be gone before its children go: a template that was pruned is put back meanwhile.
@@ -76,7 +78,11 @@ impl Shared {
                     known.name.clone_from(&found.name);
                     // What was heard of since the list was asked for is newer than the list, in both directions: who
                     // ended is not to be taken for running, or its next start would not be counted.
-                    if known.started.max(known.ended).is_none_or(|changed| changed < begun) {
+                    let wakes =
+                        matches!(known.state, State::Exited(_)) && !matches!(found.state, State::Exited(_));
+                    let patience = if wakes { ENGINE_LAG } else { Duration::ZERO };
+                    let changed = known.started.max(known.ended);
+                    if changed.is_none_or(|changed| changed + patience < begun) {
                         known.state = found.state;
                     }
                     if matches!(known.state, State::Exited(_)) {
