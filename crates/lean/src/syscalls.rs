@@ -1,7 +1,6 @@
 //! The system calls that Docker's default seccomp profile allows (as of Docker 29), by name: the table, no logic.
 
 mod by_capability;
-
 pub(crate) use by_capability::{NEWER_CAPABILITIES, WITH_CAPABILITY};
 
 /// Allowed whatever their arguments. `clone`, `socket` and `personality` have rules of their own.
