@@ -458,7 +458,10 @@ mod tests {
             children.adopt(made.clone());
             made.restarts = true;
             children.settle(place, Some(made));
-            assert!(children.get(id).unwrap().restarts, "what is known of it is not lost");
+            assert!(
+                children.get(id).unwrap().restarts,
+                "what is known of it is not lost"
+            );
             children.get_mut(id).unwrap().restarts = false;
         }
         children.admit(&spawn(), marks("a", 0)).unwrap_err();
