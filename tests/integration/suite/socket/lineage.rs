@@ -44,3 +44,41 @@ async fn a_grandchild_has_no_more_than_the_child_and_sees_only_its_own() {
     assert!(said.contains("makes a child privileged"), "{said}");
     no_sockets(&skep).await;
 }
+
+#[tokio::test]
+async fn the_tree_draws_children_below_the_invocation_that_started_them() {
+    let skep = Skep::start("socket-tree").await;
+    shell(&skep, "sh", &["spawn=debian:bookworm-slim"], &[]).await;
+    let script = format!("docker run -d --name kept {DEBIAN} sh -c 'exit 3' >/dev/null; docker wait kept");
+    let answer = skep.public.post("/sh", script).await;
+    assert_eq!(answer.text(), "3\n");
+    let invocation = answer.header("skep-invocation").to_owned();
+    skep.record(&invocation).await;
+    let listed = skep.control.get("/v1/children").await.json();
+    let child = &listed["children"][0];
+    assert_eq!(child["invocation"], invocation.as_str());
+    assert_eq!(
+        (&child["name"], &child["state"]),
+        (&"kept".into(), &"exited".into())
+    );
+    let drawn = std::process::Command::new(skep_tests::binary())
+        .args([
+            "tree",
+            "sh",
+            "--control",
+            &format!("http://{}", skep.control.address),
+        ])
+        .output()
+        .unwrap();
+    let drawn = String::from_utf8_lossy(&drawn.stdout).into_owned();
+    let lines: Vec<&str> = drawn.lines().collect();
+    assert!(
+        lines[0].starts_with(&format!("sh invocation {}", &invocation[24..])),
+        "{drawn}"
+    );
+    assert!(
+        lines[1].starts_with("└─ debian:bookworm-slim (kept) container"),
+        "{drawn}"
+    );
+    assert!(lines[1].contains("exited 3"), "{drawn}");
+}
