@@ -249,6 +249,16 @@ impl Sockets {
         let shared = &self.shared;
         shared.look_now().await;
         self.remove_stale();
+        // Children that were removed while no Skep looked on left their cgroup behind.
+        for function in shared.shares.left(&shared.namespace) {
+            let in_use = shared
+                .children()
+                .all()
+                .any(|child| child.marks.function.as_str() == function);
+            if !in_use {
+                shared.shares.forget(&shared.namespace, &function);
+            }
+        }
         tokio::select! {
             () = shutdown.cancelled() => {}
             () = watch_events(shared) => {}

@@ -78,6 +78,22 @@ impl Shares {
         }
     }
 
+    /// The functions of a namespace that have such a cgroup, whoever made it.
+    pub(crate) fn left(&self, namespace: &Namespace) -> Vec<String> {
+        let Self::Together { memory, .. } = self else {
+            return Vec::new();
+        };
+        let folders = std::fs::read_dir(memory.join("skep-children").join(namespace.as_str()));
+        let folders = folders
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter(|entry| entry.path().is_dir());
+        folders
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect()
+    }
+
     /// Removes the cgroup of a function that has no children any more.
     pub(crate) fn forget(&self, namespace: &Namespace, function: &str) {
         if let Self::Together { memory, cpu, .. } = self {
