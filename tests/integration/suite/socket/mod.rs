@@ -101,7 +101,7 @@ async fn call(socket: &PathBuf, method: &str, path: &str, body: &str) -> (u16, S
 }
 
 /// Runs the docker command on a socket from the host.
-async fn docker(socket: &PathBuf, arguments: &[&str]) -> Result<String, String> {
+async fn docker(socket: &std::path::Path, arguments: &[&str]) -> Result<String, String> {
     let output = tokio::process::Command::new("docker")
         .arg("-H")
         .arg(format!("unix://{}", socket.display()))
