@@ -1,6 +1,8 @@
 //! The sandboxes, template by template: made when an instance needs one or kept started, ended when nobody does.
 
 use std::collections::HashMap;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -30,6 +32,25 @@ pub(crate) struct Entry {
     pub(crate) plan: Plan,
     function: Arc<Function>,
     sandboxes: Arc<tokio::sync::Mutex<Vec<Arc<Held>>>>,
+    /// How many are at work on its list. While there are any it stays in the pool: what they make would be nobody's.
+    users: AtomicUsize,
+}
+
+/// An entry that somebody works on.
+struct InUse(Arc<Entry>);
+
+impl Deref for InUse {
+    type Target = Arc<Entry>;
+
+    fn deref(&self) -> &Arc<Entry> {
+        &self.0
+    }
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        self.0.users.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl Pool {
@@ -49,7 +70,7 @@ impl Pool {
         }
         // Who shares one waits for its maker; the others make theirs side by side.
         let waiting = (entry.plan.sharing == Sharing::Together).then_some(sandboxes);
-        let (shared, entry) = (shared.clone(), entry.clone());
+        let shared = shared.clone();
         let (tasks, begin) = (shared.tasks.clone(), Instant::now());
         // In a task of its own: where the caller goes away, the next one finds what was begun.
         let made = tasks.spawn(async move {
@@ -62,11 +83,15 @@ impl Pool {
         Ok(place)
     }
 
-    fn entry(&self, shared: &Shared, function: &Arc<Function>) -> Result<Arc<Entry>, PlaceError> {
+    fn entry(&self, shared: &Shared, function: &Arc<Function>) -> Result<InUse, PlaceError> {
         let mut entries = self.lock();
+        let in_use = |entry: &Arc<Entry>| {
+            entry.users.fetch_add(1, Ordering::AcqRel);
+            InUse(entry.clone())
+        };
         let definition = (function.template.id.clone(), function.revision.clone());
         if let Some(entry) = entries.get(&definition) {
-            return Ok(entry.clone());
+            return Ok(in_use(entry));
         }
         let unsupported = |reasons: &[String]| PlaceError::Unsupported(reasons.join("; "));
         let host = shared.host.as_ref().map_err(|reasons| unsupported(reasons))?;
@@ -75,9 +100,11 @@ impl Pool {
             plan,
             function: function.clone(),
             sandboxes: Arc::default(),
+            users: AtomicUsize::new(0),
         });
-        entries.insert(definition, entry.clone());
-        Ok(entry)
+        let used = in_use(&entry);
+        entries.insert(definition, entry);
+        Ok(used)
     }
 
     /// Makes sandboxes until a function has as many started ones as it wants kept.
@@ -138,7 +165,10 @@ impl Pool {
             let (idle, kept): (Vec<_>, Vec<_>) = sandboxes.drain(..).partition(goes);
             *sandboxes = kept;
             if sandboxes.is_empty() {
-                self.lock().remove(&id);
+                let mut entries = self.lock();
+                if entry.users.load(Ordering::Acquire) == 0 {
+                    entries.remove(&id);
+                }
             }
             taken.extend(idle);
         }

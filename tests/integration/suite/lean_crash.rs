@@ -181,6 +181,23 @@ async fn sandboxes_are_kept_as_many_as_the_label_says_and_go_with_their_template
 }
 
 #[tokio::test]
+async fn a_sandbox_that_is_made_while_its_template_goes_is_ended_as_well() {
+    let skep = Skep::start("lean-late").await;
+    let labels = ["engine=lean", "sandbox=private"];
+    let template = skep.deploy("p", &labels, &[], &[&probe_image(), "http"]).await;
+    let public = skep.public;
+    let caller = tokio::spawn(async move { public.get("/p").await.status });
+    eventually("a sandbox to be begun", async || {
+        (!skep.left().is_empty()).then_some(())
+    })
+    .await;
+    skep.docker.remove(&template);
+    caller.await.expect("the caller has an answer, whichever");
+    eventually("the sandbox to go", async || skep.left().is_empty().then_some(())).await;
+    skep.finish().await;
+}
+
+#[tokio::test]
 async fn without_docker_what_needs_no_network_goes_on() {
     let relay = skep_tests::Relay::start();
     let skep = Skep::with("lean-cut", &["--docker-host", &relay.host()]).await;
