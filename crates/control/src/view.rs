@@ -92,6 +92,18 @@ fn milliseconds(time: Duration) -> f64 {
     time.as_micros() as f64 / 1000.0
 }
 
+/// As a label says it: in the largest unit that needs no fraction.
+fn bytes(bytes: u64) -> String {
+    let units = [(1 << 30, "g"), (1 << 20, "m"), (1 << 10, "k")];
+    let fitting = units
+        .iter()
+        .find(|(unit, _)| bytes > 0 && bytes.is_multiple_of(*unit));
+    fitting.map_or_else(
+        || bytes.to_string(),
+        |(unit, letter)| format!("{}{letter}", bytes / unit),
+    )
+}
+
 /// Every setting as the label that would say it.
 pub fn settings(settings: &Settings) -> BTreeMap<String, String> {
     let routes = settings
@@ -129,13 +141,13 @@ pub fn settings(settings: &Settings) -> BTreeMap<String, String> {
     );
     label("sandboxes", settings.sandboxes.to_string());
     label("slots", settings.slots.to_string());
-    label("disk", settings.disk.to_string());
+    label("disk", bytes(settings.disk));
     if let Some(spawn) = &settings.spawn {
         label("spawn", spawn.may_start.join(","));
         label("spawn.max", spawn.max.to_string());
         label("spawn.total", spawn.total.to_string());
         label("spawn.depth", spawn.depth.to_string());
-        label("spawn.memory", spawn.memory.to_string());
+        label("spawn.memory", bytes(spawn.memory));
         label("spawn.cpus", (spawn.nano_cpus as f64 / 1e9).to_string());
         label("spawn.life", duration(spawn.life));
         let ports: Vec<String> = spawn.ports.iter().map(ToString::to_string).collect();
@@ -239,5 +251,16 @@ mod tests {
         for text in ["30s", "1m30s", "1h", "500ms", "1h1ms"] {
             assert_eq!(duration(skep_model::label::duration(text).unwrap()), text);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bytes;
+
+    #[test]
+    fn a_size_is_said_as_a_label_would() {
+        let said = [0, 1, 1023, 1024, 256 << 20, (1 << 30) + 1024, 3 << 30].map(bytes);
+        assert_eq!(said, ["0", "1", "1023", "1k", "256m", "1048577k", "3g"]);
     }
 }
