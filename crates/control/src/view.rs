@@ -252,11 +252,6 @@ mod tests {
             assert_eq!(duration(skep_model::label::duration(text).unwrap()), text);
         }
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::bytes;
 
     #[test]
     fn a_size_is_said_as_a_label_would() {
