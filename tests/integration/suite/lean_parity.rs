@@ -285,3 +285,22 @@ async fn what_lean_can_not_give_runs_on_docker_and_says_why() {
     }
     skep.finish().await;
 }
+
+/// A 32-bit program that says `thirty-two`, as `printf` writes it.
+const NARROW: &str = concat!(
+    r"\177\105\114\106\001\001\001\000\000\000\000\000\000\000\000\000\002\000\003\000\001\000\000\000",
+    r"\124\200\004\010\064\000\000\000\000\000\000\000\000\000\000\000\064\000\040\000\001\000\000\000",
+    r"\000\000\000\000\001\000\000\000\000\000\000\000\000\200\004\010\000\200\004\010\176\000\000\000",
+    r"\176\000\000\000\005\000\000\000\000\020\000\000\270\004\000\000\000\273\001\000\000\000\271\163",
+    r"\200\004\010\272\013\000\000\000\315\200\270\001\000\000\000\061\333\315\200\164\150\151\162\164",
+    r"\171\055\164\167\157\012",
+);
+
+#[tokio::test]
+async fn a_32_bit_program_runs_where_docker_lets_it() {
+    let skep = Skep::start("parity-narrow").await;
+    let script = format!("printf '{NARROW}' > /tmp/narrow && chmod +x /tmp/narrow && /tmp/narrow; echo $?");
+    let [docker, lean] = both(&skep, NO_NETWORK, &[DEBIAN, "sh", "-c", &script]).await;
+    assert_eq!(lean, docker);
+    skep.finish().await;
+}
