@@ -146,11 +146,7 @@ impl Verdict {
             }
             Self::ExceptFor(values) => listed(values, allow, refuse)?,
             Self::OnlyFor(values) => {
-                let mut part = vec![
-                    step(LOAD, ARGUMENT_UPPER),
-                    branch(IF_EQUAL, 0, 1, 0),
-                    refuse.clone(),
-                ];
+                let mut part = vec![step(LOAD, ARGUMENT_UPPER), branch(IF_EQUAL, 0, 1, 0), refuse];
                 part.extend(listed(values, refuse, allow)?);
                 part
             }
