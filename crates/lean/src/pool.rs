@@ -39,11 +39,24 @@ pub(crate) struct Entry {
 /// An entry that somebody works on.
 struct InUse(Arc<Entry>);
 
+impl InUse {
+    fn new(entry: &Arc<Entry>) -> Self {
+        entry.users.fetch_add(1, Ordering::AcqRel);
+        Self(entry.clone())
+    }
+}
+
 impl Deref for InUse {
     type Target = Arc<Entry>;
 
     fn deref(&self) -> &Arc<Entry> {
         &self.0
+    }
+}
+
+impl Clone for InUse {
+    fn clone(&self) -> Self {
+        Self::new(&self.0)
     }
 }
 
@@ -85,13 +98,9 @@ impl Pool {
 
     fn entry(&self, shared: &Shared, function: &Arc<Function>) -> Result<InUse, PlaceError> {
         let mut entries = self.lock();
-        let in_use = |entry: &Arc<Entry>| {
-            entry.users.fetch_add(1, Ordering::AcqRel);
-            InUse(entry.clone())
-        };
         let definition = (function.template.id.clone(), function.revision.clone());
         if let Some(entry) = entries.get(&definition) {
-            return Ok(in_use(entry));
+            return Ok(InUse::new(entry));
         }
         let unsupported = |reasons: &[String]| PlaceError::Unsupported(reasons.join("; "));
         let host = shared.host.as_ref().map_err(|reasons| unsupported(reasons))?;
@@ -102,7 +111,7 @@ impl Pool {
             sandboxes: Arc::default(),
             users: AtomicUsize::new(0),
         });
-        let used = in_use(&entry);
+        let used = InUse::new(&entry);
         entries.insert(definition, entry);
         Ok(used)
     }
@@ -125,7 +134,11 @@ impl Pool {
                 return;
             }
             let waiting = (entry.plan.sharing == Sharing::Together).then_some(sandboxes);
-            if let Err(error) = add(shared, &entry, waiting).await {
+            let (shared, entry) = (shared.clone(), entry.clone());
+            let tasks = shared.tasks.clone();
+            // In a task of its own: what was begun is not left half made where the end comes.
+            let made = tasks.spawn(async move { add(&shared, &entry, waiting).await.map(drop) });
+            if let Err(error) = made.await.unwrap_or(Err(PlaceError::Broken)) {
                 tracing::warn!(function = %function.name, %error, "a sandbox that is to be kept could not be made");
                 return;
             }
