@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_util::sync::DropGuard;
 
+use crate::ports::HeldPort;
 use crate::removal;
 use crate::shared::Shared;
 use crate::way::{FirstProcess, Way};
@@ -33,6 +34,8 @@ pub(crate) struct DockerInstance {
     pub(crate) exit: watch::Receiver<Option<Exit>>,
     /// Keeps the listener inside it open, where it has one.
     pub(crate) _listening: Option<DropGuard>,
+    /// Keeps its port from others, where it shares a network namespace with them.
+    pub(crate) _held: Option<HeldPort>,
 }
 
 impl fmt::Debug for DockerInstance {

@@ -1,6 +1,5 @@
 //! Making one instance, from the request to the started process.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,6 +15,7 @@ use crate::inside::Inside;
 use crate::instance::DockerInstance;
 use crate::networks::NetworkMode;
 use crate::place::{ForeignHost, Place};
+use crate::ports::HeldPort;
 use crate::reach::Reach;
 use crate::removal;
 use crate::shared::Shared;
@@ -107,7 +107,10 @@ async fn make(
         joined.map_err(|error| error.while_launching("joining the function's network"))?;
     }
 
-    let port = port(&launch, &definition, &host).await?;
+    let held = held_port(shared, &launch, &host).await?;
+    let port = held
+        .as_ref()
+        .map_or_else(|| port(&launch, &definition), HeldPort::number);
     let mut environment = launch.environment.clone();
     environment.push(("SKEP_FUNCTION".to_owned(), launch.function.name.to_string()));
     let url = call_url(shared, &mode, &networks, &host).await;
@@ -201,6 +204,7 @@ async fn make(
         process: place.process,
         exit,
         _listening: listening,
+        _held: held,
     };
     Ok(Launched {
         instance: Arc::new(instance),
@@ -237,31 +241,34 @@ fn container_name(launch: &Launch) -> String {
     )
 }
 
-/// The fixed port; or the template's own `PORT`; or, where others may listen too, one that is free.
-async fn port(launch: &Launch, definition: &Definition, host: &ForeignHost) -> Result<u16, LaunchError> {
+/// Where others may listen too and none is fixed, a port that is nobody else's.
+async fn held_port(
+    shared: &Shared,
+    launch: &Launch,
+    host: &ForeignHost,
+) -> Result<Option<HeldPort>, LaunchError> {
+    let (PortChoice::Assigned, Some(namespace)) = (launch.function.settings.port, &host.namespace) else {
+        return Ok(None);
+    };
+    let port = shared.ports.take(namespace).await;
+    port.map(Some).map_err(|error| LaunchError {
+        kind: LaunchErrorKind::StartFailed,
+        message: format!("finding a free port in the shared network namespace: {error}"),
+    })
+}
+
+/// The fixed port; or the template's own `PORT`.
+fn port(launch: &Launch, definition: &Definition) -> u16 {
     if let PortChoice::Fixed(port) = launch.function.settings.port {
-        return Ok(port);
-    }
-    if let Some(namespace) = &host.namespace {
-        let free = namespace
-            .listen((Ipv4Addr::UNSPECIFIED, 0).into())
-            .await
-            .and_then(|listener| listener.local_addr());
-        return free
-            .map(|address: SocketAddr| address.port())
-            .map_err(|error| LaunchError {
-                kind: LaunchErrorKind::StartFailed,
-                message: format!("finding a free port in the shared network namespace: {error}"),
-            });
+        return port;
     }
     let own = definition
         .environment()
         .filter_map(|variable| variable.strip_prefix("PORT="))
         .last();
-    Ok(own
-        .and_then(|text| text.parse().ok())
+    own.and_then(|text| text.parse().ok())
         .filter(|port| *port > 0)
-        .unwrap_or(DEFAULT_PORT))
+        .unwrap_or(DEFAULT_PORT)
 }
 
 async fn call_url(

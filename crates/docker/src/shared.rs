@@ -1,7 +1,7 @@
 //! What the engine, its instances and its background work have in common.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use skep_model::{InstanceId, Namespace};
 use tokio::sync::Notify;
@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 use crate::api::Api;
 use crate::call::CallListeners;
 use crate::own_networks::OwnNetworks;
+use crate::ports::Ports;
 use crate::reach::Reach;
 
 /// One per [`crate::DockerEngine`].
@@ -22,6 +23,8 @@ pub(crate) struct Shared {
     pub(crate) owner: String,
     pub(crate) calls: CallListeners,
     pub(crate) own_networks: OwnNetworks,
+    /// For instances in network namespaces of others.
+    pub(crate) ports: Arc<Ports>,
     /// Everything that runs in the background on an instance's behalf; the engine's end waits for it.
     pub(crate) tasks: TaskTracker,
     /// Told when the engine may yet make what nobody waits for any more.
@@ -47,6 +50,7 @@ impl Shared {
             owner,
             calls,
             own_networks,
+            ports: Ports::new(),
             tasks,
             doubt: Notify::new(),
             live,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use skep_docker::{FirstProcess, Way};
+use skep_docker::{FirstProcess, HeldPort, Way};
 use skep_engine::{Exit, Instance, Listener};
 use skep_model::InstanceId;
 use tokio::net::TcpStream;
@@ -35,6 +35,8 @@ pub(crate) struct LeanInstance {
     pub(crate) exit: watch::Receiver<Option<Exit>>,
     /// What keeps its standard input open, where that is wanted.
     pub(crate) _input: Option<OwnedFd>,
+    /// What keeps its port from others in the same sandbox.
+    pub(crate) _held: Option<HeldPort>,
     /// Its place in a sandbox, given back when nothing holds the instance any more.
     pub(crate) place: Place,
 }

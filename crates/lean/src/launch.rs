@@ -1,10 +1,9 @@
 //! Making one instance: a place in a sandbox, the streams, and what only this launch has.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use skep_docker::{FirstProcess, Way};
+use skep_docker::{FirstProcess, HeldPort, Way};
 use skep_engine::{Exit, Launch, LaunchError, LaunchErrorKind, Launched, Stdio};
 use skep_model::{Handler, PortChoice};
 use skep_sys::NetworkNamespace;
@@ -61,7 +60,8 @@ async fn make(shared: &Arc<Shared>, launch: Launch) -> Result<Launched, LaunchEr
         .hostname
         .clone()
         .unwrap_or_else(|| name[name.len() - 12..].to_owned());
-    let port = port(&launch, &place).await?;
+    let held = held_port(&launch, &place).await?;
+    let port = held.as_ref().map_or_else(|| port(&launch), HeldPort::number);
     let descriptor = network.map(sandbox::SandboxNetwork::descriptor).transpose();
     let descriptor = descriptor.map_err(|error| machine("opening the network namespace", error))?;
     let (streams, ours) = streams::make(launch.stdio, plan.open_stdin, descriptor, &shared.tasks)
@@ -131,6 +131,7 @@ async fn make(shared: &Arc<Shared>, launch: Launch) -> Result<Launched, LaunchEr
         freezer,
         exit,
         _input: ours.input,
+        _held: held,
         place,
     };
     let sandbox = instance.place.made;
@@ -184,19 +185,24 @@ async fn environment(
     environment
 }
 
-/// The fixed port; where others may listen too, one that is free; else the template's own `PORT`.
-async fn port(launch: &Launch, place: &Place) -> Result<u16, LaunchError> {
-    if let PortChoice::Fixed(port) = launch.function.settings.port {
-        return Ok(port);
-    }
-    let network = place.held.sandbox.network.as_ref();
+/// Where others may listen too and none is fixed, a port that is nobody else's.
+async fn held_port(launch: &Launch, place: &Place) -> Result<Option<HeldPort>, LaunchError> {
+    let assigned = matches!(launch.function.settings.port, PortChoice::Assigned);
     let together = place.entry.plan.sharing == Sharing::Together && launch.stdio == Stdio::Log;
-    if let Some(network) = network.filter(|_| together) {
-        let any = (std::net::Ipv4Addr::UNSPECIFIED, 0).into();
-        let free: io::Result<_> = async { network.namespace.listen(any).await?.local_addr() }.await;
-        return free
-            .map(|address| address.port())
-            .map_err(|error| machine("finding a free port in the sandbox", error));
+    match &place.held.sandbox.network {
+        Some(network) if assigned && together => {
+            let port = network.ports.take(&network.namespace).await;
+            port.map(Some)
+                .map_err(|error| machine("finding a free port in the sandbox", error))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The fixed port; else the template's own `PORT`.
+fn port(launch: &Launch) -> u16 {
+    if let PortChoice::Fixed(port) = launch.function.settings.port {
+        return port;
     }
     let own = launch
         .function
@@ -204,7 +210,7 @@ async fn port(launch: &Launch, place: &Place) -> Result<u16, LaunchError> {
         .port_variable
         .as_deref()
         .and_then(|text| text.parse().ok());
-    Ok(own.filter(|port| *port > 0).unwrap_or(DEFAULT_PORT))
+    own.filter(|port| *port > 0).unwrap_or(DEFAULT_PORT)
 }
 
 /// The way to an `http` instance; another needs none, and may have ended before it could be looked at.

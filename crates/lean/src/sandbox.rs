@@ -6,6 +6,7 @@ mod request;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::Docker;
@@ -14,7 +15,7 @@ use bollard::query_parameters::{
     CreateContainerOptionsBuilder, InspectContainerOptions, RemoveContainerOptionsBuilder,
     StartContainerOptions,
 };
-use skep_docker::FirstProcess;
+use skep_docker::{FirstProcess, Ports};
 use skep_engine::LaunchErrorKind;
 use skep_model::{Function, InstanceId};
 use skep_sys::NetworkNamespace;
@@ -24,6 +25,9 @@ use crate::plan::{Network, Plan, Volume};
 
 /// How long an answer of Docker is waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long is waited before a removal is tried again; twice as long each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LAST_PAUSE: Duration = Duration::from_secs(2);
 
 /// A sandbox, ready for instances.
 #[derive(Debug)]
@@ -44,6 +48,8 @@ pub(crate) struct SandboxNetwork {
     pub(crate) process: FirstProcess,
     pub(crate) namespace: NetworkNamespace,
     pub(crate) addresses: Vec<IpAddr>,
+    /// For the instances that are in it together.
+    pub(crate) ports: Arc<Ports>,
     pub(crate) resolv_conf: String,
     pub(crate) hosts: String,
     pub(crate) hostname: String,
@@ -72,6 +78,12 @@ pub(crate) enum SandboxError {
 }
 
 impl SandboxError {
+    /// Whether there is no such container.
+    fn is_absence(&self) -> bool {
+        use bollard::errors::Error::DockerResponseServerError as Answer;
+        matches!(self, Self::Docker(_, Answer { status_code: 404, .. }))
+    }
+
     /// Whether another function would fail as well.
     pub(crate) fn kind(&self) -> LaunchErrorKind {
         use bollard::errors::Error::DockerResponseServerError as Answer;
@@ -169,19 +181,28 @@ async fn mounts_on_start(docker: &Docker, volumes: &[Volume]) -> Result<bool, Sa
     Ok(false)
 }
 
-/// Removes a sandbox; the engine's sweep finds it where that fails.
+/// Removes a sandbox, and waits until it is gone: Docker may be busy with it, or somebody else removes it at the same
+/// time. The engine's sweep finds it where that fails.
 pub(crate) async fn remove(docker: &Docker, container: &str) {
-    let options = RemoveContainerOptionsBuilder::default()
-        .force(true)
-        .v(true)
-        .build();
-    if let Err(error) = within(
-        "removing the sandbox",
-        docker.remove_container(container, Some(options)),
-    )
-    .await
-    {
-        tracing::debug!(container, %error, "a sandbox could not be removed; the sweep finds it");
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let options = RemoveContainerOptionsBuilder::default()
+            .force(true)
+            .v(true)
+            .build();
+        let removed = docker.remove_container(container, Some(options));
+        let Err(error) = within("removing the sandbox", removed).await else {
+            return;
+        };
+        if error.is_absence() {
+            return;
+        }
+        if pause > LAST_PAUSE {
+            tracing::warn!(container, %error, "a sandbox could not be removed; the sweep finds it");
+            return;
+        }
+        tokio::time::sleep(pause).await;
+        pause *= 2;
     }
 }
 
@@ -252,6 +273,7 @@ fn network_of(inspect: &ContainerInspectResponse, container: &str) -> Result<San
         process,
         namespace,
         addresses,
+        ports: Ports::new(),
         resolv_conf: read(&inspect.resolv_conf_path).map_err(failed)?,
         hosts: read(&inspect.hosts_path).map_err(failed)?,
         hostname: inspect

@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, OnceLock, mpsc};
@@ -107,6 +107,22 @@ impl NetworkNamespace {
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         socket.listen(1024)
+    }
+
+    /// Whether a program that asks for no more than the port could listen on it, on every address of version 4.
+    ///
+    /// # Errors
+    /// What the kernel answers, other than that the port is in use.
+    pub async fn is_free(&self, port: u16) -> io::Result<bool> {
+        let any = IpAddr::from(Ipv4Addr::UNSPECIFIED);
+        let socket = self.tcp_socket(any).await?;
+        // Without SO_REUSEADDR: a connection of the port's last user that lingers is in the way of such a program too.
+        let socket = tokio::net::TcpSocket::from_std_stream(socket.into());
+        match socket.bind(SocketAddr::new(any, port)) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -19,6 +19,7 @@ mod lean_churn;
 mod lean_crash;
 mod lean_escape;
 mod lean_parity;
+mod lean_ports;
 mod limits;
 mod logs;
 mod registries;
