@@ -5,7 +5,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, StatusCode, Version};
+use http::header::{CONNECTION, HeaderValue};
+use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -59,6 +60,7 @@ pub(crate) async fn serve(
         door,
         tasks,
         turn,
+        drain: drain.clone(),
     });
     let service = service_fn(move |request: Request<Incoming>| {
         let connection = connection.clone();
@@ -67,27 +69,39 @@ pub(crate) async fn serve(
             turn.begin();
         }
         async move {
-            let response = connection.answer(request).await;
-            if let Some(turn) = &turn
-                && response.status() == StatusCode::SWITCHING_PROTOCOLS
-            {
-                turn.upgrade();
+            let mut response = connection.answer(request).await;
+            if let Some(turn) = &turn {
+                if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                    turn.upgrade();
+                } else if connection.drain.is_cancelled() {
+                    // It may have begun on another thread since hyper was last asked to go on, and so was not told.
+                    close_after(&mut response);
+                }
             }
             Ok::<_, std::convert::Infallible>(response.map(|body| Answer::new(body, turn)))
         }
     });
     let mut served = pin!(builder.serve_connection_with_upgrades(TokioIo::new(guarded), service));
     let ended = tokio::select! {
-        ended = served.as_mut() => ended,
+        // Both may be ready when this thread comes to it: after a drain began, nothing more is read as before it.
+        biased;
         () = drain.cancelled() => {
             served.as_mut().graceful_shutdown();
             served.await
         }
+        ended = served.as_mut() => ended,
     };
     if let Err(error) = ended {
         // A caller that goes away, or sends what is not HTTP: nothing an operator can change.
         tracing::debug!(error, %peer, "a connection broke");
     }
+}
+
+/// Says that an answer is the last of its HTTP/1 connection, which hyper then closes.
+pub(crate) fn close_after<B>(response: &mut Response<B>) {
+    response
+        .headers_mut()
+        .insert(CONNECTION, HeaderValue::from_static("close"));
 }
 
 fn builder(gateway: &Gateway) -> Builder<TokioExecutor> {

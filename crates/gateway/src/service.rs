@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, HOST, HeaderValue};
+use http::header::{ALLOW, CONTENT_LENGTH, HOST, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use jiff::Timestamp;
 use skep_invoke::{Body, Invocation, Report, empty, problem_response};
 use skep_model::{InvocationId, Problem, ProblemCode, Trigger};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::forwarded::Origin;
@@ -20,7 +21,7 @@ use crate::gateway::{Door, Gateway, assemble, split};
 use crate::linger::Leftover;
 use crate::lookup::Address;
 use crate::turn::Turn;
-use crate::{asynchronous, linger, lookup, parent, prefer, received, upload};
+use crate::{asynchronous, linger, lookup, parent, prefer, received, server, upload};
 
 /// A connection and what all its requests share.
 pub(crate) struct Connection {
@@ -30,6 +31,8 @@ pub(crate) struct Connection {
     /// The tasks of the listener's connections.
     pub(crate) tasks: TaskTracker,
     pub(crate) turn: Arc<Turn>,
+    /// Cancelled when the listener's drain begins: an answer made from then on is the last.
+    pub(crate) drain: CancellationToken,
 }
 
 /// What a request turned out to ask for.
@@ -59,9 +62,7 @@ impl Connection {
             let unreadable = matches!(problem.code, ProblemCode::BadRequest | ProblemCode::AmbiguousRequest);
             if unreadable && version != Version::HTTP_2 {
                 // What comes behind it might be read in two ways as well.
-                response
-                    .headers_mut()
-                    .insert(CONNECTION, HeaderValue::from_static("close"));
+                server::close_after(&mut response);
             }
             response
         });

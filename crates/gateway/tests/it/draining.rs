@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
+use futures::future::join_all;
 use http::{Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
+use skep_gateway::{Config, Workers};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::client::{PATIENCE, field, rest, until};
 use crate::engine::Behaviour;
@@ -69,6 +71,46 @@ async fn a_drain_lets_a_request_end_and_closes_idle_connections() {
     let (response, ()) = tokio::join!(rest(&mut busy), drained);
     assert!(response.ends_with("done"), "{response}");
     assert_eq!(field(&response, "connection"), Some("close"));
+}
+
+#[tokio::test]
+async fn answers_that_end_as_a_drain_begins_are_the_last_of_their_connections() {
+    let (begun, mut waiting) = mpsc::channel::<()>(1);
+    let (go_on, may_go_on) = watch::channel(false);
+    let slow = web(move |_| {
+        let (begun, mut may_go_on) = (begun.clone(), may_go_on.clone());
+        async move {
+            begun.send(()).await.unwrap();
+            may_go_on.wait_for(|go_on| *go_on).await.unwrap();
+            answer("done")
+        }
+    });
+    // Many on one thread, which learns of the drain and of the answers in any order.
+    let world = World::on(
+        Workers::start(1).unwrap(),
+        Config::default(),
+        vec![Planned("slow", &[], slow)],
+    )
+    .await;
+    let mut callers = Vec::new();
+    for _ in 0..32 {
+        let mut caller = TcpStream::connect(world.address).await.unwrap();
+        caller
+            .write_all(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n")
+            .await
+            .unwrap();
+        waiting.recv().await.unwrap();
+        callers.push(caller);
+    }
+    let drained = world.serving.drain();
+    tokio::pin!(drained);
+    assert!(futures::poll!(&mut drained).is_pending());
+    go_on.send_replace(true);
+    let (responses, ()) = tokio::join!(join_all(callers.iter_mut().map(rest)), drained);
+    for response in responses {
+        assert!(response.ends_with("done"), "{response}");
+        assert_eq!(field(&response, "connection"), Some("close"));
+    }
 }
 
 #[tokio::test]
