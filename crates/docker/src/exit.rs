@@ -3,19 +3,26 @@
 //! Each instance has one open `wait` call. The shared event stream would cost less, but the engine drops events for
 //! a reader that is slow for 100 ms, and an exit that is never seen would hold a slot for ever.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use bollard::errors::Error as BollardError;
-use bollard::query_parameters::WaitContainerOptions;
+use bollard::query_parameters::{EventsOptionsBuilder, WaitContainerOptions};
 use futures::StreamExt;
 use skep_engine::Exit;
 
 use crate::api::Api;
 use crate::error::CallError;
 
+/// The exit code of who was killed.
+const KILLED: i64 = 137;
+/// How late an event may be, and how many seconds back one is looked for.
+const LATE_EVENT: Duration = Duration::from_millis(200);
+const EVENTS_BACK: i64 = 60;
+
 /// What is said of a container that vanished: that it was killed, which is what removing it by force does.
 const VANISHED: Exit = Exit {
-    code: 137,
+    code: KILLED,
     out_of_memory: false,
 };
 
@@ -70,12 +77,28 @@ async fn wait_once(api: &Api, id: &str) -> Result<i64, CallError> {
 
 /// The exit as `inspect` tells it; `None` while it runs.
 async fn look(api: &Api, id: &str) -> Result<Option<Exit>, CallError> {
-    let state = api.inspect(id).await?.state.unwrap_or_default();
+    let inspect = api.inspect(id).await?;
+    let state = inspect.state.unwrap_or_default();
     if state.running.unwrap_or(false) {
         return Ok(None);
     }
-    Ok(Some(Exit {
-        code: state.exit_code.unwrap_or(137),
-        out_of_memory: state.oom_killed.unwrap_or(false),
-    }))
+    let code = state.exit_code.unwrap_or(KILLED);
+    let limited = inspect.host_config.and_then(|host| host.memory).unwrap_or(0) > 0;
+    let out_of_memory =
+        state.oom_killed.unwrap_or(false) || (code == KILLED && limited && ran_out_of_memory(api, id).await);
+    Ok(Some(Exit { code, out_of_memory }))
+}
+
+/// Whether an event says so: an engine that hears of the exit first never puts it into the container's state.
+async fn ran_out_of_memory(api: &Api, id: &str) -> bool {
+    let now = jiff::Timestamp::now().as_second();
+    let filters = HashMap::from([("container", vec![id]), ("event", vec!["oom"])]);
+    let options = EventsOptionsBuilder::default()
+        .since(&(now - EVENTS_BACK).to_string())
+        .until(&(now + 1).to_string())
+        .filters(&filters)
+        .build();
+    let mut events = std::pin::pin!(api.docker.events(Some(options)));
+    let first = tokio::time::timeout(LATE_EVENT, events.next()).await;
+    matches!(first, Ok(Some(Ok(_))))
 }
