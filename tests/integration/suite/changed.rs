@@ -16,8 +16,8 @@ fn docker(arguments: &[&str]) -> String {
 }
 
 /// What every instance says of what was copied; `new` is the folder that the image lacks.
-const LOOK: &str = "cat /etc/copied /work/tree/deep 2>/dev/null; stat -c '%u %a' /work/tree/run; \
-                    stat -c '%F' /work/data; cat /work/data/inside 2>/dev/null; exit 0";
+const LOOK: &str = "cat /etc/copied /place/tree/deep 2>/dev/null; stat -c '%u %a' /place/tree/run; \
+                    stat -c '%F' /place/data; cat /place/data/inside 2>/dev/null; exit 0";
 
 #[tokio::test]
 async fn files_copied_into_a_template_are_in_every_instance_as_docker_start_would_have_them() {
@@ -30,7 +30,7 @@ async fn files_copied_into_a_template_are_in_every_instance_as_docker_start_woul
     std::fs::write(tree.join("run"), "").unwrap();
     let run = std::os::unix::fs::PermissionsExt::from_mode(0o750);
     std::fs::set_permissions(tree.join("run"), run).unwrap();
-    let flags = ["-w", "/work", "-v", "/work/data"];
+    let flags = ["-w", "/place", "-v", "/place/data"];
     for engine in ["docker", "auto"] {
         let label = format!("engine={engine}");
         let id = skep
@@ -44,7 +44,7 @@ async fn files_copied_into_a_template_are_in_every_instance_as_docker_start_woul
         let path = format!("/{engine}");
         assert!(!skep.public.get(&path).await.text().contains("one"));
         docker(&["cp", file.to_str().unwrap(), &format!("{id}:/etc/copied")]);
-        docker(&["cp", "-a", tree.to_str().unwrap(), &format!("{id}:/work/tree")]);
+        docker(&["cp", "-a", tree.to_str().unwrap(), &format!("{id}:/place/tree")]);
         let wanted = "one\ndeep\n0 750\ndirectory\n";
         eventually("instances to have the files", async || {
             let answer = skep.public.get(&path).await;

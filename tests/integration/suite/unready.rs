@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
-use skep_tests::{Skep, empty, probe_image};
+use skep_tests::{Skep, empty, eventually, probe_image};
 
 async fn asked(topic: &str, labels: &[&str], command: &[&str], path: &str) -> (Skep, skep_tests::Answer) {
     let skep = Skep::start(topic).await;
@@ -93,7 +93,13 @@ async fn one_that_starts_slowly_beside_others_that_listen_has_all_of_its_time() 
     // Two instances of one sandbox: the first listens while the second still starts.
     skep.deploy("lean", &["engine=lean"], &[], &command).await;
     let (first, second) = tokio::join!(skep.public.get("/lean/slow/6000"), async {
-        tokio::time::sleep(Duration::from_secs(5)).await;
+        eventually("the first to listen", async || {
+            let list = skep.control.get("/v1/instances").await.json();
+            let mut all = list["instances"].as_array()?.iter();
+            all.any(|one| one["function"] == "lean" && one["state"] == "busy")
+                .then_some(())
+        })
+        .await;
         skep.public.get("/lean").await
     });
     assert_eq!(first.status, StatusCode::OK, "{first:?}");
