@@ -59,13 +59,25 @@ async fn both(skep: &Skep, flags: &[&str], command: &[&str]) -> [String; 2] {
     answers
 }
 
-/// The lines that one has and the other has not.
+/// No signal is ignored.
+const NOTHING_IGNORED: &str = "SigIgn:\t0000000000000000";
+
+/// The lines that one has and the other has not. Docker hands on which signals its daemon was started ignoring, which
+/// is not the template's doing; lean ignores none, whoever started it.
 fn differences([docker, lean]: &[String; 2]) -> String {
     let alone = |one: &str, other: &str| {
         let other: Vec<&str> = other.lines().collect();
         let lines = one.lines().filter(|line| !other.contains(line));
         lines.map(|line| format!("  {line}\n")).collect::<String>()
     };
+    let docker = docker.lines().map(|line| {
+        if line.starts_with("SigIgn:") {
+            NOTHING_IGNORED
+        } else {
+            line
+        }
+    });
+    let docker: &str = &docker.collect::<Vec<_>>().join("\n");
     let (docker, lean) = (alone(docker, lean), alone(lean, docker));
     if docker.is_empty() && lean.is_empty() {
         return String::new();
