@@ -11,7 +11,7 @@ use crate::json::Json;
 use crate::mounts;
 use crate::network::NetworkAsked;
 use crate::refusal::Refusal;
-use crate::{SOCKET, tables};
+use crate::tables;
 
 /// What a child is to be, as far as a request may say so.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -67,8 +67,6 @@ pub struct Settled {
     pub network: String,
     /// Who it belongs to: every label that Skep sets, so that none can be an image's.
     pub labels: BTreeMap<String, String>,
-    /// Its own socket on the host.
-    pub socket: Option<String>,
     /// Its share, where it asked for none itself.
     pub memory: Option<i64>,
     /// The same, in billionths of a CPU.
@@ -159,10 +157,6 @@ impl Create {
     pub fn body(&self, settled: &Settled) -> Value {
         let mut out = Map::new();
         let mut set = |name: &str, value: Value| drop(out.insert(name.to_owned(), value));
-        let mut environment = self.environment.clone();
-        if settled.socket.is_some() && !environment.iter().any(|own| own.starts_with("DOCKER_HOST=")) {
-            environment.push(format!("DOCKER_HOST=unix://{SOCKET}"));
-        }
         for (name, text) in [
             ("Image", &settled.image),
             ("Hostname", &self.hostname),
@@ -174,7 +168,7 @@ impl Create {
         }
         set("Cmd", self.command.clone().into());
         set("Entrypoint", self.entrypoint.clone().into());
-        set("Env", environment.into());
+        set("Env", self.environment.clone().into());
         set("Tty", self.tty.into());
         set("OpenStdin", self.open_stdin.into());
         set("StdinOnce", self.stdin_once.into());
@@ -200,11 +194,6 @@ impl Create {
         set("Labels", json!(labels));
         let mut host = self.host.written();
         host.insert("NetworkMode".to_owned(), settled.network.as_str().into());
-        if let Some(socket) = &settled.socket
-            && let Some(Value::Array(binds)) = host.get_mut("Binds")
-        {
-            binds.push(format!("{socket}:{SOCKET}").into());
-        }
         self.bound(&mut host, settled);
         set("HostConfig", Value::Object(host));
         Value::Object(out)

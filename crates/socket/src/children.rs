@@ -45,8 +45,6 @@ pub struct Child {
     pub started: Option<Timestamp>,
     /// When it ended.
     pub ended: Option<Timestamp>,
-    /// Whether Docker starts it again by itself: it counts as live as long as it exists.
-    pub(crate) restarts: bool,
     pub(crate) removed: bool,
 }
 
@@ -101,7 +99,7 @@ impl Child {
 
     /// Whether it counts against `skep.spawn.max`, `.memory` and `.cpus`.
     pub fn is_live(&self) -> bool {
-        self.restarts || !matches!(self.state, State::Exited(_))
+        self.marks.restarts || !matches!(self.state, State::Exited(_))
     }
 }
 

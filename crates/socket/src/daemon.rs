@@ -1,6 +1,8 @@
-//! The daemon: a connection for each call, made and dropped with it, so that nothing of one call is left for another.
+//! The daemon. A connection serves the next call when the answer of the one before was read to its end and left
+//! nothing; one that was cut short, or that became a container's streams, serves no other.
 
 use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,6 +10,7 @@ use http::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderValue, UPGRADE};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use skep_docker::Endpoint;
@@ -16,11 +19,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::answer::{Body, empty, full};
+use crate::archive::Archive;
 
 /// How long an answer that is no stream is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The largest answer that is read whole.
 const LARGEST: usize = 32 << 20;
+/// How many connections are kept: what a burst needed beyond them is closed.
+const KEPT: usize = 32;
 
 /// The way to the daemon.
 #[derive(Debug, Clone)]
@@ -28,6 +34,8 @@ pub(crate) struct Daemon {
     endpoint: Endpoint,
     /// The newest version that both speak.
     pub(crate) version: (u32, u32),
+    /// Connections that may serve another call, once their last answer was read.
+    kept: Arc<Mutex<Vec<SendRequest<Body>>>>,
 }
 
 /// A call, written by this crate.
@@ -44,6 +52,30 @@ pub(crate) struct Outgoing {
     pub(crate) upgrade: bool,
 }
 
+impl Outgoing {
+    fn written(self) -> io::Result<Request<Body>> {
+        let (major, minor) = self.version;
+        let mut request = Request::builder()
+            .method(self.method)
+            .uri(format!("/v{major}.{minor}{}", self.path))
+            .header(HOST, "docker")
+            .body(self.body)
+            .map_err(io::Error::other)?;
+        let kind = if self.archive {
+            "application/x-tar"
+        } else {
+            "application/json"
+        };
+        let headers = request.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        if self.upgrade {
+            headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+            headers.insert(UPGRADE, HeaderValue::from_static("tcp"));
+        }
+        Ok(request)
+    }
+}
+
 trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
 
@@ -58,7 +90,11 @@ pub(crate) fn unreachable(error: &dyn std::fmt::Display) -> Refusal {
 
 impl Daemon {
     pub(crate) fn new(endpoint: Endpoint, version: (u32, u32)) -> Self {
-        Self { endpoint, version }
+        Self {
+            endpoint,
+            version,
+            kept: Arc::default(),
+        }
     }
 
     /// Sends a call; the answer is as it comes, of whatever status.
@@ -67,33 +103,71 @@ impl Daemon {
     }
 
     async fn try_send(&self, call: Outgoing) -> io::Result<Response<Incoming>> {
+        let upgrade = call.upgrade;
+        let mut request = call.written()?;
+        if upgrade {
+            let mut sender = self.connect().await?;
+            return sender.send_request(request).await.map_err(io::Error::other);
+        }
+        while let Some(mut sender) = self.take() {
+            match sender.try_send_request(request).await {
+                Ok(response) => {
+                    self.keep(sender);
+                    return Ok(response);
+                }
+                // The daemon closed it meanwhile: what was not sent at all goes over another.
+                Err(mut error) => match error.take_message() {
+                    Some(unsent) => request = unsent,
+                    None => return Err(io::Error::other(error.into_error())),
+                },
+            }
+        }
+        let mut sender = self.connect().await?;
+        let response = sender.send_request(request).await.map_err(io::Error::other)?;
+        self.keep(sender);
+        Ok(response)
+    }
+
+    /// A connection whose last answer was read to its end.
+    fn take(&self) -> Option<SendRequest<Body>> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|sender| !sender.is_closed());
+        let ready = kept.iter().rposition(SendRequest::is_ready)?;
+        Some(kept.swap_remove(ready))
+    }
+
+    fn keep(&self, sender: SendRequest<Body>) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.push(sender);
+        // Those at the front have been streaming the longest; they go on, and end with their answer.
+        let beyond = kept.len().saturating_sub(KEPT);
+        kept.drain(..beyond);
+    }
+
+    async fn connect(&self) -> io::Result<SendRequest<Body>> {
         let stream: Box<dyn Connection> = match &self.endpoint {
             Endpoint::Unix(path) => Box::new(UnixStream::connect(path).await?),
             Endpoint::Tcp(address) => Box::new(TcpStream::connect(address).await?),
         };
-        let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
-        let (mut sender, connection) = handshake.map_err(io::Error::other)?;
-        // Ends by itself: with the answer's last byte, or when its reader goes away.
+        let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+        // Ends by itself: when nobody keeps its sender and its last answer is read, or its reader goes away.
         tokio::spawn(connection.with_upgrades());
-        let (major, minor) = call.version;
-        let mut request = Request::builder()
-            .method(call.method)
-            .uri(format!("/v{major}.{minor}{}", call.path))
-            .header(HOST, "docker")
-            .body(call.body)
-            .map_err(io::Error::other)?;
-        let kind = if call.archive {
-            "application/x-tar"
-        } else {
-            "application/json"
+        Ok(sender)
+    }
+
+    /// Unpacks an archive in a container.
+    pub(crate) async fn put(&self, container: &str, archive: Archive) -> Result<(), Refusal> {
+        let call = Outgoing {
+            method: Method::PUT,
+            path: format!("/containers/{container}/archive?path=%2F"),
+            version: self.version,
+            body: full(archive.0),
+            archive: true,
+            upgrade: false,
         };
-        let headers = request.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-        if call.upgrade {
-            headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-            headers.insert(UPGRADE, HeaderValue::from_static("tcp"));
-        }
-        sender.send_request(request).await.map_err(io::Error::other)
+        let response = self.send(call).await?;
+        let status = response.status();
+        understood(status, &whole(response.into_body()).await?).map(drop)
     }
 
     /// A call whose answer is JSON, read whole. What the daemon refuses is an error with its status and words.

@@ -84,7 +84,11 @@ impl Sockets {
         std::fs::create_dir_all(&directory)?;
         let closed_to_others = std::os::unix::fs::PermissionsExt::from_mode(0o700);
         std::fs::set_permissions(&directory, closed_to_others)?;
+        let left = std::fs::read_dir(&directory)?.flatten();
+        let left = left.map(|entry| entry.file_name().to_string_lossy().into_owned());
         let shared = Shared::new(Beginning {
+            left: left.collect(),
+            docker: client.clone(),
             daemon: Daemon::new(endpoint, spoken),
             namespace: config.namespace,
             owner: engine.owner().to_owned(),

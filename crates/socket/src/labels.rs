@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use skep_model::{FunctionName, InvocationId, Namespace, label};
+use skep_model::{FunctionName, InvocationId, Namespace, Spawn, label};
 
 /// Where counting for `skep.spawn.total` begins: an invocation, or an instance that serves several.
 pub(crate) const ROOT: &str = "skep.root";
@@ -23,8 +23,10 @@ pub(crate) const MEMORY: &str = "skep.memory";
 pub(crate) const CPUS: &str = "skep.nano-cpus";
 /// The folder of its own socket; empty where it has none.
 pub(crate) const SOCKET: &str = "skep.socket";
-/// What it may start through its own socket, with commas.
-pub(crate) const MAY_START: &str = "skep.may-start";
+/// What is granted to its own socket, as JSON.
+pub(crate) const GRANT: &str = "skep.grant";
+/// Whether Docker starts it again by itself.
+pub(crate) const RESTARTS: &str = "skep.restarts";
 
 /// A child's place in the lineage, and what is counted for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +43,10 @@ pub(crate) struct Marks {
     pub(crate) memory: u64,
     pub(crate) nano_cpus: u64,
     pub(crate) socket: Option<String>,
-    pub(crate) may_start: Vec<String>,
+    /// What that grants: settled when the child was made, so that nothing later gives it more.
+    pub(crate) grant: Option<Spawn>,
+    /// Whether Docker starts it again by itself: it counts as live as long as it exists.
+    pub(crate) restarts: bool,
 }
 
 impl Marks {
@@ -62,7 +67,8 @@ impl Marks {
             (MEMORY, self.memory.to_string()),
             (CPUS, self.nano_cpus.to_string()),
             (SOCKET, self.socket.clone().unwrap_or_default()),
-            (MAY_START, self.may_start.join(",")),
+            (GRANT, self.grant.as_ref().map(granted).unwrap_or_default()),
+            (RESTARTS, self.restarts.to_string()),
         ]
         .into_iter()
         .map(|(key, value)| (key.to_owned(), value))
@@ -87,11 +93,67 @@ impl Marks {
             memory: get(MEMORY)?.parse().ok()?,
             nano_cpus: get(CPUS)?.parse().ok()?,
             socket: some(get(SOCKET)?),
-            may_start: get(MAY_START)?
-                .split(',')
-                .filter(|word| !word.is_empty())
-                .map(str::to_owned)
-                .collect(),
+            grant: some(get(GRANT)?)
+                .map(|text| serde_json::from_str(&text))
+                .transpose()
+                .ok()?,
+            restarts: get(RESTARTS)?.parse().ok()?,
         })
+    }
+}
+
+fn granted(spawn: &Spawn) -> String {
+    // Plain data: nothing in it can't be written.
+    serde_json::to_string(spawn).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use skep_model::PortRange;
+
+    use super::*;
+
+    #[test]
+    fn everything_is_known_again_from_the_labels() {
+        let marks = Marks {
+            function: "f".parse().unwrap(),
+            parent: "instance".to_owned(),
+            root: "root".to_owned(),
+            invocation: None,
+            generation: 2,
+            asked: "debian".to_owned(),
+            of_template: true,
+            deadline: Timestamp::from_second(1_800_000_000).unwrap(),
+            memory: 7,
+            nano_cpus: 8,
+            socket: Some("socket".to_owned()),
+            grant: Some(Spawn {
+                may_start: vec!["debian".to_owned(), "f".to_owned()],
+                life: Duration::from_millis(1500),
+                networks: vec!["backend".to_owned()],
+                volumes: vec!["data".to_owned()],
+                ports: vec![PortRange { first: 80, last: 90 }],
+                ..Spawn::default()
+            }),
+            restarts: true,
+        };
+        let namespace: Namespace = "n".parse().unwrap();
+        for marks in [
+            marks.clone(),
+            Marks {
+                socket: None,
+                grant: None,
+                restarts: false,
+                ..marks
+            },
+        ] {
+            let labels = marks.written("owner", &namespace);
+            assert_eq!(
+                Marks::read(|key| labels.get(key).cloned(), &namespace),
+                Some(marks)
+            );
+        }
     }
 }

@@ -8,6 +8,8 @@
 //! Start reading at `calls/mod.rs`, where a request comes in; [`Sockets`] is the public face.
 
 mod answer;
+mod archive;
+mod below;
 mod calls;
 mod children;
 mod daemon;

@@ -49,6 +49,8 @@ pub(crate) fn host_path(shared: &Shared, id: &str) -> Option<PathBuf> {
 pub(crate) fn open(shared: &Arc<Shared>, id: &str, holder: Arc<Holder>) -> io::Result<()> {
     let folder = folder(shared, id);
     std::fs::create_dir_all(&folder)?;
+    // A child has the folder itself, and runs as whatever user its image names.
+    std::fs::set_permissions(&folder, Permissions::from_mode(0o755))?;
     let path = folder.join("docker.sock");
     match std::fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

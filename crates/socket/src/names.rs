@@ -18,9 +18,10 @@ const SECOND: [&str; 16] = [
     "pollen", "queen", "sage", "thyme", "worker",
 ];
 
-/// What stands before every name of a function's children, to Docker.
+/// What stands before every name of a function's children, to Docker. Neither a namespace nor a function has a `_` in
+/// its name, so that no two functions' children can come to the same, whatever they are called.
 pub(crate) fn prefix(namespace: &Namespace, function: &FunctionName) -> String {
-    format!("skep-{namespace}-{function}-child-")
+    format!("skep_{namespace}_{function}_")
 }
 
 /// A name that a request asks for.
@@ -50,4 +51,27 @@ pub(crate) fn generated() -> String {
         pick(SECOND, 4),
         random >> 8 & 0xffff
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_functions_children_have_one_name() {
+        let words = ["a", "a-b", "a-child", "a-child-b", "b", "child", "b-child-c"];
+        let names = ["bb", "b_c", "child-b", "b-child-c", "a_b_c", "child_b", "_b"];
+        let mut seen = HashSet::new();
+        for namespace in words {
+            for function in words {
+                let prefix = prefix(&namespace.parse().unwrap(), &function.parse().unwrap());
+                for name in names.iter().filter_map(|name| asked(name).ok()) {
+                    assert!(seen.insert(format!("{prefix}{name}")), "{prefix}{name}");
+                }
+            }
+        }
+        assert_eq!(seen.len(), 7 * 7 * 6);
+    }
 }

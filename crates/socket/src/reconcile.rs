@@ -25,7 +25,7 @@ use crate::daemon::Outgoing;
 use crate::engine::Sockets;
 use crate::labels::Marks;
 use crate::shared::Shared;
-use crate::{listener, names};
+use crate::{below, listener, names};
 
 /// How often Docker is listed where nothing says that something changed.
 const PERIOD: Duration = Duration::from_secs(15);
@@ -44,13 +44,13 @@ impl Shared {
         filters
     }
 
-    /// Lists what Docker has, and makes it known.
-    pub(crate) async fn look_now(&self) {
+    /// Lists what Docker has, and makes it known; whether that could be done.
+    pub(crate) async fn look_now(&self) -> bool {
         // Who waited for another's look has its answer: a thousand refused calls are not a thousand lists.
         let asked = Instant::now();
         let mut looked = self.looked.lock().await;
         if looked.is_some_and(|looked| looked > asked) {
-            return;
+            return true;
         }
         *looked = Some(Instant::now());
         let mut query = Query::default();
@@ -62,8 +62,15 @@ impl Shared {
             .ask(Method::GET, &format!("/containers/json{}", query.written()), None)
             .await
         {
-            Ok(listed) => self.learn(&listed, begun),
-            Err(refusal) => tracing::warn!(%refusal, "children could not be listed"),
+            Ok(listed) => {
+                self.learn(&listed, begun);
+                true
+            }
+            Err(refusal) => {
+                *looked = None;
+                tracing::warn!(%refusal, "children could not be listed");
+                false
+            }
         }
     }
 
@@ -129,7 +136,6 @@ impl Shared {
             created,
             started: (state != State::Created).then_some(created),
             ended: matches!(state, State::Exited(_)).then(Timestamp::now),
-            restarts: false,
             removed: false,
         })
     }
@@ -247,39 +253,49 @@ impl Sockets {
     /// the next one finds them.
     pub async fn run_background(&self, shutdown: CancellationToken) {
         let shared = &self.shared;
-        shared.look_now().await;
-        self.remove_stale();
-        // Children that were removed while no Skep looked on left their cgroup behind.
-        for function in shared.shares.left(&shared.namespace) {
-            let in_use = shared
-                .children()
-                .all()
-                .any(|child| child.marks.function.as_str() == function);
-            if !in_use {
-                shared.shares.forget(&shared.namespace, &function);
-            }
-        }
         tokio::select! {
             () = shutdown.cancelled() => {}
             () = watch_events(shared) => {}
-            () = tend(shared) => {}
+            () = begin_and_tend(shared) => {}
         }
         shared.stop.cancel();
         shared.tasks.close();
         shared.tasks.wait().await;
     }
+}
 
-    /// Sockets that an earlier Skep left behind. Those of children that live are gone too: what is bound into them is
-    /// a socket that nobody listens on any more.
-    fn remove_stale(&self) {
-        let open: HashSet<String> = self.shared.open().keys().cloned().collect();
-        let folders = std::fs::read_dir(&self.shared.directory);
-        for folder in folders.into_iter().flatten().flatten() {
-            let name = folder.file_name();
-            if !open.contains(&*name.to_string_lossy()) {
-                listener::remove(&folder.path());
-            }
+/// What an earlier Skep left is looked at before anything else is; nothing is removed on the word of no list.
+async fn begin_and_tend(shared: &Arc<Shared>) {
+    while !shared.look_now().await {
+        tokio::time::sleep(LOOK).await;
+    }
+    below::reopen(shared).await;
+    remove_stale(shared);
+    // Children that were removed while no Skep looked on left their cgroup behind.
+    for function in shared.shares.left(&shared.namespace) {
+        let in_use = shared
+            .children()
+            .all()
+            .any(|child| child.marks.function.as_str() == function);
+        if !in_use {
+            shared.shares.forget(&shared.namespace, &function);
         }
+    }
+    tend(shared).await;
+}
+
+/// Sockets of an earlier Skep's instances, and of children that are gone. Those of children that there are have been
+/// opened again; where one could not be, its folder stays for the next attempt.
+fn remove_stale(shared: &Shared) {
+    let mut used: HashSet<String> = shared.open().keys().cloned().collect();
+    used.extend(
+        shared
+            .children()
+            .all()
+            .filter_map(|child| child.marks.socket.clone()),
+    );
+    for left in shared.left.iter().filter(|left| !used.contains(*left)) {
+        listener::remove(&listener::folder(shared, left));
     }
 }
 
@@ -296,6 +312,7 @@ async fn tend(shared: &Arc<Shared>) {
         }
         if listed.elapsed() >= PERIOD {
             shared.look_now().await;
+            below::reopen(shared).await;
             shared.hold_together();
             listed = Instant::now();
         }

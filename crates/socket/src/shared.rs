@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use bollard::Docker;
 use skep_catalogue::Catalogue;
 use skep_grant::Refusal;
 use skep_model::{Function, InstanceId, InvocationId, Namespace};
@@ -24,12 +25,16 @@ use crate::share::Shares;
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) daemon: Daemon,
+    /// The client of the engine, for what is copied into containers.
+    pub(crate) docker: Docker,
     pub(crate) namespace: Namespace,
     pub(crate) owner: String,
     /// Where the sockets are.
     pub(crate) directory: PathBuf,
     /// The same folder, as the engine's host sees it, where it does.
     pub(crate) host_directory: Option<PathBuf>,
+    /// The folders in it that an earlier Skep left.
+    pub(crate) left: Vec<String>,
     pub(crate) many_networks: bool,
     pub(crate) engine_version: String,
     pub(crate) oldest_version: (u32, u32),
@@ -56,6 +61,9 @@ pub(crate) struct Beginning {
     pub(crate) owner: String,
     pub(crate) directory: PathBuf,
     pub(crate) host_directory: Option<PathBuf>,
+    pub(crate) left: Vec<String>,
+    /// The client of the engine, for what is copied into containers.
+    pub(crate) docker: Docker,
     pub(crate) engine_version: String,
     pub(crate) oldest_version: (u32, u32),
     pub(crate) shares: Shares,
@@ -70,6 +78,8 @@ impl Shared {
             owner: begin.owner,
             directory: begin.directory,
             host_directory: begin.host_directory,
+            left: begin.left,
+            docker: begin.docker,
             engine_version: begin.engine_version,
             oldest_version: begin.oldest_version,
             shares: begin.shares,

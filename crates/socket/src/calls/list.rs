@@ -73,7 +73,7 @@ pub(super) async fn list(mut context: Context) -> Result<Answer, Refusal> {
             continue;
         };
         if names.is_empty() || names.iter().any(|name| matches(name, &child.name)) {
-            show::summary(&child, &mut entry);
+            show::summary(&context.shared, &child, &mut entry);
             shown.push(entry);
         }
     }

@@ -11,6 +11,7 @@ mod list;
 mod node;
 mod resources;
 mod show;
+mod template;
 
 use std::sync::Arc;
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
+use skep_grant::SOCKET;
 
 use crate::children::Child;
 use crate::shared::Shared;
@@ -31,26 +32,27 @@ pub(super) fn inspect(shared: &Shared, child: &Child, value: &mut Value) {
         own_labels(labels);
     }
     if let Some(Value::Array(binds)) = value.pointer_mut("/HostConfig/Binds") {
-        for bind in binds {
+        for bind in binds.iter_mut() {
             *bind = shown_bind(shared, bind.as_str().unwrap_or_default()).into();
         }
+        binds.dedup();
     }
     for list in ["/HostConfig/Mounts", "/Mounts"] {
         if let Some(list) = value.pointer_mut(list) {
-            mounts(list);
+            mounts(shared, list);
         }
     }
 }
 
 /// One entry of `GET /containers/json`.
-pub(super) fn summary(child: &Child, value: &mut Value) {
+pub(super) fn summary(shared: &Shared, child: &Child, value: &mut Value) {
     set(value, "/Names", json!([format!("/{}", child.name)]));
     set(value, "/Image", child.marks.asked.clone().into());
     if let Some(labels) = value.get_mut("Labels") {
         own_labels(labels);
     }
     if let Some(list) = value.get_mut("Mounts") {
-        mounts(list);
+        mounts(shared, list);
     }
 }
 
@@ -70,25 +72,37 @@ fn set(value: &mut Value, path: &str, to: Value) {
 /// A volume is shown by its name, a folder of the host not at all, the child's socket as where it stands.
 fn shown_bind(shared: &Shared, bind: &str) -> String {
     let (source, rest) = bind.split_once(':').unwrap_or((bind, ""));
-    let sockets = shared.host_directory.as_deref();
-    let source = if sockets.is_some_and(|folder| Path::new(source).starts_with(folder)) {
-        skep_grant::SOCKET
-    } else if source.starts_with('/') {
-        "(host)"
-    } else {
-        source
-    };
+    if is_socket(shared, source) {
+        return format!("{SOCKET}:{SOCKET}");
+    }
+    let source = if source.starts_with('/') { "(host)" } else { source };
     format!("{source}:{rest}")
 }
 
-fn mounts(list: &mut Value) {
-    for mount in list.as_array_mut().into_iter().flatten() {
+/// Whether a path of the host is a child's socket, or its folder.
+fn is_socket(shared: &Shared, path: &str) -> bool {
+    let sockets = shared.host_directory.as_deref();
+    sockets.is_some_and(|folder| Path::new(path).starts_with(folder))
+}
+
+fn mounts(shared: &Shared, list: &mut Value) {
+    let Some(mounts) = list.as_array_mut() else {
+        return;
+    };
+    for mount in mounts.iter_mut() {
         let is_volume = mount.get("Type").and_then(Value::as_str) == Some("volume");
         let name = mount.get("Name").cloned().unwrap_or(json!(""));
-        if let Some(source) = mount.get_mut("Source")
-            && source.as_str().is_some_and(|source| source.starts_with('/'))
-        {
-            *source = if is_volume { name } else { json!("") };
+        let source = mount.get("Source").and_then(Value::as_str).unwrap_or_default();
+        if is_socket(shared, source) {
+            set(mount, "/Source", SOCKET.into());
+            set(mount, "/Destination", SOCKET.into());
+        } else if source.starts_with('/') {
+            set(mount, "/Source", if is_volume { name } else { json!("") });
         }
     }
+    // Where it has the folder and the socket itself, it is shown once.
+    let is_own = |mount: &Value| mount.get("Destination").and_then(Value::as_str) == Some(SOCKET);
+    let first = mounts.iter().position(is_own);
+    let mut at = 0..;
+    mounts.retain(|mount| at.next() == first || !is_own(mount));
 }

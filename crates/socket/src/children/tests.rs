@@ -13,7 +13,8 @@ fn marks(root: &str, memory: u64) -> Marks {
         memory,
         nano_cpus: 0,
         socket: None,
-        may_start: Vec::new(),
+        grant: None,
+        restarts: false,
     }
 }
 
@@ -26,7 +27,6 @@ fn child(id: &str, marks: Marks, state: State) -> Child {
         created: Timestamp::UNIX_EPOCH,
         started: None,
         ended: None,
-        restarts: false,
         removed: false,
     }
 }
@@ -112,13 +112,13 @@ fn a_child_that_a_list_brought_before_its_answer_counts_once() {
         let place = children.admit(&spawn(), marks("a", 0)).unwrap();
         let mut made = child(id, marks("a", 0), State::Exited(0));
         children.adopt(made.clone());
-        made.restarts = true;
+        made.marks.restarts = true;
         children.settle(place, Some(made));
         assert!(
-            children.get(id).unwrap().restarts,
+            children.get(id).unwrap().marks.restarts,
             "what is known of it is not lost"
         );
-        children.get_mut(id).unwrap().restarts = false;
+        children.get_mut(id).unwrap().marks.restarts = false;
     }
     children.admit(&spawn(), marks("a", 0)).unwrap_err();
     children.remove("x");

@@ -112,7 +112,7 @@ async fn another_functions_children_do_not_exist() {
         "target",
         &service,
         &service[..12],
-        &format!("skep-{}-one-child-target", skep.docker.namespace()),
+        &format!("skep_{}_one_target", skep.docker.namespace()),
     ] {
         let commands = [
             "inspect",
