@@ -120,13 +120,14 @@ impl Dispatcher {
         }
     }
 
-    /// Waits until every launch is over that is for an invocation of which this holds. Its process may call others
-    /// before the engine has said where it is; [`Dispatcher::invocations_at`] knows afterwards.
-    pub async fn launched(&self, of: impl Fn(InvocationId) -> bool) {
+    /// Waits until every launch is over of an instance, and for an invocation if it is for one alone, of which this
+    /// holds. Its process may call others before the engine has said where it is; [`Dispatcher::invocations_at`] knows
+    /// afterwards.
+    pub async fn launched(&self, of: impl Fn(InstanceId, Option<InvocationId>) -> bool) {
         let launches = {
             let state = self.shared.lock();
             let begun = state.begun.values();
-            let sought = begun.filter(|begun| begun.invocation.is_some_and(&of));
+            let sought = begun.filter(|begun| of(begun.id, begun.invocation));
             sought.map(|begun| begun.over.clone()).collect::<Vec<_>>()
         };
         for over in launches {

@@ -9,11 +9,13 @@ use futures::future::BoxFuture;
 use prometheus_client::registry::Registry;
 use skep_engine::{Engine, EngineKind, Launch, LaunchError, LaunchErrorKind, Launched};
 use skep_model::{Function, InstanceId, Namespace};
-use tokio_util::sync::CancellationToken;
+use tokio::net::TcpListener;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::api::Api;
 use crate::call::{CallListeners, CallReceiver};
 use crate::client::{ConnectError, Endpoint};
+use crate::inside::Inside;
 use crate::lock::{LockError, NamespaceLock};
 use crate::metrics::Metrics;
 use crate::own_networks::OwnNetworks;
@@ -149,6 +151,12 @@ impl DockerEngine {
     /// network has none.
     pub async fn call_url(&self, network: &str) -> Option<String> {
         self.shared.calls.url(&self.shared, network).await
+    }
+
+    /// Takes the connections of a listener that stands inside an instance's network, until the guard is dropped.
+    pub fn serve_inside(&self, inside: &Inside, listener: TcpListener) -> DropGuard {
+        let calls = &self.shared.calls;
+        calls.serve_inside(&self.shared, listener, inside.known_as())
     }
 
     /// The port of every call listener; 0 while there is none yet and any would do.

@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use skep_model::InstanceId;
@@ -22,9 +22,9 @@ const PORT: u16 = 61_082;
 /// Between looks at whether the namespace is there.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// A listener to be opened inside one instance.
-#[derive(Debug)]
-pub(crate) struct Inside {
+/// A listener to be opened inside one instance, or inside a sandbox for those in it.
+#[derive(Debug, Clone, Copy)]
+pub struct Inside {
     address: SocketAddr,
     /// Connections come from a loopback, of which there are many: this says whose it is.
     known_as: IpAddr,
@@ -32,21 +32,26 @@ pub(crate) struct Inside {
 
 impl Inside {
     /// `taken` is the port on which the instance itself is to listen.
-    pub(crate) fn new(instance: InstanceId, taken: u16) -> Self {
+    pub fn new(instance: InstanceId, taken: u16) -> Self {
         let port = if taken == PORT { PORT + 1 } else { PORT };
         Self {
             address: (Ipv4Addr::LOCALHOST, port).into(),
-            known_as: unique(instance),
+            known_as: instance.stand_in().into(),
         }
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// What the instance is told.
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// The address by which it is known who calls.
-    pub(crate) fn known_as(&self) -> IpAddr {
+    pub fn known_as(&self) -> IpAddr {
         self.known_as
     }
 
@@ -87,13 +92,4 @@ fn namespace_of(container: &str, host: &NetworkNamespace) -> Option<NetworkNames
     let process = listed.next()?.lines().next()?.parse().ok()?;
     let namespace = NetworkNamespace::of_process(process).ok()?;
     (!namespace.is(host)).then_some(namespace)
-}
-
-/// An address that no other instance has (RFC 4193: `fd`, 40 bits of our own, and what is random in the id).
-fn unique(instance: InstanceId) -> IpAddr {
-    let id = instance.as_bytes();
-    let mut address = [0; 16];
-    address[..6].copy_from_slice(&[0xfd, b's', b'k', b'e', b'p', 0]);
-    address[8..].copy_from_slice(&id[8..]);
-    IpAddr::V6(Ipv6Addr::from(address))
 }

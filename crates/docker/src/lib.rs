@@ -41,6 +41,7 @@ pub use call::CallReceiver;
 pub use client::{ConnectError, DEFAULT_HOST, Endpoint, connect_client};
 pub use engine::{Config, DockerEngine, EngineError};
 pub use error::CallError;
+pub use inside::Inside;
 pub use lines::Lines;
 pub use lock::{LockError, NamespaceLock};
 pub use ports::{HeldPort, Ports};

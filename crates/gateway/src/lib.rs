@@ -16,6 +16,7 @@ mod parent;
 mod prefer;
 mod received;
 mod refusal;
+mod room;
 mod runner;
 mod server;
 mod service;

@@ -1,17 +1,17 @@
 //! Listeners: connections come in, bounded in number, and go out with a drain.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::metrics::gauge::Gauge;
 use skep_model::{Problem, ProblemCode};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::gateway::{Door, Gateway};
+use crate::room::{Room, Seat};
 use crate::{refusal, server};
 
 /// After an error such as too many open files there is nothing to do but wait for connections to end.
@@ -65,7 +65,7 @@ impl Serving {
 struct Connections {
     gateway: Gateway,
     door: Door,
-    room: Arc<Semaphore>,
+    room: Room,
     open: Gauge,
     drain: CancellationToken,
     end: CancellationToken,
@@ -75,7 +75,7 @@ struct Connections {
 
 impl Connections {
     fn new(gateway: Gateway, door: Door) -> Self {
-        let room = Arc::new(Semaphore::new(gateway.config().max_connections));
+        let room = Room::new(door, gateway.config().max_connections);
         let open = gateway.metrics().connections(door.as_str());
         Self {
             gateway,
@@ -101,7 +101,7 @@ impl Connections {
     }
 
     fn take(&self, stream: TcpStream, peer: SocketAddr) {
-        let Ok(permit) = self.room.clone().try_acquire_owned() else {
+        let Some(seat) = self.room.take(peer.ip()) else {
             self.gateway.metrics().refused(self.door.as_str());
             let problem = Problem::new(ProblemCode::NodeFull).retry_after(1);
             // The socket's buffer is empty: it takes this at once, or nobody is there.
@@ -110,21 +110,21 @@ impl Connections {
         };
         let connection = self.clone();
         let Some(place) = self.gateway.workers().place() else {
-            self.tasks.spawn(connection.run(stream, peer, permit));
+            self.tasks.spawn(connection.run(stream, peer, seat));
             return;
         };
         let runtime = place.runtime.clone();
         let moved = async move {
             let _place = place;
             match here(stream) {
-                Ok(stream) => connection.run(stream, peer, permit).await,
+                Ok(stream) => connection.run(stream, peer, seat).await,
                 Err(error) => tracing::warn!(%error, "a connection can't be served"),
             }
         };
         self.tasks.spawn_on(moved, &runtime);
     }
 
-    async fn run(self, stream: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {
+    async fn run(self, stream: TcpStream, peer: SocketAddr, seat: Seat) {
         self.open.inc();
         let served = server::serve(self.gateway, self.door, stream, peer, self.drain, self.tasks);
         tokio::select! {
@@ -132,7 +132,7 @@ impl Connections {
             () = self.end.cancelled() => {}
         }
         self.open.dec();
-        drop(permit);
+        drop(seat);
     }
 }
 

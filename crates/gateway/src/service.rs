@@ -12,7 +12,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use jiff::Timestamp;
 use skep_invoke::{Body, Invocation, Report, empty, problem_response};
-use skep_model::{InvocationId, Problem, ProblemCode, Trigger};
+use skep_model::{InstanceId, InvocationId, Problem, ProblemCode, Trigger};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -158,9 +158,13 @@ impl Connection {
 
     async fn parent(&self, headers: &HeaderMap) -> Option<InvocationId> {
         let dispatcher = self.gateway.invoker().dispatcher();
+        let peer = self.origin.peer();
         // A command may call before the engine has told where it runs.
-        dispatcher.launched(|id| parent::claims(headers, id)).await;
-        parent::of(headers, &dispatcher.invocations_at(self.origin.peer()))
+        let calls = |instance: InstanceId, invocation: Option<InvocationId>| {
+            peer == instance.stand_in() || invocation.is_some_and(|id| parent::claims(headers, id))
+        };
+        dispatcher.launched(calls).await;
+        parent::of(headers, &dispatcher.invocations_at(peer))
     }
 }
 

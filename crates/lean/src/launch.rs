@@ -9,6 +9,7 @@ use skep_model::{Handler, PortChoice};
 use skep_sys::NetworkNamespace;
 use tokio::sync::watch;
 
+use crate::calls::Calls;
 use crate::engine::Shared;
 use crate::held::Place;
 use crate::instance::LeanInstance;
@@ -62,6 +63,7 @@ async fn make(shared: &Arc<Shared>, launch: Launch) -> Result<Launched, LaunchEr
         .unwrap_or_else(|| name[name.len() - 12..].to_owned());
     let held = held_port(&launch, &place).await?;
     let port = held.as_ref().map_or_else(|| port(&launch), HeldPort::number);
+    let calls = Calls::of(shared, &place, launch.instance, port).await;
     let descriptor = network.map(sandbox::SandboxNetwork::descriptor).transpose();
     let descriptor = descriptor.map_err(|error| machine("opening the network namespace", error))?;
     let (streams, ours) = streams::make(launch.stdio, plan.open_stdin, descriptor, &shared.tasks)
@@ -74,7 +76,7 @@ async fn make(shared: &Arc<Shared>, launch: Launch) -> Result<Launched, LaunchEr
     let request = skep_spawner::Launch {
         spec: place.held.spec,
         name: name.clone(),
-        environment: environment(shared, &launch, &place, &hostname, port).await,
+        environment: environment(&launch, &place, &hostname, port, &calls),
         files: files::contents(
             network,
             shared.resolv_conf(),
@@ -88,6 +90,7 @@ async fn make(shared: &Arc<Shared>, launch: Launch) -> Result<Launched, LaunchEr
             .map(|socket| (socket.display().to_string(), SOCKET.to_owned()))
             .collect(),
         hostname,
+        listener: calls.listener(),
     };
     let spawned = shared.spawner.launch(request, streams).await;
     let child = spawned.map_err(|failure| LaunchError {
@@ -101,7 +104,10 @@ async fn make(shared: &Arc<Shared>, launch: Launch) -> Result<Launched, LaunchEr
     let start = begin.elapsed();
     let (ended, exit) = watch::channel(None);
     let exited = child.exited;
+    let listening = calls.serve(shared, child.listener);
     shared.tasks.spawn(async move {
+        // It would keep the network of an instance that is gone.
+        let _listening = listening;
         let exit = exited.await.map(|exited| Exit {
             code: exited.code.into(),
             out_of_memory: exited.out_of_memory,
@@ -121,8 +127,10 @@ async fn make(shared: &Arc<Shared>, launch: Launch) -> Result<Launched, LaunchEr
         id: launch.instance,
         port,
         addresses: network
-            .map(|network| network.addresses.clone())
-            .unwrap_or_default(),
+            .iter()
+            .flat_map(|network| network.addresses.iter().copied())
+            .chain(calls.known_as())
+            .collect(),
         way,
         process,
         process_id: child.process,
@@ -145,13 +153,7 @@ async fn make(shared: &Arc<Shared>, launch: Launch) -> Result<Launched, LaunchEr
 }
 
 /// What goes over the template's own variables.
-async fn environment(
-    shared: &Shared,
-    launch: &Launch,
-    place: &Place,
-    hostname: &str,
-    port: u16,
-) -> Vec<String> {
+fn environment(launch: &Launch, place: &Place, hostname: &str, port: u16, calls: &Calls) -> Vec<String> {
     let mut environment = Vec::new();
     let own = &place.entry.plan.process.environment;
     if !own.iter().any(|variable| variable.starts_with("HOSTNAME=")) {
@@ -167,18 +169,7 @@ async fn environment(
     if launch.socket.is_some() && !own.iter().any(|variable| variable.starts_with("DOCKER_HOST=")) {
         environment.push(format!("DOCKER_HOST=unix://{SOCKET}"));
     }
-    let networks = place
-        .held
-        .sandbox
-        .network
-        .iter()
-        .flat_map(|network| &network.names);
-    for network in networks {
-        if let Some(url) = shared.engine.call_url(network).await {
-            environment.push(format!("SKEP_URL={url}"));
-            break;
-        }
-    }
+    environment.extend(calls.url().map(|url| format!("SKEP_URL={url}")));
     if launch.function.settings.handler == Handler::Http {
         environment.push(format!("PORT={port}"));
     }

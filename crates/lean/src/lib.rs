@@ -8,6 +8,7 @@
 
 mod apparmor;
 mod base;
+mod calls;
 mod capabilities;
 mod cgroups;
 mod choice;

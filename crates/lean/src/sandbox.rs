@@ -15,10 +15,12 @@ use bollard::query_parameters::{
     CreateContainerOptionsBuilder, InspectContainerOptions, RemoveContainerOptionsBuilder,
     StartContainerOptions,
 };
-use skep_docker::{FirstProcess, Ports};
+use skep_docker::{FirstProcess, Inside, Ports};
 use skep_engine::LaunchErrorKind;
 use skep_model::{Function, InstanceId};
 use skep_sys::NetworkNamespace;
+use tokio::sync::OnceCell;
+use tokio_util::sync::DropGuard;
 
 pub(crate) use self::request::{is_first, sleeping};
 use crate::plan::{Network, Plan, Volume};
@@ -55,6 +57,8 @@ pub(crate) struct SandboxNetwork {
     pub(crate) hostname: String,
     /// Its networks' names, the first being the one that it starts with.
     pub(crate) names: Vec<String>,
+    /// The listener inside it, where no address of the host's leads to Skep.
+    pub(crate) calls: OnceCell<Option<(Inside, DropGuard)>>,
 }
 
 impl SandboxNetwork {
@@ -282,5 +286,6 @@ fn network_of(inspect: &ContainerInspectResponse, container: &str) -> Result<San
             .and_then(|config| config.hostname.clone())
             .unwrap_or_default(),
         names: attached.into_iter().map(|(name, _)| name).collect(),
+        calls: OnceCell::new(),
     })
 }

@@ -62,6 +62,7 @@ async fn launch(spawner: &Spawner, spec: u64) -> Result<(), String> {
         environment: Vec::new(),
         files: Vec::new(),
         binds: Vec::new(),
+        listener: None,
     };
     let streams = streams().map_err(|error| error.to_string())?;
     let child = spawner

@@ -1,6 +1,7 @@
 //! Identities that Skep gives out: UUIDv7 (RFC 9562), so that they sort by the time they were made.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -58,6 +59,17 @@ identity!(
     /// The id of one instance.
     InstanceId
 );
+
+impl InstanceId {
+    /// The address that stands for the instance where its connections come from a loopback, of which there are many
+    /// (RFC 4193: `fd`, 40 bits of our own, and what is random in the id).
+    pub fn stand_in(&self) -> Ipv6Addr {
+        let mut address = [0; 16];
+        address[..6].copy_from_slice(&[0xfd, b's', b'k', b'e', b'p', 0]);
+        address[8..].copy_from_slice(&self.as_bytes()[8..]);
+        address.into()
+    }
+}
 
 impl InvocationId {
     /// When the invocation was made, in milliseconds since the Unix epoch (the UUID's own time stamp).

@@ -17,18 +17,19 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::thread::LinkNameSpaceType;
 
+use crate::handover;
 use crate::spec::Spec;
-use crate::wire::{Failure, Launch, Streams};
+use crate::wire::{Failure, Given, Launch};
 
 /// Becomes the instance. It never returns: either the process runs its own program, or it said why not and ended.
 pub(crate) fn run(
     spec: &Spec,
     launch: &Launch,
-    streams: &Streams,
+    given: &Given,
     gate: BorrowedFd<'_>,
     reporter: BorrowedFd<'_>,
 ) -> ! {
-    let Err(failure) = become_instance(spec, launch, streams, gate);
+    let Err(failure) = become_instance(spec, launch, given, gate);
     // With no way to say what went wrong, the closed pipe would mean success: the exit code is then all there is.
     if let (Ok(text), Ok(reporter)) = (serde_json::to_vec(&failure), reporter.try_clone_to_owned()) {
         let _said = File::from(reporter).write_all(&text);
@@ -56,7 +57,7 @@ pub(crate) fn read_report(report: OwnedFd) -> Result<(), Failure> {
 fn become_instance(
     spec: &Spec,
     launch: &Launch,
-    streams: &Streams,
+    given: &Given,
     gate: BorrowedFd<'_>,
 ) -> Result<Infallible, Failure> {
     // Should the spawner be killed now: until it is in its cgroups, nobody else would find this process.
@@ -70,7 +71,7 @@ fn become_instance(
             false,
         ));
     }
-    enter_namespaces(spec, streams)?;
+    enter_namespaces(spec, launch, given)?;
     for (name, value) in &spec.sysctls {
         let path = format!("/proc/sys/{}", name.replace('.', "/"));
         std::fs::write(&path, value).template(|| format!("set the sysctl {name}={value}"))?;
@@ -84,17 +85,22 @@ fn become_instance(
     mounts::make_directory(&root, &spec.process.directory)?;
     mounts::enter(root, spec.root.read_only)?;
     rustix::system::sethostname(launch.hostname.as_bytes()).step("set the host name")?;
-    process::execute(spec, launch, streams)
+    process::execute(spec, launch, &given.streams)
 }
 
-fn enter_namespaces(spec: &Spec, streams: &Streams) -> Result<(), Failure> {
-    match &streams.network {
+fn enter_namespaces(spec: &Spec, launch: &Launch, given: &Given) -> Result<(), Failure> {
+    match &given.streams.network {
         Some(network) => {
             let kind = Some(LinkNameSpaceType::Network);
             rustix::thread::move_into_link_name_space(network.as_fd(), kind)
                 .step("enter the network namespace")?;
         }
-        None => skep_sys::raise_loopback().step("raise the loopback device")?,
+        None => {
+            skep_sys::raise_loopback().step("raise the loopback device")?;
+            if let (Some(port), Some(to)) = (launch.listener, &given.listener) {
+                handover::give(to, port).step("open the listener for its calls")?;
+            }
+        }
     }
     // Only now: what is born into a cgroup of version 2 would take its parent's for the root of a namespace made
     // at its birth.

@@ -11,6 +11,7 @@ use tokio::io::Interest;
 use tokio::net::UnixDatagram;
 use tokio::sync::{oneshot, watch};
 
+use crate::handover;
 use crate::spec::Spec;
 use crate::wire::{self, Exited, Failure, Launch, Reply, Request, Streams};
 
@@ -46,6 +47,8 @@ pub struct Child {
     pub process: u32,
     /// Its pidfd.
     pub descriptor: OwnedFd,
+    /// The listener inside its network, where one was asked for; it does not block.
+    pub listener: Option<OwnedFd>,
     /// Says how it ended, once its cgroups are empty; an error means that the spawner itself has ended.
     pub exited: oneshot::Receiver<Exited>,
 }
@@ -127,7 +130,7 @@ impl Spawner {
         let id = self.shared.next.fetch_add(1, Ordering::Relaxed);
         let spec = Arc::new(spec);
         self.specs().insert(id, spec.clone());
-        let sent = self.send(&Request::Prepare { id, spec }, None).await;
+        let sent = self.send(&Request::Prepare { id, spec }).await;
         // One that broke meanwhile: the next spawner is told.
         match sent {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -144,7 +147,7 @@ impl Spawner {
     /// `BrokenPipe` where the spawner is gone.
     pub async fn forget(&self, spec: u64) -> io::Result<()> {
         self.specs().remove(&spec);
-        self.send(&Request::Forget { id: spec }, None).await
+        self.send(&Request::Forget { id: spec }).await
     }
 
     /// Makes an instance. It returns when the instance's own program runs.
@@ -152,11 +155,14 @@ impl Spawner {
     /// # Errors
     /// The step that failed; of a failed attempt nothing is left.
     pub async fn launch(&self, launch: Launch, streams: Streams) -> Result<Child, Failure> {
-        let gone = || Failure {
+        let failed = |error: rustix::io::Errno| Failure {
             step: "ask the spawner".to_owned(),
-            error: rustix::io::Errno::PIPE.raw_os_error(),
+            error: error.raw_os_error(),
             template: false,
         };
+        let gone = || failed(rustix::io::Errno::PIPE);
+        let handover = launch.listener.map(|_| handover::pair()).transpose();
+        let (taken, given) = handover.map_err(failed)?.unzip();
         // The line first: whoever waits by then is told when it breaks.
         let line = self.line().await.map_err(|_| gone())?;
         let id = self.shared.next.fetch_add(1, Ordering::Relaxed);
@@ -169,16 +175,18 @@ impl Spawner {
             },
         );
         let request = Request::Launch { id, launch };
-        if send_on(&line, &request, Some(&streams)).await.is_err() {
+        if send_on(&line, &request, Some((&streams, given.as_ref()))).await.is_err() {
             self.lock().remove(&id);
             return Err(gone());
         }
-        drop(streams);
-        answer.await.unwrap_or_else(|_| Err(gone()))
+        drop((streams, given));
+        let mut child = answer.await.unwrap_or_else(|_| Err(gone()))?;
+        child.listener = taken.and_then(handover::take);
+        Ok(child)
     }
 
-    async fn send(&self, request: &Request, streams: Option<&Streams>) -> io::Result<()> {
-        send_on(self.line().await?.as_ref(), request, streams).await
+    async fn send(&self, request: &Request) -> io::Result<()> {
+        send_on(self.line().await?.as_ref(), request, None).await
     }
 
     /// The line to the spawner, also to one that is just being started.
@@ -209,6 +217,7 @@ impl Spawner {
                 let child = Child {
                     process,
                     descriptor,
+                    listener: None,
                     exited: ending,
                 };
                 let unclaimed = entry.launched.take().map(|launched| launched.send(Ok(child)));
@@ -245,14 +254,19 @@ fn line(socket: OwnedFd) -> io::Result<Arc<UnixDatagram>> {
     UnixDatagram::from_std(socket.into()).map(Arc::new)
 }
 
-async fn send_on(line: &UnixDatagram, request: &Request, streams: Option<&Streams>) -> io::Result<()> {
+async fn send_on(
+    line: &UnixDatagram,
+    request: &Request,
+    given: Option<(&Streams, Option<&OwnedFd>)>,
+) -> io::Result<()> {
     let mut descriptors = Vec::new();
-    if let Some(streams) = streams {
+    if let Some((streams, listener)) = given {
         descriptors.extend([
             streams.stdin.as_fd(),
             streams.stdout.as_fd(),
             streams.stderr.as_fd(),
         ]);
+        descriptors.extend(listener.map(AsFd::as_fd));
         descriptors.extend(streams.network.as_ref().map(AsFd::as_fd));
     }
     let send = || wire::send(line.as_fd(), request, &descriptors);

@@ -8,6 +8,7 @@
 mod cgroup;
 mod child;
 mod client;
+mod handover;
 mod server;
 mod spec;
 mod wire;

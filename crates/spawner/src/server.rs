@@ -13,7 +13,7 @@ use skep_sys::{Forked, NewNamespaces};
 use crate::cgroup::Cgroups;
 use crate::child;
 use crate::spec::Spec;
-use crate::wire::{self, Exited, Failure, Launch, Reply, Request, Streams};
+use crate::wire::{self, Exited, Failure, Given, Launch, Reply, Request, Streams};
 
 /// How soon the removal of a cgroup that was still busy is tried again.
 const RETRY: Duration = Duration::from_millis(2);
@@ -174,10 +174,10 @@ impl Server {
             .specs
             .get(&launch.spec)
             .ok_or_else(|| missing("find the prepared spec"))?;
-        let streams = streams(descriptors).ok_or_else(|| missing("take the standard streams"))?;
+        let given = given(launch, descriptors).ok_or_else(|| missing("take the standard streams"))?;
         let mut cgroups =
             Cgroups::create(&spec.cgroup, &launch.name).map_err(|(step, error)| machine(&step, error))?;
-        match start(spec, launch, &streams, &cgroups) {
+        match start(spec, launch, &given, &cgroups) {
             Ok((process, descriptor, report)) => Ok(Running {
                 id: 0,
                 process,
@@ -234,14 +234,18 @@ impl Server {
     }
 }
 
-fn streams(descriptors: Vec<OwnedFd>) -> Option<Streams> {
+fn given(launch: &Launch, descriptors: Vec<OwnedFd>) -> Option<Given> {
     let mut descriptors = descriptors.into_iter();
     let (stdin, stdout, stderr) = (descriptors.next()?, descriptors.next()?, descriptors.next()?);
-    Some(Streams {
-        stdin,
-        stdout,
-        stderr,
-        network: descriptors.next(),
+    let listener = launch.listener.and_then(|_| descriptors.next());
+    Some(Given {
+        streams: Streams {
+            stdin,
+            stdout,
+            stderr,
+            network: descriptors.next(),
+        },
+        listener,
     })
 }
 
@@ -249,7 +253,7 @@ fn streams(descriptors: Vec<OwnedFd>) -> Option<Streams> {
 fn start(
     spec: &Spec,
     launch: &Launch,
-    streams: &Streams,
+    given: &Given,
     cgroups: &Cgroups,
 ) -> Result<(u32, OwnedFd, OwnedFd), Failure> {
     let (report, reporter) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
@@ -262,7 +266,7 @@ fn start(
         process: true,
         ipc: spec.ipc_namespace,
         uts: true,
-        network: streams.network.is_none(),
+        network: given.streams.network.is_none(),
         // Made by the child itself, once it is in its cgroups.
         cgroup: false,
     };
@@ -273,7 +277,7 @@ fn start(
     match forked.map_err(|error| machine("make a process", error))? {
         Forked::Child => {
             drop(opener);
-            child::run(spec, launch, streams, gate.as_fd(), reporter.as_fd())
+            child::run(spec, launch, given, gate.as_fd(), reporter.as_fd())
         }
         Forked::Parent { process, descriptor } => {
             let entered = cgroups

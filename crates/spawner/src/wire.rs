@@ -35,6 +35,8 @@ pub struct Launch {
     pub files: Vec<String>,
     /// Files of the host that this launch alone is shown: where they are, and where they stand inside.
     pub binds: Vec<(String, String)>,
+    /// In a network of its own: the port of its loopback on which a listener is to be open before its program begins.
+    pub listener: Option<u16>,
 }
 
 /// The descriptors that an instance starts with.
@@ -48,6 +50,14 @@ pub struct Streams {
     pub stderr: OwnedFd,
     /// The network namespace that it runs in; `None` gives it an empty one of its own.
     pub network: Option<OwnedFd>,
+}
+
+/// All that comes with the order for one.
+#[derive(Debug)]
+pub(crate) struct Given {
+    pub(crate) streams: Streams,
+    /// Where its listener is to be given, with [`Launch::listener`].
+    pub(crate) listener: Option<OwnedFd>,
 }
 
 /// From the served process to the spawner.

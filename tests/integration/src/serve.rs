@@ -299,15 +299,17 @@ impl Drop for Skep {
 
 fn spawn(docker: &Docker, data: &Path, flags: &[String], said: &Arc<Mutex<String>>) -> Child {
     let mut command = Command::new(binary());
-    command.args([
-        "serve",
-        "--listen",
-        "127.0.0.1:0",
-        "--control",
-        "127.0.0.1:0",
-        "--call-port",
-        "0",
-    ]);
+    command.arg("serve");
+    let usual = [
+        ("--listen", "127.0.0.1:0"),
+        ("--control", "127.0.0.1:0"),
+        ("--call-port", "0"),
+    ];
+    for (flag, value) in usual {
+        if !flags.iter().any(|own| own == flag) {
+            command.args([flag, value]);
+        }
+    }
     command
         .args(["--namespace", docker.namespace()])
         .arg("--data-dir")

@@ -1,6 +1,7 @@
 //! What Skep promises, tried on the real binary with a real engine. One file for each theme.
 
 mod asynchronous;
+mod calls;
 mod cgi;
 mod changed;
 mod command;

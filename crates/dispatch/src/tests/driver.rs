@@ -438,18 +438,18 @@ async fn who_calls_before_its_launch_has_returned_is_waited_for_and_then_known()
     let early = async {
         tokio::task::yield_now().await;
         assert!(dispatcher.invocations_at(address).is_empty(), "nobody knows yet");
-        dispatcher.launched(|other| other != invocation).await;
+        dispatcher.launched(|_, other| other != Some(invocation)).await;
         assert!(
             dispatcher.invocations_at(address).is_empty(),
             "it was not asked for"
         );
-        dispatcher.launched(|other| other == invocation).await;
+        dispatcher.launched(|_, other| other == Some(invocation)).await;
         dispatcher.invocations_at(address)
     };
     let (lease, known) = tokio::join!(dispatcher.acquire(&command, asked), early);
     assert_eq!(known, [invocation]);
     drop(lease);
-    dispatcher.launched(|_| true).await;
+    dispatcher.launched(|_, _| true).await;
 }
 
 #[tokio::test(start_paused = true)]
