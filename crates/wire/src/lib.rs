@@ -1,0 +1,22 @@
+//! What a gateway and an agent say to each other on a Swarm, as types: the fields of an invocation on its way, an
+//! agent's picture of its node, what a sandbox's container carries so that an agent needs nothing else. It owns the
+//! spelling of all that (decision 090); it opens no connection and decides nothing.
+
+mod context;
+mod definition;
+mod picture;
+mod refusal;
+
+pub use context::{CONTEXT, Context, ContextError, INVOCATION, SANDBOX};
+pub use definition::{Definition, label};
+pub use picture::{NodePicture, SandboxPicture};
+pub use refusal::{NOT_STARTED, NotStarted};
+
+/// The port on which agents listen, in the network that they share with the gateways.
+pub const AGENT_PORT: u16 = 4190;
+/// The name in an agent's certificate.
+pub const AGENT_NAME: &str = "agent.skep";
+/// The name in a gateway's certificate.
+pub const GATEWAY_NAME: &str = "gateway.skep";
+/// The alias under which agents are found in that network.
+pub const AGENTS_ALIAS: &str = "skep-agents";
