@@ -77,7 +77,8 @@ mod tests {
 
     #[test]
     fn a_context_is_read_as_it_was_written() {
-        assert_eq!(Context::read(&context().header()).unwrap(), context());
+        let sent = context();
+        assert_eq!(Context::read(&sent.header()).unwrap(), sent);
     }
 
     #[test]
