@@ -124,7 +124,6 @@ async fn another_functions_children_do_not_exist() {
             "top",
             "diff",
             "wait",
-            "export -o /dev/null",
             "rename x",
         ];
         let mut script = String::new();

@@ -8,8 +8,9 @@ use super::{call, docker, open, shell};
 
 /// A child's socket on the host.
 fn socket_of(skep: &Skep, child: &str) -> PathBuf {
-    let format = "{{range .Mounts}}{{if eq .Destination \"/var/run/docker.sock\"}}{{.Source}}{{end}}{{end}}";
-    skep.docker.run(&["inspect", "-f", format, child]).into()
+    let format = "{{range .Mounts}}{{if eq .Destination \"/run/skep\"}}{{.Source}}{{end}}{{end}}";
+    let folder = skep.docker.run(&["inspect", "-f", format, child]);
+    Path::new(&folder).join("docker.sock")
 }
 
 #[tokio::test]

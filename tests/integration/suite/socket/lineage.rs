@@ -2,29 +2,12 @@
 
 use skep_tests::{DEBIAN, Skep};
 
-use super::{docker_command, no_sockets, run, shell};
+use super::{docker_volume, no_sockets, run, shell};
 
 #[tokio::test]
 async fn a_grandchild_has_no_more_than_the_child_and_sees_only_its_own() {
     let skep = Skep::start("socket-depth").await;
-    let volume = format!("{}-cli", skep.docker.namespace());
-    let label = format!("skep.namespace={}", skep.docker.namespace());
-    // The docker command for children, who can have nothing of the host.
-    skep.docker.run(&["volume", "create", "--label", &label, &volume]);
-    let mount = format!("{volume}:/cli");
-    let own = format!("{}:/docker:ro", docker_command());
-    skep.docker.run(&[
-        "run",
-        "--rm",
-        "-v",
-        &mount,
-        "-v",
-        &own,
-        DEBIAN,
-        "cp",
-        "/docker",
-        "/cli/docker",
-    ]);
+    let volume = docker_volume(&skep);
     let volumes = format!("spawn.volumes={volume}");
     let labels = ["spawn=debian:bookworm-slim", "spawn.depth=2", &volumes];
     shell(&skep, "sh", &labels, &["--network", "none"]).await;

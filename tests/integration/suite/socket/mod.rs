@@ -5,6 +5,9 @@ mod budgets;
 mod clients;
 mod isolation;
 mod lineage;
+mod others;
+mod restart;
+mod templates;
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -21,6 +24,19 @@ fn docker_command() -> String {
         .map(|folder| folder.join("docker"))
         .find(|file| file.is_file());
     found.expect("the docker command").display().to_string()
+}
+
+/// A volume with the docker command in it, for children, who can have nothing of the host.
+fn docker_volume(skep: &Skep) -> String {
+    let volume = format!("{}-cli", skep.docker.namespace());
+    let label = format!("skep.namespace={}", skep.docker.namespace());
+    skep.docker.run(&["volume", "create", "--label", &label, &volume]);
+    let mount = format!("{volume}:/cli");
+    let own = format!("{}:/docker:ro", docker_command());
+    let copy = ["cp", "/docker", "/cli/docker"];
+    let run = ["run", "--rm", "-v", &mount, "-v", &own, DEBIAN];
+    skep.docker.run(&[&run[..], &copy].concat());
+    volume
 }
 
 /// Deploys a function that runs the script that it is given, with the docker command at hand.
