@@ -40,6 +40,14 @@ impl Cgroups {
         Ok(made)
     }
 
+    /// Those of a process that has none of its own.
+    pub(crate) fn none() -> Self {
+        Self {
+            folders: Vec::new(),
+            unified: false,
+        }
+    }
+
     /// The folder to be born in, where the kernel can do that (v2).
     pub(crate) fn birthplace(&self) -> io::Result<Option<File>> {
         match (self.unified, self.folders.first()) {

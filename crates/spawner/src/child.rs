@@ -6,9 +6,11 @@
 
 mod devices;
 mod identity;
+mod joining;
 mod mounts;
 mod process;
 mod rooted;
+mod terminal;
 
 use std::convert::Infallible;
 use std::fs::File;
@@ -18,23 +20,39 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::thread::LinkNameSpaceType;
 
 use crate::handover;
-use crate::spec::Spec;
-use crate::wire::{Failure, Given, Launch};
+use crate::spec::{Process, Spec};
+use crate::wire::{Failure, Given, Joining, Launch, Own, Streams};
 
 /// Becomes the instance. It never returns: either the process runs its own program, or it said why not and ended.
 pub(crate) fn run(
     spec: &Spec,
     launch: &Launch,
+    own: Option<&Own>,
     given: &Given,
     gate: BorrowedFd<'_>,
     reporter: BorrowedFd<'_>,
 ) -> ! {
-    let Err(failure) = become_instance(spec, launch, given, gate);
+    let Err(failure) = become_instance(spec, launch, own, given, gate);
+    say(&failure, reporter);
+    skep_sys::exit_now(127)
+}
+
+/// Becomes one more process of an instance. It never returns.
+pub(crate) fn join(
+    spec: &Spec,
+    joining: &Joining,
+    streams: &Streams,
+    instance: BorrowedFd<'_>,
+    (gate, reporter): (OwnedFd, OwnedFd),
+) -> ! {
+    joining::run(spec, joining, streams, instance, gate.as_fd(), reporter)
+}
+
+fn say(failure: &Failure, reporter: BorrowedFd<'_>) {
     // With no way to say what went wrong, the closed pipe would mean success: the exit code is then all there is.
-    if let (Ok(text), Ok(reporter)) = (serde_json::to_vec(&failure), reporter.try_clone_to_owned()) {
+    if let (Ok(text), Ok(reporter)) = (serde_json::to_vec(failure), reporter.try_clone_to_owned()) {
         let _said = File::from(reporter).write_all(&text);
     }
-    skep_sys::exit_now(127)
 }
 
 /// What a child said of its set-up; nothing at all is success.
@@ -54,12 +72,8 @@ pub(crate) fn read_report(report: OwnedFd) -> Result<(), Failure> {
     Err(serde_json::from_slice(&text).unwrap_or_else(|error| broken(error.into())))
 }
 
-fn become_instance(
-    spec: &Spec,
-    launch: &Launch,
-    given: &Given,
-    gate: BorrowedFd<'_>,
-) -> Result<Infallible, Failure> {
+/// Waits until this process is in its cgroups.
+fn pass(gate: BorrowedFd<'_>) -> Result<(), Failure> {
     // Should the spawner be killed now: until it is in its cgroups, nobody else would find this process.
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
         .step("tie its life to the spawner's")?;
@@ -71,13 +85,27 @@ fn become_instance(
             false,
         ));
     }
+    Ok(())
+}
+
+fn become_instance(
+    spec: &Spec,
+    launch: &Launch,
+    own: Option<&Own>,
+    given: &Given,
+    gate: BorrowedFd<'_>,
+) -> Result<Infallible, Failure> {
+    pass(gate)?;
     enter_namespaces(spec, launch, given)?;
     for (name, value) in &spec.sysctls {
         let path = format!("/proc/sys/{}", name.replace('.', "/"));
         std::fs::write(&path, value).template(|| format!("set the sysctl {name}={value}"))?;
     }
     join_keyring(launch)?;
-    let root = mounts::make_root(&spec.root, &launch.files)?;
+    let root = match &given.root {
+        Some(earlier) => mounts::take_root(&spec.root, &launch.files, earlier.as_fd())?,
+        None => mounts::make_root(&spec.root, &launch.files)?,
+    };
     mounts::mount_all(&root, spec, &launch.name)?;
     mounts::bind_all(&root, &launch.binds)?;
     devices::make(&root, spec)?;
@@ -85,7 +113,18 @@ fn become_instance(
     mounts::make_directory(&root, &spec.process.directory)?;
     mounts::enter(root, spec.root.read_only)?;
     rustix::system::sethostname(launch.hostname.as_bytes()).step("set the host name")?;
-    process::execute(spec, launch, &given.streams)
+    match own {
+        Some(own) => {
+            let process = Process {
+                arguments: own.arguments.clone(),
+                environment: own.environment.clone(),
+                ..spec.process.clone()
+            };
+            let terminal = own.terminal.map(|size| (size, true));
+            process::execute(&process, &[], &given.streams, terminal)
+        }
+        None => process::execute(&spec.process, &launch.environment, &given.streams, None),
+    }
 }
 
 fn enter_namespaces(spec: &Spec, launch: &Launch, given: &Given) -> Result<(), Failure> {

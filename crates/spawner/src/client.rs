@@ -13,7 +13,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::handover;
 use crate::spec::Spec;
-use crate::wire::{self, Exited, Failure, Launch, Reply, Request, Streams};
+use crate::wire::{self, Exited, Failure, Joining, Launch, Own, Reply, Request, Streams};
 
 /// How long somebody who asks waits for a spawner that is just being started.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -43,10 +43,14 @@ struct Waiting {
 /// A started instance's first process.
 #[derive(Debug)]
 pub struct Child {
+    /// The launch's own number, by which others may join it.
+    pub id: u64,
     /// Its id, as this process sees it.
     pub process: u32,
     /// Its pidfd.
     pub descriptor: OwnedFd,
+    /// Its mount namespace, where it was launched with something of its own.
+    pub mounts: Option<OwnedFd>,
     /// The listener inside its network, where one was asked for; it does not block.
     pub listener: Option<OwnedFd>,
     /// Says how it ended, once its cgroups are empty; an error means that the spawner itself has ended.
@@ -155,14 +159,62 @@ impl Spawner {
     /// # Errors
     /// The step that failed; of a failed attempt nothing is left.
     pub async fn launch(&self, launch: Launch, streams: Streams) -> Result<Child, Failure> {
-        let failed = |error: rustix::io::Errno| Failure {
-            step: "ask the spawner".to_owned(),
-            error: error.raw_os_error(),
-            template: false,
-        };
-        let gone = || failed(rustix::io::Errno::PIPE);
         let handover = launch.listener.map(|_| handover::pair()).transpose();
-        let (taken, given) = handover.map_err(failed)?.unzip();
+        let (taken, given) = handover.map_err(unasked)?.unzip();
+        let request = |id| Request::Launch {
+            id,
+            launch,
+            own: None,
+        };
+        let mut child = self.start(request, streams, given).await?;
+        child.listener = taken.and_then(handover::take);
+        Ok(child)
+    }
+
+    /// The same with something of its own, and where `own` says so on the root of an earlier launch.
+    ///
+    /// # Errors
+    /// As [`Spawner::launch`].
+    pub async fn launch_own(
+        &self,
+        launch: Launch,
+        own: Own,
+        streams: Streams,
+        root: Option<OwnedFd>,
+    ) -> Result<Child, Failure> {
+        let own = Own {
+            resumes: root.is_some(),
+            ..own
+        };
+        let launch = Launch {
+            listener: None,
+            ..launch
+        };
+        let request = |id| Request::Launch {
+            id,
+            launch,
+            own: Some(own),
+        };
+        self.start(request, streams, root).await
+    }
+
+    /// Makes one more process in an instance.
+    ///
+    /// # Errors
+    /// As [`Spawner::launch`]; `ESRCH` where the instance has ended.
+    pub async fn join(&self, joining: Joining, streams: Streams) -> Result<Child, Failure> {
+        self.start(|id| Request::Join { id, joining }, streams, None)
+            .await
+    }
+
+    /// Sends an order with its descriptors, and waits for what becomes of it.
+    async fn start(
+        &self,
+        request: impl FnOnce(u64) -> Request,
+        streams: Streams,
+        given: Option<OwnedFd>,
+    ) -> Result<Child, Failure> {
+        let gone = || unasked(rustix::io::Errno::PIPE);
         // The line first: whoever waits by then is told when it breaks.
         let line = self.line().await.map_err(|_| gone())?;
         let id = self.shared.next.fetch_add(1, Ordering::Relaxed);
@@ -174,15 +226,13 @@ impl Spawner {
                 exited: None,
             },
         );
-        let request = Request::Launch { id, launch };
-        if send_on(&line, &request, Some((&streams, given.as_ref()))).await.is_err() {
+        let sent = send_on(&line, &request(id), Some((&streams, given.as_ref()))).await;
+        if sent.is_err() {
             self.lock().remove(&id);
             return Err(gone());
         }
         drop((streams, given));
-        let mut child = answer.await.unwrap_or_else(|_| Err(gone()))?;
-        child.listener = taken.and_then(handover::take);
-        Ok(child)
+        answer.await.unwrap_or_else(|_| Err(gone()))
     }
 
     async fn send(&self, request: &Request) -> io::Result<()> {
@@ -205,7 +255,8 @@ impl Spawner {
         let mut waiting = self.lock();
         match reply {
             Reply::Launched { id, process } => {
-                let Some(descriptor) = descriptors.into_iter().next() else {
+                let mut descriptors = descriptors.into_iter();
+                let Some(descriptor) = descriptors.next() else {
                     return;
                 };
                 let Some(entry) = waiting.get_mut(&id) else {
@@ -215,8 +266,10 @@ impl Spawner {
                 let (exited, ending) = oneshot::channel();
                 entry.exited = Some(exited);
                 let child = Child {
+                    id,
                     process,
                     descriptor,
+                    mounts: descriptors.next(),
                     listener: None,
                     exited: ending,
                 };
@@ -248,6 +301,15 @@ impl Spawner {
     }
 }
 
+/// What could not even be asked.
+fn unasked(error: rustix::io::Errno) -> Failure {
+    Failure {
+        step: "ask the spawner".to_owned(),
+        error: error.raw_os_error(),
+        template: false,
+    }
+}
+
 /// A socket of whole messages in order; to the runtime it is like one of datagrams.
 fn line(socket: OwnedFd) -> io::Result<Arc<UnixDatagram>> {
     rustix::io::ioctl_fionbio(&socket, true)?;
@@ -260,13 +322,13 @@ async fn send_on(
     given: Option<(&Streams, Option<&OwnedFd>)>,
 ) -> io::Result<()> {
     let mut descriptors = Vec::new();
-    if let Some((streams, listener)) = given {
+    if let Some((streams, other)) = given {
         descriptors.extend([
             streams.stdin.as_fd(),
             streams.stdout.as_fd(),
             streams.stderr.as_fd(),
         ]);
-        descriptors.extend(listener.map(AsFd::as_fd));
+        descriptors.extend(other.map(AsFd::as_fd));
         descriptors.extend(streams.network.as_ref().map(AsFd::as_fd));
     }
     let send = || wire::send(line.as_fd(), request, &descriptors);

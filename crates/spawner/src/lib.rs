@@ -19,4 +19,4 @@ pub use spec::{
     CgroupDirectory, Device, Filter, Identity, Limit, Mount, MountKind, MountOptions, Process, Root, Spec,
     Tree,
 };
-pub use wire::{Exited, Failure, Launch, Streams};
+pub use wire::{Exited, Failure, Joining, Launch, Own, Streams, TerminalSize};

@@ -13,7 +13,7 @@ use skep_sys::{Forked, NewNamespaces};
 use crate::cgroup::Cgroups;
 use crate::child;
 use crate::spec::Spec;
-use crate::wire::{self, Exited, Failure, Given, Launch, Reply, Request, Streams};
+use crate::wire::{self, Exited, Failure, Given, Joining, Launch, Own, Reply, Request, Streams};
 
 /// How soon the removal of a cgroup that was still busy is tried again.
 const RETRY: Duration = Duration::from_millis(2);
@@ -60,6 +60,10 @@ struct Running {
     cgroups: Cgroups,
     /// While it is being set up: the pipe on which it says what failed, and which its exec closes.
     report: Option<OwnedFd>,
+    /// Its mount namespace, until it is handed over.
+    mounts: Option<OwnedFd>,
+    /// What others who join it are made by, where they may.
+    spec: Option<Arc<Spec>>,
 }
 
 /// What a look at the descriptors found.
@@ -135,7 +139,10 @@ impl Server {
                     id: child.id,
                     process: child.process,
                 };
-                wire::send(self.socket.as_fd(), &reply, &[child.descriptor.as_fd()])
+                let mounts = child.mounts.take();
+                let mut descriptors = vec![child.descriptor.as_fd()];
+                descriptors.extend(mounts.as_ref().map(AsFd::as_fd));
+                wire::send(self.socket.as_fd(), &reply, &descriptors)
             }
             Err(failure) => wire::send(
                 self.socket.as_fd(),
@@ -158,32 +165,52 @@ impl Server {
                 self.specs.remove(&id);
                 Ok(())
             }
-            Request::Launch { id, launch } => match self.launch(&launch, descriptors) {
-                Ok(started) => {
-                    self.children.push(Running { id, ..started });
-                    Ok(())
-                }
-                Err(failure) => wire::send(self.socket.as_fd(), &Reply::Failed { id, failure }, &[]),
-            },
+            Request::Launch { id, launch, own } => {
+                let launched = self.launch(&launch, own.as_ref(), descriptors);
+                self.started(id, launched)
+            }
+            Request::Join { id, joining } => {
+                let joined = self.join(&joining, descriptors);
+                self.started(id, joined)
+            }
         }
     }
 
-    fn launch(&mut self, launch: &Launch, descriptors: Vec<OwnedFd>) -> Result<Running, Failure> {
+    fn started(&mut self, id: u64, started: Result<Running, Failure>) -> io::Result<()> {
+        match started {
+            Ok(started) => {
+                self.children.push(Running { id, ..started });
+                Ok(())
+            }
+            Err(failure) => wire::send(self.socket.as_fd(), &Reply::Failed { id, failure }, &[]),
+        }
+    }
+
+    fn launch(
+        &mut self,
+        launch: &Launch,
+        own: Option<&Own>,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<Running, Failure> {
         let missing = |what| machine(what, io::ErrorKind::NotFound.into());
         let spec = self
             .specs
             .get(&launch.spec)
             .ok_or_else(|| missing("find the prepared spec"))?;
-        let given = given(launch, descriptors).ok_or_else(|| missing("take the standard streams"))?;
+        let resumes = own.is_some_and(|own| own.resumes);
+        let given = given(launch.listener.is_some(), resumes, descriptors)
+            .ok_or_else(|| missing("take the standard streams"))?;
         let mut cgroups =
             Cgroups::create(&spec.cgroup, &launch.name).map_err(|(step, error)| machine(&step, error))?;
-        match start(spec, launch, &given, &cgroups) {
+        match start(spec, launch, own, &given, &cgroups) {
             Ok((process, descriptor, report)) => Ok(Running {
                 id: 0,
                 process,
+                mounts: own.and_then(|_| mounts_of(process)),
                 descriptor,
                 cgroups,
                 report: Some(report),
+                spec: own.map(|_| spec.clone()),
             }),
             Err(failure) => {
                 if !cgroups.remove() {
@@ -192,6 +219,29 @@ impl Server {
                 Err(failure)
             }
         }
+    }
+
+    fn join(&self, joining: &Joining, descriptors: Vec<OwnedFd>) -> Result<Running, Failure> {
+        let gone = || machine("find the instance", rustix::io::Errno::SRCH.into());
+        let given = given(false, false, descriptors).ok_or_else(gone)?;
+        let mut children = self.children.iter();
+        let instance = children.find(|child| child.id == joining.instance && child.report.is_none());
+        let instance = instance.ok_or_else(gone)?;
+        let spec = instance.spec.as_ref().ok_or_else(gone)?;
+        let joined = fork_into(NewNamespaces::default(), &instance.cgroups, |gate, reporter| {
+            let target = instance.descriptor.as_fd();
+            child::join(spec, joining, &given.streams, target, (gate, reporter))
+        });
+        let (process, descriptor, report) = joined?;
+        Ok(Running {
+            id: 0,
+            process,
+            descriptor,
+            cgroups: Cgroups::none(),
+            report: Some(report),
+            mounts: None,
+            spec: None,
+        })
     }
 
     /// Takes the end of a child in, and says so.
@@ -234,10 +284,12 @@ impl Server {
     }
 }
 
-fn given(launch: &Launch, descriptors: Vec<OwnedFd>) -> Option<Given> {
+/// What came with an order, by what it was said to come with.
+fn given(listens: bool, resumes: bool, descriptors: Vec<OwnedFd>) -> Option<Given> {
     let mut descriptors = descriptors.into_iter();
     let (stdin, stdout, stderr) = (descriptors.next()?, descriptors.next()?, descriptors.next()?);
-    let listener = launch.listener.and_then(|_| descriptors.next());
+    let listener = if listens { Some(descriptors.next()?) } else { None };
+    let root = if resumes { Some(descriptors.next()?) } else { None };
     Some(Given {
         streams: Streams {
             stdin,
@@ -246,21 +298,23 @@ fn given(launch: &Launch, descriptors: Vec<OwnedFd>) -> Option<Given> {
             network: descriptors.next(),
         },
         listener,
+        root,
     })
 }
 
-/// Forks, moves the child into its cgroups and lets it go on; what becomes of it is said on the pipe.
+/// The mount namespace of a process that was just made.
+fn mounts_of(process: u32) -> Option<OwnedFd> {
+    let file = std::fs::File::open(format!("/proc/{process}/ns/mnt")).ok()?;
+    Some(file.into())
+}
+
 fn start(
     spec: &Spec,
     launch: &Launch,
+    own: Option<&Own>,
     given: &Given,
     cgroups: &Cgroups,
 ) -> Result<(u32, OwnedFd, OwnedFd), Failure> {
-    let (report, reporter) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
-        .map_err(|error| machine("make a pipe", error.into()))?;
-    // A pipe, because it closes with this process: a child that nobody lets go on ends.
-    let (gate, opener) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
-        .map_err(|error| machine("make a pipe", error.into()))?;
     let namespaces = NewNamespaces {
         mount: true,
         process: true,
@@ -270,14 +324,31 @@ fn start(
         // Made by the child itself, once it is in its cgroups.
         cgroup: false,
     };
+    fork_into(namespaces, cgroups, |gate, reporter| {
+        child::run(spec, launch, own, given, gate.as_fd(), reporter.as_fd())
+    })
+}
+
+/// Forks, moves the child into cgroups and lets it go on; what becomes of it is said on the pipe.
+fn fork_into(
+    namespaces: NewNamespaces,
+    cgroups: &Cgroups,
+    child: impl FnOnce(OwnedFd, OwnedFd),
+) -> Result<(u32, OwnedFd, OwnedFd), Failure> {
+    let (report, reporter) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+        .map_err(|error| machine("make a pipe", error.into()))?;
+    // A pipe, because it closes with this process: a child that nobody lets go on ends.
+    let (gate, opener) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+        .map_err(|error| machine("make a pipe", error.into()))?;
     let birthplace = cgroups
         .birthplace()
         .map_err(|error| machine("open the cgroup", error))?;
     let forked = skep_sys::fork(namespaces, birthplace.as_ref().map(AsFd::as_fd));
     match forked.map_err(|error| machine("make a process", error))? {
         Forked::Child => {
-            drop(opener);
-            child::run(spec, launch, given, gate.as_fd(), reporter.as_fd())
+            drop((opener, report));
+            child(gate, reporter);
+            skep_sys::exit_now(127)
         }
         Forked::Parent { process, descriptor } => {
             let entered = cgroups
@@ -308,7 +379,7 @@ fn machine(step: &str, error: io::Error) -> Failure {
 }
 
 /// Reaps a child; gives its exit code as Docker counts.
-fn wait_for_end(descriptor: BorrowedFd<'_>) -> io::Result<i32> {
+pub(crate) fn wait_for_end(descriptor: BorrowedFd<'_>) -> io::Result<i32> {
     let status: Option<WaitIdStatus> = rustix::io::retry_on_intr(|| {
         rustix::process::waitid(WaitId::PidFd(descriptor), WaitIdOptions::EXITED)
     })?;

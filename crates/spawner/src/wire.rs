@@ -12,7 +12,7 @@ use rustix::net::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::spec::Spec;
+use crate::spec::{Identity, Spec};
 
 /// The largest message, in bytes: a spec with hundreds of mounts and variables fits.
 const MAX_MESSAGE: usize = 1 << 20;
@@ -39,6 +39,44 @@ pub struct Launch {
     pub listener: Option<u16>,
 }
 
+/// What one launch has of its own, where instances of one spec are not all alike.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Own {
+    /// The command and its arguments, in the place of the spec's.
+    pub arguments: Vec<String>,
+    /// All of its environment, in the place of the spec's and of the launch's.
+    pub environment: Vec<String>,
+    /// Whether it has a terminal, of this size; its master is sent over the standard input, which is a socket then.
+    pub terminal: Option<TerminalSize>,
+    /// Whether it goes on with the root of an earlier launch, whose mount namespace comes with the streams.
+    pub resumes: bool,
+}
+
+/// The size of a terminal, in characters.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "each says itself what it is")]
+pub struct TerminalSize {
+    pub rows: u16,
+    pub columns: u16,
+}
+
+/// One more process in an instance that runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Joining {
+    /// The launch whose instance it joins ([`crate::Child::id`]).
+    pub instance: u64,
+    /// The command and its arguments.
+    pub arguments: Vec<String>,
+    /// All of its environment.
+    pub environment: Vec<String>,
+    /// The working directory.
+    pub directory: String,
+    /// Who it runs as.
+    pub identity: Identity,
+    /// Whether it has a terminal, of this size.
+    pub terminal: Option<TerminalSize>,
+}
+
 /// The descriptors that an instance starts with.
 #[derive(Debug)]
 pub struct Streams {
@@ -58,6 +96,8 @@ pub(crate) struct Given {
     pub(crate) streams: Streams,
     /// Where its listener is to be given, with [`Launch::listener`].
     pub(crate) listener: Option<OwnedFd>,
+    /// The mount namespace of the launch that it goes on with, with [`Own::resumes`].
+    pub(crate) root: Option<OwnedFd>,
 }
 
 /// From the served process to the spawner.
@@ -67,14 +107,22 @@ pub(crate) enum Request {
     Prepare { id: u64, spec: Arc<Spec> },
     /// Forgets it.
     Forget { id: u64 },
-    /// Makes an instance. Its streams go with the message.
-    Launch { id: u64, launch: Launch },
+    /// Makes an instance. Its streams go with the message, then what is given for a listener or a root to go on with,
+    /// then its network.
+    Launch {
+        id: u64,
+        launch: Launch,
+        own: Option<Own>,
+    },
+    /// Makes one more process in an instance. Its streams go with the message.
+    Join { id: u64, joining: Joining },
 }
 
 /// From the spawner.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Reply {
-    /// The process runs its own program; its pidfd goes with the message.
+    /// The process runs its own program; its pidfd goes with the message, and for a launch with something of its own
+    /// its mount namespace.
     Launched { id: u64, process: u32 },
     /// Nothing was started, and nothing is left of the attempt.
     Failed { id: u64, failure: Failure },

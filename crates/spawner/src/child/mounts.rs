@@ -1,10 +1,11 @@
 //! The root file system and everything mounted over it.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{FileType, Mode, OFlags};
-use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
+use rustix::thread::LinkNameSpaceType;
 
 use super::Step;
 use super::rooted::{Rooted, place};
@@ -13,26 +14,55 @@ use crate::wire::Failure;
 
 /// Mounts a fresh overlay of the image's layers, and writes the files that are this launch's own beside it.
 pub(super) fn make_root(root: &Root, files: &[String]) -> Result<Rooted, Failure> {
-    let private = MountPropagationFlags::REC | MountPropagationFlags::PRIVATE;
-    rustix::mount::mount_change("/", private).step("make the mounts private")?;
+    stage(root, &["upper", "work", "root", "files"], files)?;
     let staging = root.staging.as_str();
-    let options = format!("mode=755,size={}", root.disk);
-    mount("tmpfs", staging, "tmpfs", MountFlags::empty(), &options).step("mount the writable layer")?;
-    for folder in ["upper", "work", "root", "files"] {
-        let mode = Mode::from_raw_mode(0o755);
-        rustix::fs::mkdir(format!("{staging}/{folder}"), mode).step("make the writable layer's folders")?;
-    }
-    for (index, text) in files.iter().enumerate() {
-        std::fs::write(format!("{staging}/files/{index}"), text).step("write the instance's own files")?;
-    }
     // Layers are named from their common folder, so that many of them fit into the one page of options.
     rustix::process::chdir(root.base.as_str()).step("enter the folder of the layers")?;
     let layers = root.lower.join(":");
     let options = format!("lowerdir={layers},upperdir={staging}/upper,workdir={staging}/work");
     let target = format!("{staging}/root");
     mount("overlay", &target, "overlay", MountFlags::empty(), &options).step("mount the image's layers")?;
+    opened(&target)
+}
+
+/// Goes on with the root of an earlier launch, whose mount namespace this is: the overlay alone is taken over, what
+/// was mounted over it is made anew.
+pub(super) fn take_root(root: &Root, files: &[String], earlier: BorrowedFd<'_>) -> Result<Rooted, Failure> {
+    let step = "take over the root";
+    let kind = Some(LinkNameSpaceType::Mount);
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let own = rustix::fs::open("/proc/thread-self/ns/mnt", flags, Mode::empty()).step(step)?;
+    rustix::thread::move_into_link_name_space(earlier, kind).step(step)?;
+    let clone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let tree = rustix::mount::open_tree(rustix::fs::CWD, "/", clone).step(step)?;
+    rustix::thread::move_into_link_name_space(own.as_fd(), kind).step(step)?;
+    stage(root, &["root", "files"], files)?;
+    let target = format!("{}/root", root.staging);
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    rustix::mount::move_mount(&tree, "", rustix::fs::CWD, target.as_str(), flags).step(step)?;
+    opened(&target)
+}
+
+/// Mounts a file system in memory over the staging folder, with these folders in it.
+fn stage(root: &Root, folders: &[&str], files: &[String]) -> Result<(), Failure> {
+    let private = MountPropagationFlags::REC | MountPropagationFlags::PRIVATE;
+    rustix::mount::mount_change("/", private).step("make the mounts private")?;
+    let staging = root.staging.as_str();
+    let options = format!("mode=755,size={}", root.disk);
+    mount("tmpfs", staging, "tmpfs", MountFlags::empty(), &options).step("mount the writable layer")?;
+    for folder in folders {
+        let mode = Mode::from_raw_mode(0o755);
+        rustix::fs::mkdir(format!("{staging}/{folder}"), mode).step("make the writable layer's folders")?;
+    }
+    for (index, text) in files.iter().enumerate() {
+        std::fs::write(format!("{staging}/files/{index}"), text).step("write the instance's own files")?;
+    }
+    Ok(())
+}
+
+fn opened(target: &str) -> Result<Rooted, Failure> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let folder = rustix::fs::open(target.as_str(), flags, Mode::empty()).step("open the root")?;
+    let folder = rustix::fs::open(target, flags, Mode::empty()).step("open the root")?;
     Ok(Rooted::new(folder))
 }
 

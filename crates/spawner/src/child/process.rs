@@ -9,15 +9,21 @@ use rustix::process::{Resource, Rlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
 
 use super::identity::{self, Resolved};
-use super::{Step, failure};
-use crate::spec::{Limit, Process, Spec};
-use crate::wire::{Failure, Launch, Streams};
+use super::{Step, failure, terminal};
+use crate::spec::{Limit, Process};
+use crate::wire::{Failure, Streams, TerminalSize};
 
 /// The capability after the last one that any kernel knows today; an unknown one answers `EINVAL`.
 const CAPABILITIES: u32 = 64;
 
-pub(super) fn execute(spec: &Spec, launch: &Launch, streams: &Streams) -> Result<Infallible, Failure> {
-    let process = &spec.process;
+/// Becomes the process; `more` goes over its environment. With a terminal, of this size, `true` says that it is the
+/// instance's own.
+pub(super) fn execute(
+    process: &Process,
+    more: &[String],
+    streams: &Streams,
+    terminal: Option<(TerminalSize, bool)>,
+) -> Result<Infallible, Failure> {
     let identity = identity::resolve(&process.identity)?;
     let directory = directory(&process.directory);
     rustix::process::setsid().step("make a session")?;
@@ -34,9 +40,12 @@ pub(super) fn execute(spec: &Spec, launch: &Launch, streams: &Streams) -> Result
     if !process.domain.is_empty() {
         rustix::system::setdomainname(process.domain.as_bytes()).step("set the domain name")?;
     }
-    let environment = environment(process, launch, &identity);
+    let environment = environment(process, more, &identity);
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    take_streams(streams, &identity)?;
+    match terminal {
+        Some((size, is_console)) => terminal::take(&streams.stdin, size, is_console, identity.user)?,
+        None => take_streams(streams, &identity)?,
+    }
     skep_sys::close_on_execute_from(3).step("close what is open")?;
     // A folder that only root may enter is entered by root, one that only the user may (on NFS, say) by the user.
     let entered = rustix::process::chdir(directory).is_ok();
@@ -121,10 +130,10 @@ fn resource(name: &str) -> Option<Resource> {
 }
 
 /// The spec's variables with the launch's over them, each name once, and `HOME` where nobody set it.
-fn environment(process: &Process, launch: &Launch, identity: &Resolved) -> Vec<String> {
-    let mut all: Vec<String> = Vec::with_capacity(process.environment.len() + launch.environment.len() + 1);
+fn environment(process: &Process, more: &[String], identity: &Resolved) -> Vec<String> {
+    let mut all: Vec<String> = Vec::with_capacity(process.environment.len() + more.len() + 1);
     let name = |variable: &str| variable.split('=').next().unwrap_or_default().to_owned();
-    for variable in process.environment.iter().chain(&launch.environment) {
+    for variable in process.environment.iter().chain(more) {
         let wanted = name(variable);
         match all.iter_mut().find(|known| name(known) == wanted) {
             Some(known) => known.clone_from(variable),
