@@ -46,6 +46,10 @@ pub struct Child {
     /// When it ended.
     pub ended: Option<Timestamp>,
     pub(crate) removed: bool,
+    /// The bytes that it has on the disk, where they were measured since it last changed what it is doing.
+    pub(crate) disk: Option<u64>,
+    /// Why it may write no more.
+    pub(crate) over: Option<String>,
 }
 
 impl Child {
@@ -186,7 +190,7 @@ impl Children {
         }
         if let Some(child) = self.by_id.get_mut(id) {
             child.state = State::Running;
-            (child.started, child.ended) = (Some(now), None);
+            (child.started, child.ended, child.disk) = (Some(now), None, None);
         }
     }
 
@@ -316,6 +320,33 @@ impl Children {
             }
         }
         false
+    }
+
+    /// The functions that have children.
+    pub(crate) fn functions(&self) -> HashSet<FunctionName> {
+        let known = self.by_id.values();
+        known.map(|child| child.marks.function.clone()).collect()
+    }
+
+    /// The ended children that go, the oldest first, where a function's children have more than `bound` bytes on the
+    /// disk.
+    pub(crate) fn beyond(&self, function: &FunctionName, bound: u64) -> Vec<String> {
+        let own = self
+            .by_id
+            .values()
+            .filter(|child| child.marks.function == *function);
+        let mut held: u64 = own.clone().filter_map(|child| child.disk).sum();
+        let mut ended: Vec<&Child> = own.filter(|child| !self.is_live(child)).collect();
+        ended.sort_by_key(|child| child.ended);
+        let mut beyond = Vec::new();
+        for child in ended {
+            if held <= bound {
+                break;
+            }
+            held -= child.disk.unwrap_or(0);
+            beyond.push(child.id.clone());
+        }
+        beyond
     }
 
     /// The ended children beyond the number that is kept, the oldest first.

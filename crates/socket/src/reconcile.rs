@@ -20,12 +20,11 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::empty;
-use crate::children::{Child, State};
+use crate::children::State;
 use crate::daemon::Outgoing;
 use crate::engine::Sockets;
-use crate::labels::Marks;
 use crate::shared::Shared;
-use crate::{below, listener, names};
+use crate::{below, disk, listed, listener, names};
 
 /// How often Docker is listed where nothing says that something changed.
 const PERIOD: Duration = Duration::from_secs(15);
@@ -77,7 +76,9 @@ impl Shared {
     fn learn(&self, listed: &Value, begun: Timestamp) {
         let mut seen = HashSet::new();
         for entry in listed.as_array().into_iter().flatten() {
-            let Some(found) = self.read(entry) else { continue };
+            let Some(found) = listed::child(entry, &self.namespace) else {
+                continue;
+            };
             seen.insert(found.id.clone());
             let mut children = self.children();
             match children.get_mut(&found.id) {
@@ -110,36 +111,6 @@ impl Shared {
         }
     }
 
-    /// A child from an entry of Docker's list.
-    fn read(&self, entry: &Value) -> Option<Child> {
-        let text = |pointer: &str| entry.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
-        let labels = entry.get("Labels")?.as_object()?;
-        let marks = Marks::read(
-            |key| labels.get(key).and_then(Value::as_str).map(str::to_owned),
-            &self.namespace,
-        )?;
-        let prefix = names::prefix(&self.namespace, &marks.function);
-        let real = text("/Names/0")?;
-        let real = real.trim_start_matches('/');
-        let state = match text("/State")?.as_str() {
-            "created" => State::Created,
-            "exited" | "dead" | "removing" => State::Exited(exit_code(&text("/Status").unwrap_or_default())),
-            _ => State::Running,
-        };
-        let created = entry.get("Created").and_then(Value::as_i64).unwrap_or(0);
-        let created = Timestamp::from_second(created).unwrap_or(Timestamp::UNIX_EPOCH);
-        Some(Child {
-            id: text("/Id")?,
-            name: real.strip_prefix(&prefix).unwrap_or(real).to_owned(),
-            marks,
-            state,
-            created,
-            started: (state != State::Created).then_some(created),
-            ended: matches!(state, State::Exited(_)).then(Timestamp::now),
-            removed: false,
-        })
-    }
-
     /// One event of Docker's.
     fn happened(&self, event: &Value) {
         let id = event
@@ -163,7 +134,7 @@ impl Shared {
             "die" => {
                 let code = attribute("exitCode").and_then(|code| code.parse().ok());
                 child.state = State::Exited(code.unwrap_or(0));
-                child.ended = Some(now);
+                (child.ended, child.disk) = (Some(now), None);
             }
             "rename" => {
                 let prefix = names::prefix(&self.namespace, &child.marks.function);
@@ -242,12 +213,6 @@ impl Shared {
     }
 }
 
-/// The code in `Exited (137) 3 seconds ago`.
-fn exit_code(status: &str) -> i64 {
-    let inside = status.split_once('(').and_then(|(_, rest)| rest.split_once(')'));
-    inside.and_then(|(code, _)| code.parse().ok()).unwrap_or(0)
-}
-
 impl Sockets {
     /// Keeps children as they should be until `shutdown`; then closes every socket. Children go on without Skep, and
     /// the next one finds them.
@@ -257,6 +222,7 @@ impl Sockets {
             () = shutdown.cancelled() => {}
             () = watch_events(shared) => {}
             () = begin_and_tend(shared) => {}
+            () = watch_disk(shared) => {}
         }
         shared.stop.cancel();
         shared.tasks.close();
@@ -320,6 +286,14 @@ async fn tend(shared: &Arc<Shared>) {
         for id in shared.overdue(&gone) {
             shared.end(&id).await;
         }
+    }
+}
+
+/// Measures what children write, at its own pace: the engine may take long to answer that.
+async fn watch_disk(shared: &Shared) {
+    loop {
+        tokio::time::sleep(disk::PERIOD).await;
+        disk::look(shared).await;
     }
 }
 
@@ -388,16 +362,5 @@ async fn watch_events(shared: &Arc<Shared>) {
             }
         }
         tokio::time::sleep(LOOK).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::exit_code;
-
-    #[test]
-    fn the_exit_code_is_read_from_the_status() {
-        assert_eq!(exit_code("Exited (137) 3 seconds ago"), 137);
-        assert_eq!(exit_code("Created"), 0);
     }
 }

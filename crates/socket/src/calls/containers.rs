@@ -60,6 +60,10 @@ pub(super) async fn call(
             context.forward(call).await
         }
         ContainerCall::ArchivePut => {
+            may_write(&child)?;
+            if let Some(known) = context.shared.children().get_mut(&child.id) {
+                known.disk = None;
+            }
             let body = Measured {
                 inner: request.into_body(),
                 left: LARGEST_ARCHIVE,
@@ -133,6 +137,7 @@ async fn inspect(context: &Context, child: &Child) -> Result<Answer, Refusal> {
 
 /// A child that ended counts again when it runs again.
 async fn may_run(context: &Context, child: &Child) -> Result<Starting, Refusal> {
+    may_write(child)?;
     let shared = &context.shared;
     // The cgroup above all of them may have gone with the last one that ran.
     shared
@@ -154,6 +159,12 @@ async fn may_run(context: &Context, child: &Child) -> Result<Starting, Refusal> 
     }
     shared.look_now().await;
     admitted(&context.holder.spawn)
+}
+
+/// A child that has more on the disk than it may gets no chance to write.
+fn may_write(child: &Child) -> Result<(), Refusal> {
+    let over = child.over.clone();
+    over.map_or(Ok(()), |message| Err(Refusal { status: 429, message }))
 }
 
 /// Starts a child, in a task of its own: the engine goes on with it where the client goes away.

@@ -179,6 +179,8 @@ async fn make(context: Arc<Context>, create: Create, name: String) -> Result<Ans
             started: None,
             ended: None,
             removed: false,
+            disk: None,
+            over: None,
         }),
     );
     if let Err(refusal) = complete(shared, &id, &origin, link, later).await {

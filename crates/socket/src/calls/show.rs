@@ -27,6 +27,9 @@ pub(super) fn inspect(shared: &Shared, child: &Child, value: &mut Value) {
     }
     set(value, "/Name", format!("/{}", child.name).into());
     set(value, "/Config/Image", child.marks.asked.clone().into());
+    if let Some(over) = &child.over {
+        set(value, "/State/Error", over.clone().into());
+    }
     set(value, "/GraphDriver", json!({ "Name": "", "Data": null }));
     if let Some(labels) = value.pointer_mut("/Config/Labels") {
         own_labels(labels);

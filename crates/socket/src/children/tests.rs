@@ -28,6 +28,8 @@ fn child(id: &str, marks: Marks, state: State) -> Child {
         started: None,
         ended: None,
         removed: false,
+        disk: None,
+        over: None,
     }
 }
 
@@ -157,4 +159,29 @@ fn a_grandchild_descends_from_both() {
     children.insert(below.clone());
     assert!(children.descends(&below, "x") && children.descends(&below, "instance"));
     assert!(!children.descends(children.get("x").unwrap(), "x"));
+}
+
+#[test]
+fn the_oldest_that_ended_make_room_on_the_disk() {
+    let mut children = Children::default();
+    for (id, second, state) in [
+        ("new", 3, State::Exited(0)),
+        ("old", 1, State::Exited(0)),
+        ("middle", 2, State::Exited(1)),
+        ("running", 0, State::Running),
+    ] {
+        let ended = (state != State::Running).then(|| Timestamp::from_second(second).unwrap());
+        let made = child(id, marks("a", 0), state);
+        children.insert(Child {
+            ended,
+            disk: Some(10),
+            ..made
+        });
+    }
+    let function = "f".parse().unwrap();
+    assert!(children.beyond(&function, 40).is_empty());
+    assert_eq!(children.beyond(&function, 25), ["old", "middle"]);
+    // What runs is held by its own bound.
+    assert_eq!(children.beyond(&function, 0).len(), 3);
+    assert!(children.beyond(&"other".parse().unwrap(), 0).is_empty());
 }

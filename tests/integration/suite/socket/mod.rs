@@ -3,6 +3,7 @@
 mod attacks;
 mod budgets;
 mod clients;
+mod disk;
 mod isolation;
 mod lineage;
 mod others;
