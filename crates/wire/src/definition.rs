@@ -43,4 +43,8 @@ pub struct Definition {
     pub nano_cpus: Option<u64>,
     /// The limit of processes of one instance; `None`: none.
     pub pids: Option<u64>,
+    /// Whether an instance gets an init process; `None`: as the node's engine is set up. The sandbox itself never has
+    /// one, which would end `pause` with the first SIGTERM.
+    #[serde(default)]
+    pub init: Option<bool>,
 }

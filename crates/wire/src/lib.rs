@@ -4,11 +4,13 @@
 
 mod context;
 mod definition;
+mod outcome;
 mod picture;
 mod refusal;
 
 pub use context::{CONTEXT, Context, ContextError, INVOCATION, SANDBOX};
 pub use definition::{Definition, label};
+pub use outcome::{OUTCOME, Outcome};
 pub use picture::{NodePicture, SandboxPicture};
 pub use refusal::{NOT_STARTED, NotStarted};
 

@@ -1,0 +1,68 @@
+//! How an invocation ended, for the gateway that keeps its record: an asynchronous one's belongs to whoever accepted it.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use http::{HeaderName, HeaderValue};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use skep_model::{Ending, InstanceId, Phases};
+
+/// The trailer with the [`Outcome`], behind the body of every answer to an invocation whose trigger is `async`.
+pub const OUTCOME: HeaderName = HeaderName::from_static("skep-outcome");
+
+/// What only the node that ran it knows. A field that a newer agent adds is passed over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// How it ended.
+    pub ending: Ending,
+    /// The revision that ran.
+    pub revision: Option<String>,
+    /// The instance that served it.
+    pub instance: Option<InstanceId>,
+    /// When an instance got it.
+    pub started: Option<Timestamp>,
+    /// Where the time went on the node.
+    pub phases: Phases,
+}
+
+impl Outcome {
+    /// The value of the trailer [`OUTCOME`].
+    pub fn header(&self) -> HeaderValue {
+        let json = serde_json::to_vec(self).unwrap_or_default();
+        HeaderValue::try_from(STANDARD_NO_PAD.encode(json)).unwrap_or_else(|_| HeaderValue::from_static(""))
+    }
+
+    /// Reads such a value; `None` where no agent of this version wrote it.
+    pub fn read(value: &HeaderValue) -> Option<Self> {
+        serde_json::from_slice(&STANDARD_NO_PAD.decode(value.as_bytes()).ok()?).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use skep_model::EndingKind;
+
+    use super::*;
+
+    #[test]
+    fn an_outcome_is_read_as_it_was_written() {
+        let outcome = Outcome {
+            ending: Ending {
+                kind: EndingKind::ExitCode,
+                problem: None,
+                exit_code: Some(3),
+                http_status: Some(500),
+                detail: Some("The function exited with code 3.".to_owned()),
+            },
+            revision: Some("0123456789ab".to_owned()),
+            instance: Some(InstanceId::generate()),
+            started: Some("2026-01-02T03:04:05Z".parse().unwrap()),
+            phases: Phases {
+                handler: Some(std::time::Duration::from_micros(1500)),
+                ..Phases::default()
+            },
+        };
+        assert_eq!(Outcome::read(&outcome.header()), Some(outcome));
+        assert_eq!(Outcome::read(&HeaderValue::from_static("e30")), None);
+    }
+}
