@@ -4,12 +4,18 @@
 
 mod context;
 mod definition;
+mod keys;
+mod objects;
 mod outcome;
 mod picture;
 mod refusal;
 
 pub use context::{CONTEXT, Context, ContextError, INVOCATION, SANDBOX};
 pub use definition::{Definition, label};
+pub use keys::Keys;
+pub use objects::{
+    AGENT_CONTAINER, AGENT_SERVICE, GATEWAY_SERVICE, KEYS_FILE, NETWORK, PART, REGISTRIES_FILE, variable,
+};
 pub use outcome::{OUTCOME, Outcome};
 pub use picture::{NodePicture, SandboxPicture};
 pub use refusal::{NOT_STARTED, NotStarted};
