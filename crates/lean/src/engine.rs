@@ -116,7 +116,7 @@ impl Shared {
     pub(crate) fn discard(&self, held: Arc<Held>) {
         let (client, spawner, engine) = (self.client.clone(), self.spawner.clone(), self.engine.clone());
         self.tasks.spawn(async move {
-            sandbox::remove(&client, &held.sandbox.container).await;
+            sandbox::dispose(&client, &held.sandbox).await;
             engine.release(held.sandbox.id);
             if let Err(error) = spawner.forget(held.spec).await {
                 tracing::debug!(%error, "the spawner is gone, and with it what it kept");
@@ -129,8 +129,21 @@ impl LeanEngine {
     /// Looks whether lean can be used on this node, by making an instance, and prepares what it needs. Where it can't,
     /// every function has the reason from [`Engine::unsupported`].
     pub async fn new(config: Config, engine: DockerEngine, spawner: Spawner) -> Self {
+        Self::showing(config, engine, spawner, None).await
+    }
+
+    /// The same, with a folder of Skep's own from which templates may mount though Docker does not see it.
+    pub async fn showing(
+        config: Config,
+        engine: DockerEngine,
+        spawner: Spawner,
+        own: Option<PathBuf>,
+    ) -> Self {
         let client = engine.docker();
         let mut host = Host::probe(&client).await;
+        if let Ok(host) = &mut host {
+            host.sight.add(own);
+        }
         let (mut folders, mut cgroups) = (Folders::default(), None);
         if let Ok(found) = &host {
             let prepared = prepare(found, &config).await;

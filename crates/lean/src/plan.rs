@@ -47,6 +47,8 @@ pub(crate) struct Plan {
     pub(crate) cgroup_namespace: bool,
     pub(crate) network: Network,
     pub(crate) sharing: Sharing,
+    /// Whether the template's own container is the sandbox, which is then neither made nor removed here.
+    pub(crate) given: bool,
     /// Whether Docker's own first process stands before the command; `None` leaves it to the daemon's default.
     pub(crate) init: Option<bool>,
     /// That program, where it was found.
@@ -103,6 +105,14 @@ pub(crate) fn plan(function: &Function, host: &Host) -> Result<Plan, Vec<String>
         Network::Own => Sharing::Together,
         Network::Sandbox => network::sharing(function, rights.capabilities, &rights.asked, open),
     };
+    let given = network::is_given(function);
+    if given && sharing == Sharing::Once {
+        reasons.push(
+            "an instance could change its network, and a Swarm task's network is not made anew for each (NET_ADMIN, \
+             SYS_ADMIN, or a /proc/sys that can be written)"
+                .to_owned(),
+        );
+    }
     process.capabilities = rights.capabilities;
     if network == Network::Sandbox && sharing == Sharing::Together {
         // Others share this loopback device, and with it their traffic could be read (DESIGN 3.2).
@@ -150,6 +160,7 @@ pub(crate) fn plan(function: &Function, host: &Host) -> Result<Plan, Vec<String>
         cgroup_namespace: host_config.text("CgroupnsMode") == "private",
         network,
         sharing,
+        given,
         init,
         init_program: host.init.clone(),
         open_stdin: config.flag("OpenStdin"),

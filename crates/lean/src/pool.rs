@@ -262,7 +262,12 @@ async fn make(shared: &Shared, entry: &Entry) -> Result<Arc<Held>, PlaceError> {
     let maker = shared.maker();
     let id = InstanceId::generate();
     shared.keep(id);
-    let made = match sandbox::make(&maker, function, &entry.plan, id).await {
+    let making = if entry.plan.given {
+        sandbox::given(maker.docker, function, id).await
+    } else {
+        sandbox::make(&maker, function, &entry.plan, id).await
+    };
+    let made = match making {
         Ok(made) => made,
         Err(error) => {
             shared.release(id);
@@ -278,7 +283,7 @@ async fn make(shared: &Shared, entry: &Entry) -> Result<Arc<Held>, PlaceError> {
             Ok(Arc::new(Held::new(made, name, spec, sharing, spent)))
         }
         Err(error) => {
-            sandbox::remove(shared.docker(), &made.container).await;
+            sandbox::dispose(shared.docker(), &made).await;
             shared.release(made.id);
             Err(error)
         }

@@ -42,6 +42,8 @@ pub(crate) struct Sandbox {
     pub(crate) layers: (String, Vec<String>),
     /// Its network, for a function that has one.
     pub(crate) network: Option<SandboxNetwork>,
+    /// Whether somebody else made it, and removes it.
+    pub(crate) given: bool,
 }
 
 /// The network side of a sandbox.
@@ -166,7 +168,33 @@ async fn finish(
         id,
         layers,
         network,
+        given: false,
     })
+}
+
+/// The sandbox that a function's own container is.
+pub(crate) async fn given(
+    docker: &Docker,
+    function: &Function,
+    id: InstanceId,
+) -> Result<Sandbox, SandboxError> {
+    let container = &*function.template.id.0;
+    let look = docker.inspect_container(container, None::<InspectContainerOptions>);
+    let inspect = within("looking at the sandbox", look).await?;
+    Ok(Sandbox {
+        container: container.to_owned(),
+        id,
+        layers: layers(&inspect)?,
+        network: Some(network_of(&inspect, container)?),
+        given: true,
+    })
+}
+
+/// Removes a sandbox, unless it is somebody else's.
+pub(crate) async fn dispose(docker: &Docker, sandbox: &Sandbox) {
+    if !sandbox.given {
+        remove(docker, &sandbox.container).await;
+    }
 }
 
 pub(crate) async fn start(docker: &Docker, container: &str) -> Result<(), SandboxError> {

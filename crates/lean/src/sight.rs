@@ -35,6 +35,14 @@ impl Sight {
         Self::Folders(same.map(PathBuf::from).collect())
     }
 
+    /// There is a folder of Skep's own besides.
+    pub(crate) fn add(&mut self, own: Option<PathBuf>) {
+        match self {
+            Self::Everything => {}
+            Self::Folders(folders) => folders.extend(own),
+        }
+    }
+
     /// That Docker will find one of Skep's own files where Skep says that it is.
     ///
     /// # Errors

@@ -29,6 +29,13 @@ pub(crate) enum Sharing {
 /// With one of these a process can change its network namespace: by netlink, or by mounting `/proc/sys` anew.
 const CHANGING: [&str; 2] = ["NET_ADMIN", "SYS_ADMIN"];
 
+/// Whether the sandbox is there already, and somebody else's to make and remove: a template that is to run in its own
+/// container's network is the running sandbox of its instances.
+pub(super) fn is_given(function: &Function) -> bool {
+    let template = &function.template;
+    template.network_mode.strip_prefix("container:") == Some(&template.id.0)
+}
+
 /// Reads the network mode.
 pub(super) fn read(
     function: &Function,
@@ -42,7 +49,8 @@ pub(super) fn read(
         "host" => {
             reasons.push("the lean engine does not run in the host's network (--network host)".to_owned())
         }
-        container if container.starts_with("container:") => {
+        // What holds the sandbox is the template itself.
+        container if container.starts_with("container:") && !is_given(function) => {
             reasons.push("the lean engine does not run in another container's network".to_owned());
         }
         _ => {}
