@@ -13,7 +13,7 @@ IMAGE ?= skep:latest
 BOTH_ENGINES = test(/^(asynchronous|cgi|exec|instances|streaming|unready)::/)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-down test test-vm churn bench image fmt lint ci
+.PHONY: help build demo demo-down test test-vm churn fuzz bench image fmt lint ci
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ churn: ## ten minutes of full load on the lean engine: what is there at its end 
 	@scripts/setup test
 	@cargo build --release -p skep
 	@SKEP_CHURN_SECONDS=600 cargo nextest run --release -p skep-tests -E 'test(a_steady_load)' --no-capture
+
+fuzz: ## feed the parsers of functions' Docker requests for a while (SECONDS=60)
+	@SKEP_FUZZ_SECONDS=$(or $(SECONDS),60) cargo test --quiet --release -p skep-grant --test fuzz -- --nocapture
 
 bench: ## measure Skep beside its yardsticks
 	@scripts/setup bench

@@ -5,6 +5,8 @@ mod attacks;
 mod clients;
 mod paths;
 mod properties;
+#[path = "../support/mod.rs"]
+mod support;
 
 use serde_json::Value;
 use skep_grant::{Create, Json, Refusal, Settled};
