@@ -90,7 +90,7 @@ pub(crate) fn compact(value: Value) -> Value {
 }
 
 /// The same value with every object's keys in order.
-pub(crate) fn sorted(value: Value) -> Value {
+pub fn sorted(value: Value) -> Value {
     match value {
         Value::Object(fields) => {
             let mut fields: Vec<(String, Value)> = fields

@@ -16,7 +16,8 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn never() -> Self {
+    /// There was none yet.
+    pub fn never() -> Self {
         Self {
             connected: false,
             since: Timestamp::now(),
@@ -25,7 +26,8 @@ impl Connection {
         }
     }
 
-    pub(crate) fn gained(&mut self) {
+    /// It answers.
+    pub fn gained(&mut self) {
         if !self.connected {
             self.since = Timestamp::now();
         }
@@ -33,7 +35,8 @@ impl Connection {
         self.problem = None;
     }
 
-    pub(crate) fn lost(&mut self, problem: String) {
+    /// It broke; `problem` says why.
+    pub fn lost(&mut self, problem: String) {
         if self.connected {
             self.since = Timestamp::now();
         }

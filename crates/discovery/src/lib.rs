@@ -35,8 +35,11 @@ use skep_model::{Function, Namespace};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+pub use compact::sorted;
 pub use connection::Connection;
 use metrics::Metrics;
+pub use publish::warn_of_invalid;
+pub use template::template;
 
 /// Says why the node's engine can't run a function as it stands; each reason makes the function invalid.
 pub type Supports = Arc<dyn Fn(&Function) -> Vec<String> + Send + Sync>;

@@ -8,6 +8,21 @@ use skep_model::{Function, Invalid};
 
 use crate::watcher::Watcher;
 
+/// Says in the log which templates are invalid that were not so before.
+pub fn warn_of_invalid(catalogue: &Catalogue, previous: &Catalogue) {
+    for invalid in catalogue.invalid() {
+        let known = previous.invalid().contains(invalid);
+        if !known {
+            tracing::warn!(
+                function = invalid.name,
+                template = invalid.template_name,
+                reasons = invalid.reasons.join("; "),
+                "invalid template"
+            );
+        }
+    }
+}
+
 impl Watcher {
     /// Publishes where something changed and everything that was to be read at first has been.
     pub(crate) fn publish_changes(&mut self) {
@@ -17,17 +32,7 @@ impl Watcher {
         self.changed = false;
         let previous = Arc::clone(&self.catalogue.borrow());
         let catalogue = Catalogue::resolve(&self.config.namespace, self.candidates(), Some(&previous));
-        for invalid in catalogue.invalid() {
-            let known = previous.invalid().contains(invalid);
-            if !known {
-                tracing::warn!(
-                    function = invalid.name,
-                    template = invalid.template_name,
-                    reasons = invalid.reasons.join("; "),
-                    "invalid template"
-                );
-            }
-        }
+        warn_of_invalid(&catalogue, &previous);
         self.catalogue.send_replace(Arc::new(catalogue));
         self.forget_unused();
     }

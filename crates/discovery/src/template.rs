@@ -11,7 +11,7 @@ use crate::compact;
 use crate::revision::revision;
 
 /// Makes a template from what the engine says about a container; image labels and presence are filled in later.
-pub(crate) fn template(inspect: ContainerInspectResponse) -> (Template, Revision) {
+pub fn template(inspect: ContainerInspectResponse) -> (Template, Revision) {
     let definition = compact::definition(&inspect);
     let revision = revision(&definition);
     let config = inspect.config.unwrap_or_default();
