@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::cgroups::Cgroups;
+use crate::children::Grounds;
 use crate::folders::Folders;
 use crate::held::Held;
 use crate::host::Host;
@@ -62,6 +63,7 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     pub(crate) tasks: TaskTracker,
     pub(crate) pool: Pool,
+    pub(crate) grounds: Grounds,
 }
 
 impl Shared {
@@ -173,6 +175,7 @@ impl LeanEngine {
             metrics: Metrics::default(),
             tasks: TaskTracker::new(),
             pool: Pool::default(),
+            grounds: Grounds::default(),
         };
         Self {
             shared: Arc::new(shared),
@@ -241,6 +244,7 @@ impl LeanEngine {
             }
         }
         self.end_sandboxes().await;
+        shared.grounds.discard(shared, true);
         shared.tasks.close();
         shared.tasks.wait().await;
         if let Some(cgroups) = &shared.cgroups {
@@ -263,6 +267,7 @@ impl LeanEngine {
 
     async fn look_after_sandboxes(&self) {
         self.discard_idle(false).await;
+        self.shared.grounds.discard(&self.shared, false);
         let functions = self.shared.functions.borrow().clone();
         for function in functions
             .iter()

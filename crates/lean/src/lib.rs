@@ -11,6 +11,7 @@ mod base;
 mod calls;
 mod capabilities;
 mod cgroups;
+mod children;
 mod choice;
 mod engine;
 mod examine;
@@ -35,6 +36,7 @@ mod trial;
 mod usual;
 mod view;
 
+pub use children::{ChildRun, JoinRun, Joined, RunError, RunningChild, Shape};
 pub use choice::Engines;
 pub use engine::{Config, LeanEngine};
 pub use examine::{Examination, examine};

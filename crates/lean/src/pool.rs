@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use skep_model::{Function, InstanceId, Revision, TemplateId};
-use skep_spawner::{Root, Spec};
+use skep_spawner::{Root, Spec, Tree};
 use tokio::sync::{Notify, OwnedMutexGuard};
 
 use crate::engine::Shared;
@@ -297,7 +297,27 @@ async fn prepare(shared: &Shared, entry: &Entry, made: &Sandbox) -> Result<u64, 
 }
 
 fn spec(shared: &Shared, entry: &Entry, sandbox: &Sandbox, usual: &Usual) -> Result<Spec, String> {
-    let (plan, (base, mut lower)) = (&entry.plan, sandbox.layers.clone());
+    let limits = entry.plan.limits.with_usual(usual.processes.as_deref());
+    let tree = shared.cgroups()?.tree(&limits);
+    let tree = tree.map_err(|error| format!("the cgroup for these devices can't be made: {error}"))?;
+    spec_in(
+        shared,
+        &entry.plan,
+        entry.function.settings.disk,
+        tree,
+        (&sandbox.layers, usual),
+    )
+}
+
+/// A plan in the spawner's words, with its cgroups in this tree.
+pub(crate) fn spec_in(
+    shared: &Shared,
+    plan: &Plan,
+    disk: u64,
+    cgroup: Tree,
+    (layers, usual): (&(String, Vec<String>), &Usual),
+) -> Result<Spec, String> {
+    let (base, mut lower) = layers.clone();
     lower.push(shared.folders.base.display().to_string());
     let mut process = plan.confined_process()?;
     process.usual_limits.clone_from(&usual.limits);
@@ -314,7 +334,7 @@ fn spec(shared: &Shared, entry: &Entry, sandbox: &Sandbox, usual: &Usual) -> Res
             staging: shared.folders.staging.display().to_string(),
             base,
             lower,
-            disk: entry.function.settings.disk,
+            disk,
             read_only: plan.read_only_root,
         },
         mounts,
@@ -324,10 +344,7 @@ fn spec(shared: &Shared, entry: &Entry, sandbox: &Sandbox, usual: &Usual) -> Res
         read_only: plan.read_only.clone(),
         sysctls: plan.sysctls.clone(),
         process,
-        cgroup: shared
-            .cgroups()?
-            .tree(&plan.limits.with_usual(usual.processes.as_deref()))
-            .map_err(|error| format!("the cgroup for these devices can't be made: {error}"))?,
+        cgroup,
         cgroup_namespace: plan.cgroup_namespace,
         ipc_namespace: true,
     })

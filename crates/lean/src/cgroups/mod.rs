@@ -95,6 +95,29 @@ impl Cgroups {
         }
     }
 
+    /// The same below a cgroup that others may have part in as well, where that can be given.
+    ///
+    /// # Errors
+    /// What the kernel answers.
+    pub(crate) fn tree_below(&self, limits: &Limits, parent: Option<&str>) -> io::Result<Tree> {
+        match (self, parent) {
+            (Self::Separate(own), Some(parent)) => own.tree_below(limits, parent),
+            _ => self.tree(limits),
+        }
+    }
+
+    /// Whether [`Cgroups::tree_below`] gives what it is asked for.
+    pub(crate) fn has_common(&self) -> bool {
+        matches!(self, Self::Separate(_))
+    }
+
+    /// Ends what is left of instances by these names below a cgroup of their own.
+    pub(crate) fn clear_below(&self, parent: &str, names: &[String]) {
+        if let Self::Separate(own) = self {
+            own.clear_below(parent, names);
+        }
+    }
+
     /// What freezes one instance.
     pub(crate) fn freezer(&self, limits: &Limits, instance: &str) -> Freezer {
         match self {
@@ -147,6 +170,11 @@ pub(crate) struct Freezer {
 }
 
 impl Freezer {
+    /// The file stands elsewhere than in Skep's own tree.
+    pub(crate) fn stands_at(&mut self, file: PathBuf) {
+        self.file = file;
+    }
+
     /// Freezes or thaws.
     ///
     /// # Errors

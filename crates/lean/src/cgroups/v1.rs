@@ -112,6 +112,46 @@ impl Cgroups {
         }
     }
 
+    /// Below another cgroup than Skep's own, which is made where it isn't there.
+    pub(super) fn tree_below(&self, limits: &Limits, parent: &str) -> io::Result<Tree> {
+        let settings = limits.with_device_lines();
+        let mut directories = Vec::new();
+        for hierarchy in &self.hierarchies {
+            let mut folder = hierarchy.mount.clone();
+            for part in parent.split('/').filter(|part| !part.is_empty()) {
+                folder.push(part);
+                match fs::create_dir(&folder) {
+                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                    _ => {}
+                }
+                if hierarchy.has("cpuset") {
+                    inherit_cpuset(&folder)?;
+                }
+            }
+            directories.push(CgroupDirectory {
+                name: hierarchy.name.clone(),
+                parent: folder.display().to_string(),
+                settings: of(hierarchy, &settings),
+            });
+        }
+        Ok(Tree {
+            directories,
+            unified: false,
+        })
+    }
+
+    pub(super) fn clear_below(&self, parent: &str, names: &[String]) {
+        for hierarchy in &self.hierarchies {
+            for name in names {
+                let folder = hierarchy.mount.join(parent.trim_start_matches('/')).join(name);
+                if folder.is_dir() {
+                    let _thawed = fs::write(folder.join("freezer.state"), "THAWED");
+                    end(&folder, kill_each);
+                }
+            }
+        }
+    }
+
     fn folder(&self, hierarchy: &Hierarchy) -> PathBuf {
         hierarchy.mount.join(ROOT).join(self.namespace.as_str())
     }

@@ -1,0 +1,115 @@
+//! The sandboxes of children of one shape: on a network one for each that runs, used again by the next; without one a
+//! single container that pins the image's layers.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use skep_model::{Function, InstanceId};
+
+use crate::engine::Shared;
+use crate::plan::{Network, Plan};
+use crate::sandbox::{self, Sandbox, SandboxError};
+
+/// How long a sandbox that nobody is in waits for the next child.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// All grounds that there are.
+#[derive(Default)]
+pub(crate) struct Grounds {
+    all: Mutex<Vec<Weak<Ground>>>,
+}
+
+impl Grounds {
+    pub(crate) fn add(&self, ground: &Arc<Ground>) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|ground| ground.strong_count() > 0);
+        all.push(Arc::downgrade(ground));
+    }
+
+    /// Removes the sandboxes that nobody has used for a while, or all that nobody is in.
+    pub(crate) fn discard(&self, shared: &Arc<Shared>, all: bool) {
+        let grounds: Vec<Arc<Ground>> = {
+            let grounds = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+            grounds.iter().filter_map(Weak::upgrade).collect()
+        };
+        for ground in grounds {
+            for sandbox in ground.take_idle(all) {
+                super::discard(shared, sandbox);
+            }
+        }
+    }
+}
+
+/// Where children of one shape run.
+pub(crate) struct Ground {
+    function: Arc<Function>,
+    free: Mutex<Vec<(Sandbox, Instant)>>,
+}
+
+impl Ground {
+    pub(crate) fn new(function: Arc<Function>) -> Self {
+        Self {
+            function,
+            free: Mutex::default(),
+        }
+    }
+
+    /// A sandbox on the network, for the caller alone; made where none is free.
+    pub(crate) async fn take(
+        &self,
+        shared: &Arc<Shared>,
+        plan: &Plan,
+    ) -> Result<Option<Sandbox>, SandboxError> {
+        if plan.network == Network::Own {
+            return Ok(None);
+        }
+        while let Some(free) = self.pop() {
+            if free
+                .network
+                .as_ref()
+                .is_some_and(|network| network.process.id().is_some())
+            {
+                return Ok(Some(free));
+            }
+            super::discard(shared, free);
+        }
+        self.make(shared, plan).await.map(Some)
+    }
+
+    fn pop(&self) -> Option<Sandbox> {
+        self.lock().pop().map(|(sandbox, _)| sandbox)
+    }
+
+    pub(crate) async fn make(&self, shared: &Arc<Shared>, plan: &Plan) -> Result<Sandbox, SandboxError> {
+        let id = InstanceId::generate();
+        shared.keep(id);
+        let made = sandbox::make(&shared.maker(), &self.function, plan, id).await;
+        if made.is_err() {
+            shared.release(id);
+        }
+        made
+    }
+
+    pub(crate) fn give_back(&self, sandbox: Sandbox) {
+        self.lock().push((sandbox, Instant::now()));
+    }
+
+    fn take_idle(&self, all: bool) -> Vec<Sandbox> {
+        let mut free = self.lock();
+        // What only pins the layers costs nothing, and is nowhere else.
+        let stays = |(sandbox, since): &(Sandbox, Instant)| {
+            !all && (sandbox.network.is_none() || since.elapsed() < IDLE)
+        };
+        let (kept, idle): (Vec<_>, Vec<_>) = free.drain(..).partition(stays);
+        *free = kept;
+        idle.into_iter().map(|(sandbox, _)| sandbox).collect()
+    }
+
+    pub(crate) fn drain(&self) -> Vec<Sandbox> {
+        self.take_idle(true)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(Sandbox, Instant)>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

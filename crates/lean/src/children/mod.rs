@@ -1,0 +1,138 @@
+//! Instances that are no function's: the children that functions start through their socket.
+//!
+//! What a child is comes as a template's `inspect`, and is refused by the same allow-list. Beside an instance it has a
+//! command of its own, keeps its root when it has ended, and lets other processes join it. It has its network to
+//! itself while it runs.
+
+mod ground;
+mod running;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use skep_model::Function;
+use skep_spawner::Tree;
+
+pub(crate) use self::ground::Grounds;
+pub use self::running::{ChildRun, JoinRun, Joined, RunError, RunningChild};
+use crate::engine::{LeanEngine, Shared};
+use crate::plan::{self, Plan};
+use crate::{pool, sandbox};
+
+use self::ground::Ground;
+
+/// What children have in common that differ in nothing but their commands and environments.
+pub struct Shape {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) plan: Plan,
+    pub(crate) spec: u64,
+    pub(crate) tree: Tree,
+    pub(crate) ground: Arc<Ground>,
+}
+
+impl std::fmt::Debug for Shape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Shape({})", self.spec)
+    }
+}
+
+impl LeanEngine {
+    /// Reads what children are to be, from a function that looks like a template of them; with their cgroups below
+    /// `parent`, where that can be given.
+    ///
+    /// # Errors
+    /// Why lean does not give that, or what went wrong.
+    pub async fn shape(&self, function: Arc<Function>, parent: Option<&str>) -> Result<Arc<Shape>, String> {
+        let shared = &self.shared;
+        let host = shared.host.as_ref().map_err(|reasons| reasons.join("; "))?;
+        let plan = plan::plan(&function, host).map_err(|reasons| reasons.join("; "))?;
+        let ground = Arc::new(Ground::new(function.clone()));
+        let first = ground
+            .make(shared, &plan)
+            .await
+            .map_err(|error| error.to_string())?;
+        let layers = first.layers.clone();
+        ground.give_back(first);
+        shared.grounds.add(&ground);
+        let usual = shared.usual(&function.template.image_id).await;
+        let usual = usual.map_err(|error| error.to_string())?;
+        let limits = plan.limits.with_usual(usual.processes.as_deref());
+        let tree = shared.cgroups()?.tree_below(&limits, parent);
+        let tree = tree.map_err(|error| format!("the children's cgroups can't be made: {error}"))?;
+        let spec = pool::spec_in(
+            shared,
+            &plan,
+            function.settings.disk,
+            tree.clone(),
+            (&layers, usual),
+        )?;
+        let spec = shared
+            .spawner
+            .prepare(spec)
+            .await
+            .map_err(|error| error.to_string())?;
+        Ok(Arc::new(Shape {
+            shared: shared.clone(),
+            plan,
+            spec,
+            tree,
+            ground,
+        }))
+    }
+
+    /// Whether children can stand below one cgroup with those of Docker.
+    pub fn has_common_cgroups(&self) -> bool {
+        self.shared.cgroups().is_ok_and(|cgroups| cgroups.has_common())
+    }
+
+    /// Ends what an earlier Skep's children left, by their names, below the cgroup that they were in. It waits for the
+    /// kernel.
+    pub fn clear_children(&self, parent: &str, names: &[String]) {
+        if let Ok(cgroups) = self.shared.cgroups() {
+            cgroups.clear_below(parent, names);
+        }
+    }
+}
+
+impl Shape {
+    /// The signal that asks a child to end, and the seconds that it then has.
+    pub fn stop(&self) -> (i32, u64) {
+        (self.plan.stop_signal, self.plan.stop_grace.as_secs())
+    }
+
+    /// A child's cgroup with this file in it.
+    pub(crate) fn cgroup_file(&self, name: &str, file: &str) -> Option<PathBuf> {
+        let folders = self.tree.directories.iter();
+        let mut files = folders.map(|folder| PathBuf::from(&folder.parent).join(name).join(file));
+        files.find(|path| path.exists())
+    }
+
+    /// Makes the cgroups above the children's own again, which go with the last of them.
+    pub(crate) fn raise_cgroups(&self) {
+        for directory in &self.tree.directories {
+            let _there = std::fs::create_dir_all(&directory.parent);
+        }
+    }
+}
+
+impl Drop for Shape {
+    fn drop(&mut self) {
+        let (shared, spec) = (self.shared.clone(), self.spec);
+        let tasks = shared.tasks.clone();
+        if tokio::runtime::Handle::try_current().is_err() {
+            return;
+        }
+        for sandbox in self.ground.drain() {
+            discard(&shared, sandbox);
+        }
+        tasks.spawn(async move { drop(shared.spawner.forget(spec).await) });
+    }
+}
+
+pub(crate) fn discard(shared: &Arc<Shared>, sandbox: sandbox::Sandbox) {
+    let again = shared.clone();
+    shared.tasks.spawn(async move {
+        sandbox::remove(again.docker(), &sandbox.container).await;
+        again.release(sandbox.id);
+    });
+}
