@@ -1,11 +1,10 @@
 //! The way to one instance's port.
 
-use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use skep_sys::{NetworkNamespace, ProcessIdentity};
+use skep_sys::{ListeningSocket, NetworkNamespace, ProcessIdentity};
 use tokio::net::TcpStream;
 
 /// How one instance is connected to.
@@ -61,31 +60,41 @@ impl FirstProcess {
     /// When the processes can't be looked at.
     pub async fn listeners(&self) -> io::Result<Vec<SocketAddr>> {
         let process = self.clone();
-        tokio::task::spawn_blocking(move || process.own_listeners(|_| true))
+        let look = move || process.listening(|_| true);
+        let (own, _) = tokio::task::spawn_blocking(look)
             .await
-            .map_err(io::Error::other)?
+            .map_err(io::Error::other)??;
+        Ok(own)
     }
 
-    /// Blocks: it may look at every process of the machine.
-    fn own_listeners(&self, wanted: impl Fn(&SocketAddr) -> bool) -> io::Result<Vec<SocketAddr>> {
+    /// The sockets that listen in its network namespace: the container's own, and those of others. It blocks: it may
+    /// look at every process of the machine.
+    fn listening(
+        &self,
+        wanted: impl Fn(&SocketAddr) -> bool,
+    ) -> io::Result<(Vec<SocketAddr>, Vec<SocketAddr>)> {
         let Some(first) = self.id() else {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), Vec::new()));
         };
         let mut sockets = skep_sys::listening_sockets(first)?;
         sockets.retain(|socket| wanted(&socket.address));
-        if sockets.is_empty() {
-            return Ok(Vec::new());
+        // Mostly it is the first process that listens. One that ended while we look holds nothing any more.
+        let mut held = skep_sys::socket_inodes(first).unwrap_or_default();
+        if !sockets.iter().all(|socket| held.contains(&socket.inode)) {
+            let processes = fs::read_dir("/proc")?.flatten();
+            let processes = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+            let own = processes.filter(|process| self.belongs(*process));
+            held.extend(
+                own.filter_map(|process| skep_sys::socket_inodes(process).ok())
+                    .flatten(),
+            );
         }
-        let processes = fs::read_dir("/proc")?.flatten();
-        let processes = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-        // A process that ended while we look holds nothing any more.
-        let held: HashSet<u64> = processes
-            .filter(|process| self.belongs(*process))
-            .filter_map(|process| skep_sys::socket_inodes(process).ok())
-            .flatten()
-            .collect();
-        sockets.retain(|socket| held.contains(&socket.inode));
-        Ok(sockets.into_iter().map(|socket| socket.address).collect())
+        let addresses =
+            |sockets: Vec<ListeningSocket>| sockets.into_iter().map(|socket| socket.address).collect();
+        let (own, others) = sockets
+            .into_iter()
+            .partition(|socket| held.contains(&socket.inode));
+        Ok((addresses(own), addresses(others)))
     }
 }
 
@@ -101,8 +110,9 @@ impl Way {
                 address,
                 foreign,
             } => {
-                let stream = namespace.connect(SocketAddr::new(*address, port)).await?;
-                if *foreign && !owns(process, port).await? {
+                let address = SocketAddr::new(*address, port);
+                let stream = namespace.connect(address).await?;
+                if *foreign && !owns(process, address).await? {
                     let message = format!("a socket of another process answers on port {port}");
                     return Err(io::Error::new(io::ErrorKind::ConnectionRefused, message));
                 }
@@ -114,13 +124,48 @@ impl Way {
     }
 }
 
-async fn owns(process: Option<&FirstProcess>, port: u16) -> io::Result<bool> {
+/// Whether nobody else could have answered at an address: several may listen on one port, each on an address of its
+/// own, or side by side (SO_REUSEPORT), when the kernel gives a connection to any of them.
+async fn owns(process: Option<&FirstProcess>, address: SocketAddr) -> io::Result<bool> {
     let Some(process) = process.cloned() else {
         return Ok(false);
     };
-    let look = move || process.own_listeners(|address| address.port() == port);
-    let own = tokio::task::spawn_blocking(look)
+    let look = move || process.listening(|listening| answers(*listening, address));
+    let (own, others) = tokio::task::spawn_blocking(look)
         .await
-        .map_err(io::Error::other)?;
-    Ok(!own?.is_empty())
+        .map_err(io::Error::other)??;
+    Ok(!own.is_empty() && others.is_empty())
+}
+
+/// Whether a socket that listens there may answer a connection to an address. One for every address of version 6
+/// mostly is for those of version 4 too.
+fn answers(listening: SocketAddr, address: SocketAddr) -> bool {
+    let ip = listening.ip().to_canonical();
+    listening.port() == address.port() && (ip.is_unspecified() || ip == address.ip())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_answers_at_its_own_address_or_at_all() {
+        let asked: SocketAddr = "172.18.0.2:8080".parse().unwrap();
+        let cases = [
+            ("0.0.0.0:8080", true),
+            ("[::]:8080", true),
+            ("172.18.0.2:8080", true),
+            ("[::ffff:172.18.0.2]:8080", true),
+            ("127.0.0.1:8080", false),
+            ("[::1]:8080", false),
+            ("0.0.0.0:8081", false),
+        ];
+        for (listening, expected) in cases {
+            assert_eq!(
+                answers(listening.parse().unwrap(), asked),
+                expected,
+                "{listening}"
+            );
+        }
+    }
 }

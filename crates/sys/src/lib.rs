@@ -20,6 +20,8 @@ mod process;
 )]
 mod signal;
 mod sockets;
+#[expect(unsafe_code, reason = "mount_setattr(2) has no safe word")]
+mod view;
 
 pub use bpf::{attach_device_program, load_device_program};
 pub use fork::{
@@ -31,3 +33,4 @@ pub use namespace::NetworkNamespace;
 pub use process::{ProcessIdentity, boot_id};
 pub use signal::{send_signal, signal_number};
 pub use sockets::{ListeningSocket, listening_sockets, socket_inodes};
+pub use view::read_only_view;

@@ -1,8 +1,10 @@
 //! The process that makes lean instances: this same program, started anew so that it has one thread.
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -16,6 +18,8 @@ use crate::exit::{Exit, Failed, Outcome};
 /// How often it may end by itself within [`SPAN`]; more often, something is wrong that starting it anew does not mend.
 const ENDS: usize = 5;
 const SPAN: Duration = Duration::from_secs(60);
+/// The program that runs here.
+const OWN: &str = "/proc/self/exe";
 
 /// Starts it.
 pub(super) fn start(directory: &Path) -> io::Result<Spawner> {
@@ -26,7 +30,17 @@ pub(super) fn start(directory: &Path) -> io::Result<Spawner> {
 /// however this process ends.
 fn process(directory: &Path) -> io::Result<OwnedFd> {
     let (ours, theirs) = Spawner::pair()?;
-    let mut child = Command::new("/proc/self/exe")
+    // An instance whose program is a script for `/proc/self/exe` becomes Skep's program, inside: it must not be able to
+    // write it from there.
+    let own = File::open(OWN)?;
+    let view = skep_sys::read_only_view(&own)
+        .inspect_err(|error| tracing::debug!(%error, "the spawner runs Skep's program from where it stands"));
+    let path = match &view {
+        Ok(view) => format!("/proc/self/fd/{}", view.as_raw_fd()),
+        Err(_) => OWN.to_owned(),
+    };
+    let mut child = Command::new(path)
+        .arg0("skep")
         .arg("spawner")
         .current_dir(directory)
         .stdin(Stdio::from(theirs))
@@ -79,6 +93,7 @@ pub(crate) fn serve() -> Outcome {
     let socket = io::stdin().as_fd().try_clone_to_owned().map_err(failed)?;
     let null = std::fs::File::open("/dev/null").map_err(failed)?;
     rustix::stdio::dup2_stdin(&null).map_err(|error| failed(error.into()))?;
+    rustix::thread::set_name(c"skep-spawner").map_err(|error| failed(error.into()))?;
     skep_spawner::serve(socket).map_err(failed)?;
     Ok(Exit::Success)
 }

@@ -20,6 +20,23 @@ impl Image {
         skep.docker.run(&["build", "-q", "-t", &name, &folder]);
         Self { name }
     }
+
+    /// An image of these files alone: what Docker's builder would not make.
+    fn import(skep: &Skep, what: &str, root: &std::path::Path) -> Self {
+        let archive = root.with_extension("tar");
+        let tar = std::process::Command::new("tar")
+            .arg("-C")
+            .arg(root)
+            .arg("-cf")
+            .arg(&archive)
+            .arg(".")
+            .status();
+        assert!(tar.expect("tar runs").success());
+        let name = format!("skep-test/{what}-{}", skep.docker.namespace());
+        skep.docker
+            .run(&["import", &archive.display().to_string(), &name]);
+        Self { name }
+    }
 }
 
 impl Drop for Image {
@@ -62,6 +79,113 @@ async fn links_in_the_place_of_the_kernels_folders_lead_nowhere() {
     assert_eq!((status, text.as_str()), (StatusCode::OK, "device\nmemory\n"));
     let written: Vec<_> = std::fs::read_dir(host.path()).expect("it stands").collect();
     assert!(written.is_empty(), "the host's folder was written: {written:?}");
+    skep.finish().await;
+}
+
+#[tokio::test]
+async fn an_image_whose_own_folders_for_the_kernel_are_links_reaches_nothing_of_the_host() {
+    let skep = Skep::start("escape-kernel").await;
+    let host = tempfile::tempdir().expect("a directory");
+    let target = host.path().display().to_string();
+    let parked = skep.docker.create(&[&probe_image()]);
+    let probe = format!("{parked}:/probe");
+    // Each of them leads to a folder that the image has, and that the host has at the same place.
+    for (name, link) in [
+        ("dev", target.clone()),
+        ("dev-up", format!("../../../..{target}")),
+        ("proc", target.clone()),
+        ("sys", target.clone()),
+        ("etc", target.clone()),
+    ] {
+        let files = tempfile::tempdir().expect("a directory");
+        let root = files.path().join("root");
+        std::fs::create_dir_all(root.join(&target[1..])).expect("a directory");
+        skep.docker.run(&["cp", &probe, &root.display().to_string()]);
+        let place = name.trim_end_matches("-up");
+        std::os::unix::fs::symlink(&link, root.join(place)).expect("a link");
+        let image = Image::import(&skep, name, &root);
+        let flags = ["--network", "none"];
+        let template = skep
+            .deploy(
+                "escape",
+                &LEAN,
+                &flags,
+                &[&image.name, "/probe", "write", "/dev/null", "x"],
+            )
+            .await;
+        let answer = skep.public.get("/escape").await;
+        let record = skep.record_of(&answer).await;
+        let fine = answer.status == StatusCode::OK || answer.problem() == "start-failed";
+        assert!(fine, "{name}: {answer:?} {record}");
+        let written: Vec<_> = std::fs::read_dir(host.path()).expect("it stands").collect();
+        assert!(
+            written.is_empty(),
+            "{name}: the host's folder was written: {written:?}"
+        );
+        skep.docker.remove(&template);
+    }
+    skep.finish().await;
+}
+
+#[tokio::test]
+async fn a_script_whose_interpreter_is_itself_can_not_write_skeps_program() {
+    let skep = Skep::start("escape-exe").await;
+    let script = Image::build(
+        &skep,
+        "exe",
+        "RUN printf '#!/proc/self/exe\\n' >/script && chmod +x /script\n",
+    );
+    // It becomes Skep's own program, in there, which has nothing to do with such a command line.
+    skep.deploy(
+        "escape",
+        &LEAN,
+        &["--network", "none"],
+        &[&script.name, "/script"],
+    )
+    .await;
+    let answer = skep.public.get("/escape").await;
+    assert_eq!(answer.problem(), "exit-code", "{answer:?}");
+    // What stands there as its program is the spawner's, and is not to be written whoever runs it.
+    let children = format!("/proc/{0}/task/{0}/children", skep.pid().as_raw_nonzero());
+    let children = std::fs::read_to_string(children).expect("it runs");
+    let spawner = children.split_whitespace().next().expect("the spawner");
+    let seen = rustix::fs::statvfs(format!("/proc/{spawner}/exe")).expect("it runs");
+    assert!(seen.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY));
+    skep.finish().await;
+}
+
+/// A file system in memory that the host has mounted like this; gone with the value.
+struct Mounted(tempfile::TempDir);
+
+impl Mounted {
+    fn with(options: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a directory");
+        let mount = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", options, "none"])
+            .arg(folder.path())
+            .status();
+        assert!(mount.expect("mount runs").success());
+        Self(folder)
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        drop(std::process::Command::new("umount").arg(self.0.path()).status());
+    }
+}
+
+#[tokio::test]
+async fn a_bind_can_do_no_more_than_what_it_shows() {
+    let skep = Skep::start("escape-bind").await;
+    let mounted = Mounted::with("nosuid,nodev,noexec");
+    let folder = mounted.0.path().display();
+    let binds = [format!("{folder}:/plain"), format!("{folder}:/read:ro")];
+    let flags = ["--network", "none", "-v", &binds[0], "-v", &binds[1]];
+    let script = "grep -E ' /(plain|read) ' /proc/self/mountinfo | cut -d ' ' -f 5,6 | sort";
+    let (_, text) = run(&skep, &flags, DEBIAN, script).await;
+    let expected = "/plain rw,nosuid,nodev,noexec,relatime\n/read ro,nosuid,nodev,noexec,relatime\n";
+    assert_eq!(text, expected);
     skep.finish().await;
 }
 
@@ -159,7 +283,13 @@ async fn neighbours_on_a_network_are_not_overheard_and_other_networks_not_reache
 async fn one_that_changed_its_network_leaves_no_trace_of_that_to_the_next() {
     let skep = Skep::start("escape-once").await;
     let network = skep.docker.network("one", &[]);
-    let flags = ["--network", &network, "--cap-add", "SYS_ADMIN"];
+    // Where there is AppArmor, Docker's profile keeps it from mounting.
+    let unconfined = ["--security-opt", "apparmor=unconfined"];
+    let flags = [
+        &["--network", &network, "--cap-add", "SYS_ADMIN"][..],
+        &unconfined,
+    ]
+    .concat();
     let script = "mount -t proc proc /mnt && cat /mnt/sys/net/ipv4/tcp_keepalive_time && \
                   echo 77 > /mnt/sys/net/ipv4/tcp_keepalive_time";
     let labels = [LEAN[0], LEAN[1]];

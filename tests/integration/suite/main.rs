@@ -21,6 +21,7 @@ mod lean_crash;
 mod lean_escape;
 mod lean_parity;
 mod lean_ports;
+mod lean_siblings;
 mod limits;
 mod logs;
 mod registries;

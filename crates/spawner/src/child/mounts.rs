@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::fs::StatVfsMountFlags;
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 use rustix::thread::LinkNameSpaceType;
@@ -175,8 +176,23 @@ fn restrict(root: &Rooted, path: &str, options: MountOptions) -> Result<(), Fail
     }
     let what = || format!("set the options of {path}");
     let mounted = root.open(path).template(what)?;
-    let flags = flags(options) | MountFlags::BIND;
+    let source = rustix::fs::fstatvfs(&mounted).template(what)?.f_flag;
+    let flags = flags(options) | kept(source) | MountFlags::BIND;
     rustix::mount::mount_remount(place(&mounted), flags, c"").template(what)
+}
+
+/// What a mount can't do because its source can't: flags that are set anew are set as a whole.
+fn kept(source: StatVfsMountFlags) -> MountFlags {
+    let flags = [
+        (StatVfsMountFlags::RDONLY, MountFlags::RDONLY),
+        (StatVfsMountFlags::NOSUID, MountFlags::NOSUID),
+        (StatVfsMountFlags::NODEV, MountFlags::NODEV),
+        (StatVfsMountFlags::NOEXEC, MountFlags::NOEXEC),
+    ];
+    let set = flags
+        .into_iter()
+        .filter(|(of_source, _)| source.contains(*of_source));
+    set.fold(MountFlags::empty(), |all, (_, flag)| all | flag)
 }
 
 /// With v1 a folder of links and of the instance's own cgroup in each hierarchy, with v2 the one hierarchy.
