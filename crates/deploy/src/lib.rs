@@ -7,6 +7,7 @@
 //! lacks the project's label, and never prints: what happens is told to a
 //! [`Progress`], of which [`progress`] has two.
 
+pub mod accounts;
 mod apply;
 mod control;
 mod down;

@@ -79,6 +79,26 @@ pub(crate) async fn for_build(docker: Docker, folder: Option<&Path>, progress: &
     with_header(docker, "x-registry-config", accounts.as_ref())
 }
 
+/// Every account that is known, as JSON: from the host of a registry (`docker.io` for Docker Hub) to the engine's
+/// `AuthConfig`. It is secret.
+pub(crate) async fn known(
+    folder: Option<&Path>,
+    progress: &dyn Progress,
+) -> BTreeMap<String, serde_json::Value> {
+    let Some(config) = read(folder, progress).await else {
+        return BTreeMap::new();
+    };
+    let mut accounts = BTreeMap::new();
+    for key in config.registries() {
+        let found = account(&config, key, progress).await;
+        if let Some(value) = found.and_then(|account| serde_json::to_value(account).ok()) {
+            let host = if key == HUB_KEY { HUB } else { key };
+            accounts.insert(host.to_owned(), value);
+        }
+    }
+    accounts
+}
+
 /// bollard would encode them in the base64 of e-mail, of which the engine
 /// understands only what it has in common with that of URLs.
 fn with_header(docker: Docker, name: &'static str, accounts: Option<&impl Serialize>) -> Docker {
