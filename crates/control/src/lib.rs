@@ -15,4 +15,4 @@ pub mod view;
 pub use guard::{Access, AccessError, Token};
 pub use node::{InvocationFilter, LogFilter, Node};
 pub use openapi::document;
-pub use server::{Control, router};
+pub use server::{Control, router, unguarded};

@@ -34,6 +34,11 @@ pub fn router(
     routes(Shared { node, registry, stop }).layer(middleware::from_fn_with_state(access, guard))
 }
 
+/// The same for those whose connection already says who they are.
+pub fn unguarded(node: Arc<dyn Node>, registry: Arc<Registry>, stop: CancellationToken) -> Router {
+    routes(Shared { node, registry, stop })
+}
+
 /// The control listener, ready to run.
 #[derive(Debug)]
 pub struct Control {

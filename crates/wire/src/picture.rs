@@ -41,4 +41,7 @@ pub struct SandboxPicture {
     pub idle: u32,
     /// Whether it takes nothing more.
     pub draining: bool,
+    /// Why the node can't run the function, each a sentence for the operator; empty where it can.
+    #[serde(default)]
+    pub reasons: Vec<String>,
 }

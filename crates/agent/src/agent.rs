@@ -1,0 +1,285 @@
+//! The agent, put together: the engines, the store, the sandboxes, and what looks after them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use prometheus_client::registry::Registry;
+use skep_dispatch::Dispatcher;
+use skep_docker::DockerEngine;
+use skep_engine::{Engine, EngineKind};
+use skep_invoke::Invoker;
+use skep_lean::{Engines, LeanEngine};
+use skep_model::Namespace;
+use skep_store::Store;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::given::{self, Copies};
+use crate::picture::{About, Pictures};
+use crate::reply::AgentReply;
+use crate::sandbox::{Made, Sandbox};
+use crate::table::Table;
+use crate::template::Read;
+use crate::view::SandboxView;
+use crate::watching;
+
+/// Swarm reserved the memory that a task's instances may have: it is not counted twice.
+const MEMORY: u64 = 1 << 60;
+
+/// What an agent needs to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Whose sandboxes are looked after.
+    pub namespace: Namespace,
+    /// The Swarm's id of this node.
+    pub node: String,
+    /// Its name.
+    pub hostname: String,
+    /// How often everything is listed anew, in case an event was missed.
+    pub relist: Duration,
+}
+
+/// Who works for an agent.
+pub struct Parts {
+    /// Makes instances as containers, and knows Docker.
+    pub docker: DockerEngine,
+    /// Makes them with the kernel's calls. It has to show [`Agent::folder`].
+    pub lean: LeanEngine,
+    /// Both, as a function chooses between them.
+    pub engines: Engines,
+    /// Records and logs of what ran here.
+    pub store: Store,
+}
+
+/// What makes sandboxes of containers.
+pub(crate) struct Adopter {
+    pub(crate) docker: bollard::Docker,
+    pub(crate) docker_root: String,
+    pub(crate) namespace: Namespace,
+    pub(crate) relist: Duration,
+    pub(crate) copies: Copies,
+    pub(crate) engines: Engines,
+    lean: LeanEngine,
+    store: Store,
+    metrics: skep_invoke::Metrics,
+    changed: Arc<tokio::sync::Notify>,
+}
+
+/// A node's agent. A clone is the same.
+#[derive(Clone)]
+pub struct Agent {
+    pub(crate) adopter: Arc<Adopter>,
+    pub(crate) table: Table,
+    /// Containers that look like sandboxes and can't be read, with the reason.
+    pub(crate) refused: Arc<Mutex<BTreeMap<String, String>>>,
+    pub(crate) connected: Arc<AtomicBool>,
+    pictures: Pictures,
+    about: About,
+    /// What lets sandboxes go.
+    tasks: TaskTracker,
+}
+
+impl Agent {
+    /// The folder in which an agent keeps what Swarm gave its sandboxes: in memory.
+    pub fn folder(namespace: &Namespace) -> PathBuf {
+        given::folder(namespace.as_str())
+    }
+
+    /// Puts one together.
+    ///
+    /// # Errors
+    /// The folder in memory can't be made.
+    pub async fn new(config: Config, parts: Parts) -> std::io::Result<Self> {
+        let folder = Self::folder(&config.namespace);
+        let copies = tokio::task::spawn_blocking(move || Copies::prepare(&folder)).await;
+        let copies = copies.map_err(std::io::Error::other)??;
+        let docker = parts.docker.docker();
+        let info = docker.info().await.unwrap_or_default();
+        let reasons = parts.lean.reasons().to_vec();
+        let kind = if reasons.is_empty() {
+            EngineKind::Lean
+        } else {
+            EngineKind::Docker
+        };
+        let table = Table::default();
+        Ok(Self {
+            about: About {
+                node: config.node,
+                hostname: config.hostname,
+                engine: kind.as_str().to_owned(),
+                fallback: reasons,
+            },
+            adopter: Arc::new(Adopter {
+                docker,
+                docker_root: info
+                    .docker_root_dir
+                    .unwrap_or_else(|| "/var/lib/docker".to_owned()),
+                namespace: config.namespace,
+                relist: config.relist,
+                copies,
+                engines: parts.engines,
+                lean: parts.lean,
+                store: parts.store,
+                metrics: skep_invoke::Metrics::default(),
+                changed: table.changed.clone(),
+            }),
+            table,
+            refused: Arc::default(),
+            connected: Arc::default(),
+            pictures: Pictures::new(),
+            tasks: TaskTracker::new(),
+        })
+    }
+
+    /// Adds what is counted of invocations.
+    pub fn register(&self, registry: &mut Registry) {
+        self.adopter.metrics.register(registry);
+    }
+
+    /// What answers gateways; `control` what isn't about invocations and pictures. `stop` ends what would last for
+    /// ever.
+    pub fn reply(&self, control: axum::Router, stop: CancellationToken) -> AgentReply {
+        AgentReply {
+            table: self.table.clone(),
+            pictures: self.pictures.clone(),
+            control,
+            stop,
+        }
+    }
+
+    /// Every sandbox.
+    pub fn sandboxes(&self) -> Vec<SandboxView> {
+        let engines = &self.adopter.engines;
+        let all = self.table.all();
+        all.iter()
+            .map(|sandbox| SandboxView::of(sandbox, engines))
+            .collect()
+    }
+
+    /// Containers that look like sandboxes and can't be read, each with the reason.
+    pub fn refused(&self) -> BTreeMap<String, String> {
+        self.refused
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Whether Docker answers.
+    pub fn is_connected(&self) -> bool {
+        self.connected.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Looks after the sandboxes, and draws what gateways are told of them, until `stop`.
+    pub async fn run(&self, stop: CancellationToken) {
+        tokio::join!(
+            watching::watch(self, stop.clone()),
+            self.pictures
+                .draw(self.about.clone(), self.table.clone(), stop.clone()),
+        );
+    }
+
+    /// Takes nothing more; returns when every invocation has ended, and every instance. The sandboxes stay.
+    pub async fn drain(&self) {
+        let all = self.table.all();
+        for sandbox in &all {
+            sandbox.begin_drain();
+        }
+        futures::future::join_all(all.iter().map(|sandbox| sandbox.drained())).await;
+    }
+
+    /// Ends every instance at once, and forgets what was copied.
+    pub async fn end(&self) {
+        let all = self.table.all();
+        futures::future::join_all(all.iter().map(|sandbox| sandbox.dispatcher.end_all())).await;
+        self.tasks.close();
+        let copies = self.adopter.copies.clone();
+        drop(tokio::task::spawn_blocking(move || copies.remove_all()).await);
+    }
+
+    /// Swarm wants a task ended: it takes nothing more, and ends with its last invocation.
+    pub(crate) fn let_go(&self, container: &str) {
+        let Some(sandbox) = self.table.get(container) else {
+            return;
+        };
+        if !sandbox.begin_drain() {
+            return;
+        }
+        tracing::info!(container, function = %sandbox.function.name, "a sandbox is let go");
+        let docker = self.adopter.docker.clone();
+        self.tasks.spawn(async move {
+            sandbox.drained().await;
+            watching::end(&docker, &sandbox.id).await;
+        });
+    }
+
+    /// A sandbox is gone, and what ran in it.
+    pub(crate) async fn lost(&self, sandbox: &Arc<Sandbox>) {
+        tracing::info!(container = sandbox.id, function = %sandbox.function.name, "a sandbox is gone");
+        sandbox.begin_drain();
+        self.table.remove(&sandbox.id);
+        self.tell_engines();
+        let (copies, gone) = (self.adopter.copies.clone(), sandbox.clone());
+        self.tasks.spawn(async move {
+            gone.dispatcher.end_all().await;
+            let removing = tokio::task::spawn_blocking(move || copies.remove(&gone.id));
+            drop(removing.await);
+        });
+    }
+
+    /// A container that can't be read is spoken of once.
+    pub(crate) fn refuse(&self, container: String, reason: String) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if refused.get(&container) != Some(&reason) {
+            tracing::warn!(container, reason, "a sandbox can't be used");
+            refused.insert(container, reason);
+        }
+    }
+
+    /// Tells the lean engine what it runs.
+    pub(crate) fn tell_engines(&self) {
+        let sandboxes = self.table.all().into_iter();
+        let lean = sandboxes.filter(|sandbox| {
+            sandbox.reasons.is_empty() && self.adopter.engines.kind_for(&sandbox.function) == EngineKind::Lean
+        });
+        let functions = lean.map(|sandbox| sandbox.function.clone());
+        self.adopter.lean.set_functions(functions.collect());
+    }
+}
+
+impl Adopter {
+    /// A sandbox with everything that works in it.
+    pub(crate) fn sandbox(&self, container: &str, read: Read) -> Sandbox {
+        let function = Arc::new(read.function);
+        let mut reasons = self.engines.unsupported(&function);
+        if function.settings.spawn.is_some() {
+            reasons.push("a function on a Swarm is given no Docker socket yet (skep.spawn)".to_owned());
+        }
+        let dispatcher = Dispatcher::new(
+            skep_dispatch::Config::new(MEMORY),
+            Arc::new(self.engines.clone()),
+            Arc::new(self.store.clone()),
+        );
+        let invoker = Invoker::new(
+            skep_invoke::Config {
+                spill: self.store.directory(),
+            },
+            dispatcher.clone(),
+            Arc::new(self.store.clone()),
+            self.metrics.clone(),
+        );
+        let made = Made {
+            id: container.to_owned(),
+            task: read.task,
+            service: read.definition.service,
+            slots: read.slots,
+            function,
+            reasons,
+            dispatcher,
+            invoker,
+        };
+        Sandbox::new(made, self.changed.clone())
+    }
+}
