@@ -1,0 +1,12 @@
+//! What speaks of the lean engine by its name. Everything beside this folder is tried under each engine in turn
+//! (`make test`); these once, since under another engine they would mean the same or nothing.
+
+mod churn;
+mod contained;
+mod crash;
+mod escape;
+mod instances;
+mod limits;
+mod parity;
+mod ports;
+mod siblings;
