@@ -56,24 +56,32 @@ impl Printer {
             .map_err(|error| unwritten(&error))
     }
 
-    /// Goes back over so many lines, where a person looks on; what is written next takes their place.
-    pub(crate) fn above(&self, lines: usize) -> Result<(), Failed> {
-        if io::stdout().is_terminal() {
-            self.bytes(format!("\x1b[{lines}A\x1b[J").as_bytes())
-        } else {
-            self.line("")
-        }
+    /// The rows of the terminal that a person looks at; `None` where nobody does.
+    pub(crate) fn rows(&self) -> Option<usize> {
+        let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+        let rows = usize::from(size.ws_row);
+        // A terminal that doesn't say how large it is.
+        Some(if rows == 0 { usize::MAX } else { rows })
+    }
+
+    /// A picture that takes the place of one that had so many lines. A line that is longer than the terminal is wide
+    /// is cut there: one that went on below would leave its end behind.
+    pub(crate) fn picture(&self, text: &str, lines_before: usize) -> Result<(), Failed> {
+        let back = match lines_before {
+            0 => String::new(),
+            lines => format!("\x1b[{lines}A\x1b[J"),
+        };
+        self.bytes(format!("{back}\x1b[?7l{text}\x1b[?7h").as_bytes())
     }
 
     /// Data as JSON, for programs.
     pub(crate) fn json<T: Serialize>(&self, value: &T) -> Result<(), Failed> {
-        let text = serde_json::to_string_pretty(value).map_err(|error| {
-            Failed::new(
-                Exit::Failure,
-                format!("the answer can't be written as JSON: {error}"),
-            )
-        })?;
-        self.line(&text)
+        self.line(&serde_json::to_string_pretty(value).map_err(|error| unwritable(&error))?)
+    }
+
+    /// The same in one line, for who reads one after the other.
+    pub(crate) fn json_line<T: Serialize>(&self, value: &T) -> Result<(), Failed> {
+        self.line(&serde_json::to_string(value).map_err(|error| unwritable(&error))?)
     }
 
     /// Rows under headings.
@@ -122,6 +130,13 @@ impl Printer {
             self.note(&format!("{label}: {hint}"));
         }
     }
+}
+
+fn unwritable(error: &serde_json::Error) -> Failed {
+    Failed::new(
+        Exit::Failure,
+        format!("the answer can't be written as JSON: {error}"),
+    )
 }
 
 fn unwritten(error: &io::Error) -> Failed {

@@ -1,5 +1,7 @@
 //! `skep tree`: which invocation started which, in which instance, and what that started through its Docker socket.
 
+mod picture;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
@@ -42,32 +44,25 @@ struct Seen {
 
 pub(crate) async fn run(printer: &Printer, options: cli::Tree) -> Outcome {
     let client = Client::new(&options.control)?;
-    let mut last = String::new();
+    let mut picture = picture::Picture::default();
     loop {
         let seen = look(&client).await?;
         let mut roots = roots(&seen);
         if let Some(function) = &options.function {
             roots.retain(|root| root.name == *function);
         }
-        if options.json {
-            printer.json(&roots)?;
-        } else {
-            let drawn = drawn(printer, &roots);
-            if drawn != last {
-                // On a terminal the new picture takes the old one's place.
-                if options.follow && !last.is_empty() {
-                    printer.above(last.lines().count())?;
-                }
-                printer.bytes(drawn.as_bytes())?;
-                last = drawn;
-            }
-        }
         if !options.follow {
             if roots.is_empty() {
                 printer.note("nothing runs, and nothing ran lately");
             }
+            if options.json {
+                printer.json(&roots)?;
+            } else {
+                printer.bytes(drawn(printer, &roots).as_bytes())?;
+            }
             return Ok(Exit::Success);
         }
+        picture.follow(printer, &roots, options.json)?;
         tokio::select! {
             _ = tokio::signal::ctrl_c() => return Ok(Exit::Success),
             () = tokio::time::sleep(LOOK) => {}

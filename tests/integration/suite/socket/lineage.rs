@@ -1,6 +1,7 @@
 //! Children of children: never more than the child, and gone with what allowed them.
 
 use skep_tests::{DEBIAN, Skep};
+use tokio::io::{AsyncBufReadExt, BufReader};
 
 use super::{docker_volume, no_sockets, run, shell};
 
@@ -64,4 +65,60 @@ async fn the_tree_draws_children_below_the_invocation_that_started_them() {
         "{drawn}"
     );
     assert!(lines[1].contains("exited 3"), "{drawn}");
+}
+
+#[tokio::test]
+async fn a_followed_tree_is_drawn_again_when_something_happens_and_only_then() {
+    let skep = Skep::start("socket-follow").await;
+    shell(&skep, "sh", &["spawn=debian:bookworm-slim"], &[]).await;
+    let control = format!("http://{}", skep.control.address);
+    let follow = |json: &[&str]| {
+        let mut command = tokio::process::Command::new(skep_tests::binary());
+        command
+            .args(["tree", "-f", "sh", "--control", &control])
+            .args(json)
+            .stdout(std::process::Stdio::piped())
+            .kill_on_drop(true);
+        command.spawn().unwrap()
+    };
+    let (mut drawn, mut listed) = (follow(&[]), follow(&["--json"]));
+    let mut lines = BufReader::new(drawn.stdout.take().unwrap()).lines();
+    let mut values = BufReader::new(listed.stdout.take().unwrap()).lines();
+    // The first look is over, and showed that there is nothing.
+    assert_eq!(values.next_line().await.unwrap().unwrap(), "[]");
+    let script = format!("docker run --name seen {DEBIAN} sleep 3");
+    assert_eq!(run(&skep, "sh", &script).await, "");
+    let mut seen = Vec::new();
+    let mut until = async |word: &str| {
+        let wait = async {
+            loop {
+                let line = lines.next_line().await.unwrap().expect("a line more");
+                seen.push(line.clone());
+                if line.contains("(seen)") && line.contains(word) {
+                    break;
+                }
+            }
+        };
+        let waited = tokio::time::timeout(skep_tests::PATIENCE, wait).await;
+        waited.unwrap_or_else(|_| panic!("{word} was not drawn: {seen:?}"));
+    };
+    until("running").await;
+    until("exited 0").await;
+    // Three seconds are six looks; what is drawn is what happened.
+    assert!(
+        seen.iter().filter(|line| line.contains("running")).count() <= 4,
+        "{seen:?}"
+    );
+    let value = values.next_line().await.unwrap().expect("a picture more");
+    let value: serde_json::Value = serde_json::from_str(&value).expect("one in each line");
+    assert_eq!(value[0]["name"], "sh");
+    for mut process in [drawn, listed] {
+        let id = process
+            .id()
+            .and_then(|id| rustix::process::Pid::from_raw(id as i32));
+        rustix::process::kill_process(id.unwrap(), rustix::process::Signal::INT).unwrap();
+        assert!(process.wait().await.unwrap().success());
+    }
+    run(&skep, "sh", "docker rm seen").await;
+    skep.finish().await;
 }
