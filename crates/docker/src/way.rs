@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+use skep_engine::Listener;
 use skep_sys::{ListeningSocket, NetworkNamespace, ProcessIdentity};
 use tokio::net::TcpStream;
 
@@ -53,18 +54,13 @@ impl FirstProcess {
         fs::read_to_string(format!("/proc/{id}/cgroup")).is_ok_and(|groups| groups.contains(&self.container))
     }
 
-    /// The TCP sockets that the container's processes listen on. Others may listen in their network namespace: whoever
-    /// shares it, Docker's name server, Skep itself.
-    ///
-    /// # Errors
-    /// When the processes can't be looked at.
-    pub async fn listeners(&self) -> io::Result<Vec<SocketAddr>> {
+    /// The TCP sockets that the container's processes listen on, as far as can be seen. Others may listen in their
+    /// network namespace: whoever shares it, Docker's name server, Skep itself.
+    pub async fn listeners(&self) -> Vec<Listener> {
         let process = self.clone();
-        let look = move || process.listening(|_| true);
-        let (own, _) = tokio::task::spawn_blocking(look)
-            .await
-            .map_err(io::Error::other)??;
-        Ok(own)
+        let looked = tokio::task::spawn_blocking(move || process.listening(|_| true)).await;
+        let (own, _) = looked.ok().and_then(Result::ok).unwrap_or_default();
+        own.into_iter().map(|address| Listener { address }).collect()
     }
 
     /// The sockets that listen in its network namespace: the container's own, and those of others. It blocks: it may

@@ -87,11 +87,10 @@ impl Instance for LeanInstance {
 
     fn listeners(&self) -> BoxFuture<'_, Vec<Listener>> {
         async {
-            let Some(process) = &self.process else {
-                return Vec::new();
-            };
-            let found = process.listeners().await.unwrap_or_default();
-            found.into_iter().map(|address| Listener { address }).collect()
+            match &self.process {
+                Some(process) => process.listeners().await,
+                None => Vec::new(),
+            }
         }
         .boxed()
     }

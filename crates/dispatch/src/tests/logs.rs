@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::driver::{dispatcher, work};
 use super::engine::Behaviour;
 use super::functions::{exec, function, reused};
+use super::{dispatcher, work};
 use crate::{Config, Fate};
 
 #[tokio::test(start_paused = true)]
