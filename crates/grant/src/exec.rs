@@ -33,12 +33,17 @@ impl ExecCreate {
         body.text("Container")?;
         body.flag("Detach")?;
         let console = body.list("ConsoleSize")?;
+        // docker-py writes it small.
+        let (detach_keys, small) = (body.text("DetachKeys")?, body.text("detachKeys")?);
+        if !detach_keys.is_empty() && !small.is_empty() {
+            return Err(Refusal::malformed("DetachKeys is there in two spellings"));
+        }
         let exec = Self {
             user: body.text("User")?,
             command: body.command("Cmd")?.unwrap_or_default(),
             environment: body.texts("Env")?,
             directory: body.text("WorkingDir")?,
-            detach_keys: body.text("DetachKeys")?,
+            detach_keys: if small.is_empty() { detach_keys } else { small },
             tty: body.flag("Tty")?,
             attach: [
                 body.flag("AttachStdin")?,
@@ -93,6 +98,17 @@ impl ExecStart {
         };
         body.finish()?;
         Ok(start)
+    }
+
+    /// Whether nobody waits for what it says.
+    pub fn detach(&self) -> bool {
+        self.detach
+    }
+
+    /// Rows and columns of its terminal.
+    pub fn console(&self) -> Option<(u16, u16)> {
+        let [rows, columns] = self.console?;
+        Some((u16::try_from(rows).ok()?, u16::try_from(columns).ok()?))
     }
 
     /// The body for the daemon.

@@ -86,6 +86,7 @@ pub(crate) const CONFIG: &[Row] = &[
     ("VolumesFrom",  &[NoItems, Empty], OTHERS),
     ("VolumeDriver", &[Empty],   ENGINE),
     ("PortSpecs",    &[NoItems], ENGINE),
+    ("Runtime",      &[Empty],   ENGINE),
     ("Dns",          &[NoItems], ENGINE),
     ("Memory",       &[Zero],    "HostConfig.Memory is the field for that"),
     ("MemorySwap",   &[Zero],    "HostConfig.Memory is the field for that"),

@@ -44,6 +44,17 @@ fn what_docker_py_sends_goes_through() {
     assert_eq!(body["Labels"]["x"], "y");
     let exec = include_str!("../corpus/exec-docker-py.json");
     ExecCreate::parse(Json::parse(exec.as_bytes()).unwrap()).unwrap();
+    let keys = |fields: &str| {
+        let exec = format!(r#"{{"Cmd":["sh"],{fields}}}"#);
+        ExecCreate::parse(Json::parse(exec.as_bytes()).unwrap()).map(|exec| exec.body()["DetachKeys"].clone())
+    };
+    assert_eq!(keys(r#""detachKeys":"ctrl-p""#).unwrap(), "ctrl-p");
+    assert_eq!(
+        keys(r#""DetachKeys":"ctrl-p","detachKeys":"ctrl-q""#)
+            .unwrap_err()
+            .status,
+        400
+    );
 }
 
 #[test]
