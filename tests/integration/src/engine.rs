@@ -25,7 +25,7 @@ impl Engine {
     pub fn start(images: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let child = spawn(directory.path());
-        let engine = Self { directory, child };
+        let mut engine = Self { directory, child };
         engine.answers();
         for image in images {
             let mut save = Command::new("docker");
@@ -75,6 +75,23 @@ impl Engine {
     pub fn restart(&mut self) {
         self.signal(Signal::TERM);
         self.child.wait().expect("its own child");
+        self.start_again();
+    }
+
+    /// `kill -9`; it answers no more.
+    ///
+    /// # Panics
+    /// When it is gone.
+    pub fn kill(&mut self) {
+        self.signal(Signal::KILL);
+        self.child.wait().expect("its own child");
+    }
+
+    /// Starts it again after [`Engine::kill`].
+    ///
+    /// # Panics
+    /// When it doesn't start.
+    pub fn start_again(&mut self) {
         self.child = spawn(self.directory.path());
         self.answers();
     }
@@ -97,9 +114,13 @@ impl Engine {
         command
     }
 
-    fn answers(&self) {
+    fn answers(&mut self) {
         let begin = Instant::now();
         loop {
+            // One that waited in vain for its own containerd, on a machine with much to do, has ended.
+            if self.child.try_wait().expect("its own child").is_some() {
+                self.child = spawn(self.directory.path());
+            }
             let asked = self.command().arg("version").output().expect("docker runs");
             if asked.status.success() {
                 return;
@@ -114,7 +135,11 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         // A stopped daemon can't hear that it is to end.
-        self.signal(Signal::CONT);
+        let process = Pid::from_child(&self.child);
+        let tell = |signal| {
+            let _ = kill_process(process, signal);
+        };
+        tell(Signal::CONT);
         let all = self.command().args(["ps", "-aq"]).output();
         if let Ok(all) = all {
             let ids = String::from_utf8_lossy(&all.stdout).into_owned();
@@ -123,7 +148,7 @@ impl Drop for Engine {
                 let _ = self.command().args(["rm", "-f", "-v"]).args(ids).output();
             }
         }
-        self.signal(Signal::TERM);
+        tell(Signal::TERM);
         let _ = self.child.wait();
         // The storage driver's own mount may outlive the daemon.
         let _ = Command::new("umount")

@@ -1,12 +1,14 @@
 //! The lean engine when something is killed: nothing stays behind, and the next request works.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use futures::future::join_all;
 use http::StatusCode;
 use rustix::process::{Pid, Signal, kill_process};
 use skep_tests::{Client, DEBIAN, Skep, eventually, probe_image};
 
 /// The process that makes a Skep's instances.
-fn spawner(skep: &Skep) -> Option<Pid> {
+pub(super) fn spawner(skep: &Skep) -> Option<Pid> {
     let tasks = std::fs::read_dir(format!("/proc/{}/task", skep.pid().as_raw_nonzero())).ok()?;
     let children = tasks
         .flatten()
@@ -21,18 +23,18 @@ fn spawner(skep: &Skep) -> Option<Pid> {
 }
 
 /// How many of a Skep's own mounts the host sees.
-fn mounts(skep: &Skep) -> usize {
+pub(super) fn mounts(skep: &Skep) -> usize {
     let all = std::fs::read_to_string("/proc/self/mountinfo").expect("it is mounted");
     let data = skep.data().display().to_string();
     all.lines().filter(|line| line.contains(&data)).count()
 }
 
 /// Asks from four callers at once until it is told to end; counts what was answered well, and what was not.
-async fn load(public: Client, stop: &std::sync::atomic::AtomicBool) -> (u32, u32) {
+pub(super) async fn load(public: Client, path: &str, stop: &AtomicBool) -> (u32, u32) {
     let caller = async || {
         let (mut good, mut bad) = (0, 0);
-        while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-            let request = http::Request::get("/hello").body(skep_tests::empty());
+        while !stop.load(Ordering::Relaxed) {
+            let request = http::Request::get(path).body(skep_tests::empty());
             match public.try_send(request.expect("a request")).await {
                 Ok(answer) if answer.status == StatusCode::OK => good += 1,
                 _ => bad += 1,
@@ -63,7 +65,7 @@ async fn a_killed_spawner_takes_its_instances_along_and_another_one_serves() {
     )
     .await;
     assert_eq!(skep.public.get("/kept/count").await.text().trim(), "1");
-    let stop = std::sync::atomic::AtomicBool::new(false);
+    let stop = AtomicBool::new(false);
     let killing = async {
         for _ in 0..3 {
             let public = skep.public;
@@ -89,9 +91,9 @@ async fn a_killed_spawner_takes_its_instances_along_and_another_one_serves() {
             .await;
             assert_ne!(spawner(&skep), Some(before));
         }
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        stop.store(true, Ordering::Relaxed);
     };
-    let ((good, bad), ()) = tokio::join!(load(skep.public, &stop), killing);
+    let ((good, bad), ()) = tokio::join!(load(skep.public, "/hello", &stop), killing);
     assert!(good > bad, "{good} answers, {bad} failures");
     // The instance that was kept has ended with its maker; a fresh one counts from one.
     assert_eq!(skep.public.get("/kept/count").await.text().trim(), "1");
@@ -115,16 +117,16 @@ async fn a_killed_skep_leaves_nothing_of_frozen_and_busy_instances() {
         list.text().contains("\"frozen\"").then_some(())
     })
     .await;
-    let stop = std::sync::atomic::AtomicBool::new(false);
+    let stop = AtomicBool::new(false);
     let public = skep.public;
     let killing = async {
         for _ in 0..20 {
             assert_eq!(public.get("/hello").await.status, StatusCode::OK);
         }
         skep.kill();
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        stop.store(true, Ordering::Relaxed);
     };
-    let ((good, _), ()) = tokio::join!(load(public, &stop), killing);
+    let ((good, _), ()) = tokio::join!(load(public, "/hello", &stop), killing);
     assert!(good > 0);
     eventually("every instance to go", async || {
         skep.made().is_empty().then_some(())

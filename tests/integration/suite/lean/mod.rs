@@ -6,6 +6,7 @@ mod contained;
 mod crash;
 mod escape;
 mod instances;
+mod killing;
 mod limits;
 mod parity;
 mod ports;
