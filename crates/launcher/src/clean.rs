@@ -1,17 +1,20 @@
 //! Leaving a node: what a launcher that was killed left behind, and the agent's data.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bollard::Docker;
+use bollard::query_parameters::RemoveVolumeOptions;
 
-use crate::error::LauncherError;
+use crate::error::{LauncherError, is};
 use crate::node;
 
 /// What is to go.
 #[derive(Debug, Clone, Default)]
 pub struct Clean {
-    /// The folder in which everything is, seen from here, and the name of the agent's data in it.
-    pub data: Option<(std::path::PathBuf, String)>,
+    /// The agent's data, as it is seen from here.
+    pub data: Option<PathBuf>,
+    /// Volumes of this node.
+    pub volumes: Vec<String>,
 }
 
 /// Removes agents that nobody keeps, and their data where that is asked for.
@@ -22,21 +25,26 @@ pub async fn clean(docker: &Docker, clean: &Clean) -> Result<(), LauncherError> 
     for agent in node::agents(docker).await? {
         node::remove(docker, &agent.id).await?;
     }
-    if let Some((parent, name)) = &clean.data {
-        remove_tree(parent, name)
-            .await
-            .map_err(|source| LauncherError::Data {
-                path: parent.join(name),
-                source,
-            })?;
+    for volume in &clean.volumes {
+        match docker.remove_volume(volume, None::<RemoveVolumeOptions>).await {
+            Err(error) if !is(&error, 404) => {
+                return Err(LauncherError::engine("remove a gateway's data")(error));
+            }
+            _ => {}
+        }
+    }
+    if let Some(path) = &clean.data {
+        remove_tree(path).await.map_err(|source| LauncherError::Data {
+            path: path.clone(),
+            source,
+        })?;
     }
     Ok(())
 }
 
 /// What is gone already is as good as removed. Where the folder is a mount point, it stays, empty.
-async fn remove_tree(parent: &Path, name: &str) -> std::io::Result<()> {
-    let path = parent.join(name);
-    let mut entries = match tokio::fs::read_dir(&path).await {
+async fn remove_tree(path: &Path) -> std::io::Result<()> {
+    let mut entries = match tokio::fs::read_dir(path).await {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         entries => entries?,
     };
@@ -47,7 +55,7 @@ async fn remove_tree(parent: &Path, name: &str) -> std::io::Result<()> {
             tokio::fs::remove_file(entry.path()).await?;
         }
     }
-    match tokio::fs::remove_dir(&path).await {
+    match tokio::fs::remove_dir(path).await {
         Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => Ok(()),
         removed => removed,
     }
