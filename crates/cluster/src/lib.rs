@@ -1,1 +1,20 @@
-//! Draft.
+//! A gateway's side of the cluster: which agents there are and what they have, which of them gets an invocation, and the
+//! sandbox services that Swarm runs for Skep. It owns the queue of each function, the choice of a sandbox, what is given
+//! elsewhere a second time, and the lease of whoever scales (decision 090). It never routes, never makes an instance,
+//! and keeps nothing: the Swarm and the agents say everything anew.
+
+mod agents;
+mod answer;
+mod cluster;
+mod course;
+mod decider;
+mod pool;
+mod replay;
+mod run;
+mod sandbox;
+mod shared;
+mod swarm;
+mod tunnel;
+
+pub use agents::dialer;
+pub use cluster::{Cluster, Config, NodeView};

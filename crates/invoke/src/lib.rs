@@ -24,5 +24,5 @@ pub use headers::{INVOCATION, remove_hop_by_hop, upgrade_of};
 pub use invocation::{Invocation, Report};
 pub use invoker::{Config, Invoker};
 pub use metrics::Metrics;
-pub use response::problem_response;
+pub use response::{problem_response, sign};
 pub use trace::Trace;

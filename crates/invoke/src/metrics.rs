@@ -115,11 +115,13 @@ impl Metrics {
             .inc();
     }
 
-    pub(crate) fn begun(&self) {
+    /// Counts an invocation that begins; [`Metrics::ended`] is to follow.
+    pub fn begun(&self) {
         self.in_flight.inc();
     }
 
-    pub(crate) fn ended(&self, function: &FunctionName, trigger: Trigger, ending: &Ending, phases: &Phases) {
+    /// Counts its end.
+    pub fn ended(&self, function: &FunctionName, trigger: Trigger, ending: &Ending, phases: &Phases) {
         self.in_flight.dec();
         let outcome = Outcome {
             function: Label(function.clone()),

@@ -32,7 +32,7 @@ pub fn problem_response(problem: &Problem, id: Option<InvocationId>) -> Response
 
 /// Puts the invocation's id and where its time went on a response. What a function claims to be its invocation is
 /// replaced; its own `Server-Timing` stays, before Skep's.
-pub(crate) fn sign(headers: &mut HeaderMap, id: InvocationId, phases: &Phases) {
+pub fn sign(headers: &mut HeaderMap, id: InvocationId, phases: &Phases) {
     // On the way of every request: no formatting, and one piece of memory for both.
     let mut text = Vec::with_capacity(128);
     let mut buffer = [0; 36];

@@ -71,6 +71,8 @@ problems! {
     StartFailed = "start-failed", BAD_GATEWAY, "The function's instance can't be started";
     /// The instance ended before it was ready, or before it answered.
     InstanceExited = "instance-exited", BAD_GATEWAY, "The function's instance ended without an answer";
+    /// The node that ran the work is gone, or can't be reached.
+    NodeLost = "node-lost", BAD_GATEWAY, "The node that ran the function was lost";
     /// The instance runs and listens on another port than expected, or not for others.
     ListensElsewhere = "listens-elsewhere", BAD_GATEWAY, "The function's instance listens elsewhere";
     /// The instance never became ready.

@@ -18,7 +18,7 @@ pub use objects::{
 };
 pub use outcome::{OUTCOME, Outcome};
 pub use picture::{NodePicture, SandboxPicture};
-pub use refusal::{NOT_STARTED, NotStarted};
+pub use refusal::{NOT_STARTED, NotStarted, PROBLEM};
 
 /// The port on which agents listen, in the network that they share with the gateways.
 pub const AGENT_PORT: u16 = 4190;

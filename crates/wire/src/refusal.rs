@@ -8,6 +8,9 @@ use http::{HeaderName, HeaderValue};
 /// The field of an answer that was given before anything of the function ran.
 pub const NOT_STARTED: HeaderName = HeaderName::from_static("skep-not-started");
 
+/// The field of an answer that is Skep's own and not the function's: the problem's code. A gateway takes it off.
+pub const PROBLEM: HeaderName = HeaderName::from_static("skep-problem");
+
 /// Why nothing ran. Only such work may be given to another node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotStarted {

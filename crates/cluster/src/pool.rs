@@ -1,0 +1,388 @@
+//! The balancer: which sandbox gets which invocation. All of it is arithmetic over what agents said and what this gateway
+//! sent; nothing here waits or speaks.
+//!
+//! What must hold: a sandbox is never given more than its room by this gateway's own count; callers of one function are
+//! served in the order of their coming; nothing waits where a sandbox has room.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use skep_model::{Function, FunctionName, Revision};
+use skep_wire::{NodePicture, NotStarted, SandboxPicture};
+use tokio::sync::oneshot;
+
+/// A connection to an agent.
+pub(crate) type NodeKey = u64;
+
+/// Of so many turns one is asynchronous work's, however many callers wait.
+const SHARE: u32 = 8;
+
+/// Where an invocation is to go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Placement {
+    pub(crate) node: NodeKey,
+    pub(crate) sandbox: Arc<str>,
+}
+
+/// What became of one who came.
+#[derive(Debug)]
+pub(crate) enum Arrival {
+    Placed(Placement),
+    /// It waits; `cold`: there is no sandbox at all.
+    Waits {
+        place: oneshot::Receiver<Placement>,
+        cold: bool,
+    },
+    /// So many wait already.
+    Full(u32),
+}
+
+/// Everything that is known of agents, their sandboxes, and those who wait.
+#[derive(Debug, Default)]
+pub(crate) struct Pool {
+    nodes: HashMap<NodeKey, Node>,
+    groups: HashMap<FunctionName, Group>,
+    /// Functions for which somebody waits without any sandbox there.
+    wanted: HashSet<FunctionName>,
+}
+
+#[derive(Debug)]
+struct Node {
+    picture: NodePicture,
+    /// Room that is not in use, over all its sandboxes.
+    free: i64,
+}
+
+#[derive(Debug)]
+struct Group {
+    sandboxes: Vec<Sandbox>,
+    /// Callers, and asynchronous work.
+    lanes: [VecDeque<oneshot::Sender<Placement>>; 2],
+    turns: u32,
+    revision: Option<Revision>,
+    concurrency: u32,
+}
+
+#[derive(Debug)]
+struct Sandbox {
+    id: Arc<str>,
+    node: NodeKey,
+    revision: String,
+    slots: u32,
+    /// What others have running there, as far as can be told.
+    others: u32,
+    /// Ready instances that nobody was sent to since they were told of.
+    idle: u32,
+    /// What this gateway has there, and the most of it since the last picture.
+    own: u32,
+    peak: u32,
+    draining: bool,
+    /// It refused since the last picture.
+    refused: bool,
+}
+
+impl Sandbox {
+    fn free(&self, concurrency: u32) -> i64 {
+        let room = i64::from(self.slots) * i64::from(concurrency);
+        room - i64::from(self.others) - i64::from(self.own)
+    }
+
+    fn may_take(&self, concurrency: u32) -> bool {
+        !self.draining && !self.refused && self.free(concurrency) > 0
+    }
+}
+
+impl Default for Group {
+    fn default() -> Self {
+        Self {
+            sandboxes: Vec::new(),
+            lanes: Default::default(),
+            turns: 0,
+            revision: None,
+            concurrency: 1,
+        }
+    }
+}
+
+impl Group {
+    /// The sandboxes that count: those of the newest revision; while it has none yet, the older ones go on.
+    fn usable(&self) -> impl Iterator<Item = (usize, &Sandbox)> {
+        let current = |sandbox: &Sandbox| {
+            self.revision.as_ref().is_none_or(|revision| sandbox.revision == revision.as_str())
+        };
+        let any = self.sandboxes.iter().any(|sandbox| !sandbox.draining && current(sandbox));
+        self.sandboxes
+            .iter()
+            .enumerate()
+            .filter(move |(_, sandbox)| !sandbox.draining && (!any || current(sandbox)))
+    }
+
+    fn waiting(&self) -> usize {
+        self.lanes.iter().flatten().filter(|waiter| !waiter.is_closed()).count()
+    }
+
+    fn next_lane(&mut self) -> Option<usize> {
+        for lane in &mut self.lanes {
+            while lane.front().is_some_and(oneshot::Sender::is_closed) {
+                lane.pop_front();
+            }
+        }
+        let both = self.lanes.iter().all(|lane| !lane.is_empty());
+        if both {
+            self.turns += 1;
+            return Some(usize::from(self.turns.is_multiple_of(SHARE)));
+        }
+        self.lanes.iter().position(|lane| !lane.is_empty())
+    }
+}
+
+impl Pool {
+    /// Somebody comes with work for a function.
+    pub(crate) fn arrive(&mut self, function: &Function, background: bool) -> Arrival {
+        let group = self.groups.entry(function.name.clone()).or_default();
+        group.revision = Some(function.revision.clone());
+        group.concurrency = match function.settings.recycle {
+            skep_model::Recycle::Request => 1,
+            _ => function.settings.concurrency.max(1),
+        };
+        if group.waiting() == 0
+            && let Some(placement) = self.place(&function.name)
+        {
+            return Arrival::Placed(placement);
+        }
+        let Some(group) = self.groups.get_mut(&function.name) else {
+            return Arrival::Full(0);
+        };
+        let lane = &mut group.lanes[usize::from(background)];
+        let limit = function.settings.queue;
+        if !background && lane.len() >= limit as usize {
+            lane.retain(|waiter| !waiter.is_closed());
+            if lane.len() >= limit as usize {
+                return Arrival::Full(limit);
+            }
+        }
+        let (waiter, place) = oneshot::channel();
+        lane.push_back(waiter);
+        let cold = group.usable().next().is_none();
+        if cold {
+            self.wanted.insert(function.name.clone());
+        }
+        Arrival::Waits { place, cold }
+    }
+
+    /// One that was refused elsewhere comes back, before all who wait.
+    pub(crate) fn again(&mut self, name: &FunctionName, background: bool) -> Arrival {
+        if let Some(placement) = self.place(name) {
+            return Arrival::Placed(placement);
+        }
+        let group = self.groups.entry(name.clone()).or_default();
+        let (waiter, place) = oneshot::channel();
+        group.lanes[usize::from(background)].push_front(waiter);
+        let cold = group.usable().next().is_none();
+        if cold {
+            self.wanted.insert(name.clone());
+        }
+        Arrival::Waits { place, cold }
+    }
+
+    /// An invocation that was placed is over, or was never sent.
+    pub(crate) fn finished(&mut self, name: &FunctionName, placement: &Placement) {
+        let Some(group) = self.groups.get_mut(name) else {
+            return;
+        };
+        let found = group.sandboxes.iter_mut().find(|sandbox| sandbox.id == placement.sandbox);
+        if let Some(sandbox) = found {
+            sandbox.own = sandbox.own.saturating_sub(1);
+            if let Some(node) = self.nodes.get_mut(&sandbox.node) {
+                node.free += 1;
+            }
+        }
+        self.serve_waiting(name);
+    }
+
+    /// A sandbox did not begin what it was sent.
+    pub(crate) fn refused(&mut self, name: &FunctionName, placement: &Placement, reason: Option<NotStarted>) {
+        let Some(group) = self.groups.get_mut(name) else {
+            return;
+        };
+        let found = group.sandboxes.iter_mut().find(|sandbox| sandbox.id == placement.sandbox);
+        let Some(sandbox) = found else { return };
+        match reason {
+            Some(NotStarted::Draining | NotStarted::Unknown) => sandbox.draining = true,
+            Some(NotStarted::Full) | None => sandbox.refused = true,
+        }
+    }
+
+    /// What there is on a node, in place of what was.
+    pub(crate) fn picture(&mut self, key: NodeKey, picture: NodePicture, namespace: &str) {
+        let mut kept: HashMap<Arc<str>, Sandbox> = HashMap::new();
+        let of_node: HashSet<&str> = picture.sandboxes.iter().map(|sandbox| sandbox.id.as_str()).collect();
+        let mut touched: HashSet<FunctionName> = HashSet::new();
+        for (name, group) in &mut self.groups {
+            let gone = |sandbox: &mut Sandbox| sandbox.node == key || of_node.contains(&*sandbox.id);
+            for sandbox in group.sandboxes.extract_if(.., gone) {
+                touched.insert(name.clone());
+                kept.insert(Arc::clone(&sandbox.id), sandbox);
+            }
+        }
+        // An agent that was started anew has another connection, and the node the same id.
+        self.nodes.retain(|other, node| *other == key || node.picture.node != picture.node);
+        let mut free = 0;
+        for shown in picture.sandboxes.iter().filter(|shown| shown.namespace == namespace) {
+            let Ok(name) = shown.function.parse::<FunctionName>() else {
+                continue;
+            };
+            let group = self.groups.entry(name.clone()).or_default();
+            let sandbox = updated(key, shown, kept.remove(shown.id.as_str()));
+            free += sandbox.free(group.concurrency).max(0);
+            group.sandboxes.push(sandbox);
+            touched.insert(name);
+        }
+        self.nodes.insert(key, Node { picture, free });
+        for name in touched {
+            self.serve_waiting(&name);
+            self.look_for_loss(&name);
+        }
+    }
+
+    /// A node does not answer any more.
+    pub(crate) fn lost(&mut self, key: NodeKey) {
+        self.nodes.remove(&key);
+        let mut touched = Vec::new();
+        for (name, group) in &mut self.groups {
+            let before = group.sandboxes.len();
+            group.sandboxes.retain(|sandbox| sandbox.node != key);
+            if group.sandboxes.len() != before {
+                touched.push(name.clone());
+            }
+        }
+        for name in touched {
+            self.look_for_loss(&name);
+        }
+    }
+
+    /// Functions for which somebody waits while there is no sandbox; each is told of once.
+    pub(crate) fn take_wanted(&mut self) -> Vec<FunctionName> {
+        let wanted: Vec<_> = self.wanted.drain().collect();
+        wanted.into_iter().filter(|name| self.is_wanted(name)).collect()
+    }
+
+    /// Whether somebody waits for a function that has no sandbox.
+    pub(crate) fn is_wanted(&self, name: &FunctionName) -> bool {
+        self.groups
+            .get(name)
+            .is_some_and(|group| group.waiting() > 0 && group.usable().next().is_none())
+    }
+
+    /// Invocations that run or wait, by function; those that have none are left out.
+    pub(crate) fn demand(&self) -> HashMap<FunctionName, u32> {
+        let of = |group: &Group| {
+            let running = group.sandboxes.iter().map(|sandbox| sandbox.others + sandbox.own);
+            running.sum::<u32>() + u32::try_from(group.waiting()).unwrap_or(u32::MAX)
+        };
+        self.groups
+            .iter()
+            .map(|(name, group)| (name.clone(), of(group)))
+            .filter(|(_, demand)| *demand > 0)
+            .collect()
+    }
+
+    /// Those who wait at this gateway, by function.
+    pub(crate) fn waiting(&self) -> HashMap<FunctionName, u32> {
+        let count = |group: &Group| u32::try_from(group.waiting()).unwrap_or(u32::MAX);
+        self.groups.iter().map(|(name, group)| (name.clone(), count(group))).collect()
+    }
+
+    /// The nodes as their agents described them last.
+    pub(crate) fn nodes(&self) -> Vec<(NodeKey, NodePicture)> {
+        let mut nodes: Vec<_> = self.nodes.iter().map(|(key, node)| (*key, node.picture.clone())).collect();
+        nodes.sort_by(|a, b| a.1.hostname.cmp(&b.1.hostname));
+        nodes
+    }
+
+    /// Forgets functions of which nothing is left.
+    pub(crate) fn tidy(&mut self) {
+        self.groups.retain(|_, group| !group.sandboxes.is_empty() || group.waiting() > 0);
+    }
+
+    /// A free instance first; else the most room on the node that has the most.
+    fn place(&mut self, name: &FunctionName) -> Option<Placement> {
+        let group = self.groups.get_mut(name)?;
+        let concurrency = group.concurrency;
+        let nodes = &self.nodes;
+        let best = group
+            .usable()
+            .filter(|(_, sandbox)| sandbox.may_take(concurrency))
+            .max_by_key(|(_, sandbox)| {
+                let room = nodes.get(&sandbox.node).map_or(0, |node| node.free);
+                (sandbox.idle > 0, room, sandbox.free(concurrency))
+            })
+            .map(|(index, _)| index)?;
+        let sandbox = &mut group.sandboxes[best];
+        sandbox.own += 1;
+        sandbox.peak = sandbox.peak.max(sandbox.own);
+        sandbox.idle = sandbox.idle.saturating_sub(1);
+        if let Some(node) = self.nodes.get_mut(&sandbox.node) {
+            node.free -= 1;
+        }
+        Some(Placement {
+            node: sandbox.node,
+            sandbox: Arc::clone(&sandbox.id),
+        })
+    }
+
+    fn serve_waiting(&mut self, name: &FunctionName) {
+        loop {
+            let Some(lane) = self.groups.get_mut(name).and_then(Group::next_lane) else {
+                return;
+            };
+            let Some(placement) = self.place(name) else { return };
+            let waiter = self.groups.get_mut(name).and_then(|group| group.lanes[lane].pop_front());
+            let unheard = match waiter {
+                Some(waiter) => waiter.send(placement).err(),
+                None => Some(placement),
+            };
+            if let Some(placement) = unheard {
+                self.give_back(name, &placement);
+            }
+        }
+    }
+
+    fn give_back(&mut self, name: &FunctionName, placement: &Placement) {
+        let sandboxes = self.groups.get_mut(name).map(|group| &mut group.sandboxes);
+        let found = sandboxes.and_then(|all| all.iter_mut().find(|sandbox| sandbox.id == placement.sandbox));
+        if let Some(sandbox) = found {
+            sandbox.own = sandbox.own.saturating_sub(1);
+        }
+        if let Some(node) = self.nodes.get_mut(&placement.node) {
+            node.free += 1;
+        }
+    }
+
+    /// The last sandbox may have gone from under those who wait.
+    fn look_for_loss(&mut self, name: &FunctionName) {
+        if self.is_wanted(name) {
+            self.wanted.insert(name.clone());
+        }
+    }
+}
+
+/// A sandbox as it is shown now; what this gateway has there stays counted.
+fn updated(key: NodeKey, shown: &SandboxPicture, before: Option<Sandbox>) -> Sandbox {
+    let (own, peak) = before.as_ref().map_or((0, 0), |sandbox| (sandbox.own, sandbox.peak));
+    // What has just ended here may still be shown as running: nobody is kept waiting for that, the agent would say so.
+    let others = shown.running.saturating_sub(peak.max(own));
+    Sandbox {
+        id: Arc::from(shown.id.as_str()),
+        node: key,
+        revision: shown.revision.clone(),
+        slots: shown.slots,
+        others,
+        idle: shown.idle,
+        own,
+        peak: own,
+        // A sandbox that began to end never comes back.
+        draining: shown.draining,
+        refused: false,
+    }
+}
