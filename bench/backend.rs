@@ -1,4 +1,5 @@
-//! The function that the benches call: an HTTP/1.1 server with keep-alive and nothing else, and an `echo`.
+//! The function that the benches call: an HTTP/1.1 server with keep-alive and nothing else, and an `echo`, plain and as
+//! CGI.
 //! One file without dependencies, so that `rustc` alone makes a static binary of it for a `FROM scratch` image.
 
 use std::io::{BufRead, BufReader, Write};
@@ -6,10 +7,10 @@ use std::net::{TcpListener, TcpStream};
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
-    if arguments.next().as_deref() == Some("echo") {
-        let words: Vec<String> = arguments.collect();
-        println!("{}", words.join(" "));
-        return;
+    match arguments.next().as_deref() {
+        Some("echo") => return println!("{}", arguments.collect::<Vec<_>>().join(" ")),
+        Some("cgi") => return println!("Content-Type: text/plain\n\nhello"),
+        _ => {}
     }
     let port: u16 = std::env::var("PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(8080);
     let listener = TcpListener::bind(("0.0.0.0", port)).expect("the port is free");

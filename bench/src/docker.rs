@@ -44,12 +44,24 @@ impl Engine {
         command: &[&str],
         network: &str,
     ) -> anyhow::Result<String> {
+        self.create_of(IMAGE, name, labels, command, network).await
+    }
+
+    /// The same of another image.
+    pub(crate) async fn create_of(
+        &self,
+        image: &str,
+        name: &str,
+        labels: &[(&str, &str)],
+        command: &[&str],
+        network: &str,
+    ) -> anyhow::Result<String> {
         let labels: HashMap<String, String> = labels
             .iter()
             .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
             .collect();
         let body = ContainerCreateBody {
-            image: Some(IMAGE.to_owned()),
+            image: Some(image.to_owned()),
             labels: Some(labels),
             cmd: (!command.is_empty()).then(|| command.iter().map(|word| (*word).to_owned()).collect()),
             host_config: Some(HostConfig {

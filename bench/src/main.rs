@@ -4,17 +4,19 @@
 //! the figures are: a bench measures, it does not judge. Ratios carry over from machine to machine, times don't.
 
 mod docker;
+mod floor;
 mod load;
 mod rows;
+mod runners;
 mod skep;
 mod table;
 
 use clap::Parser;
 
-/// Measures Skep beside nginx, `docker run` and `docker start`.
+/// Measures Skep beside the kernel itself, runc, crun, `docker run`, `docker start` and nginx.
 #[derive(Parser)]
 struct Arguments {
-    /// Only the rows whose name contains one of these.
+    /// Only the rows whose name contains one of these: fresh, compare, spares, reused, cold, idle, accept.
     rows: Vec<String>,
     /// The `skep` binary to measure.
     #[arg(long, default_value = "target/release/skep")]
@@ -24,9 +26,17 @@ struct Arguments {
     functions: usize,
 }
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
+fn main() -> anyhow::Result<()> {
+    let mut words = std::env::args().skip(1);
+    // A process of its own, before there is a second thread.
+    if words.next().as_deref() == Some(floor::VERB) {
+        return floor::run(words);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(measure(Arguments::parse()))
+}
+
+async fn measure(arguments: Arguments) -> anyhow::Result<()> {
     let docker = docker::Engine::connect().await?;
     let context = rows::Context {
         docker,
@@ -36,12 +46,10 @@ async fn main() -> anyhow::Result<()> {
     let wanted = |name: &str| {
         arguments.rows.is_empty() || arguments.rows.iter().any(|row| name.contains(row.as_str()))
     };
-    table::header();
+    let mut printer = table::Printer::default();
     for (name, row) in rows::ALL {
         if wanted(name) {
-            for line in row(&context).await? {
-                table::row(&line);
-            }
+            printer.print(&row(&context).await?);
         }
     }
     Ok(())

@@ -2,9 +2,11 @@
 
 mod accept;
 mod cold;
+mod compare;
 mod fresh;
 mod idle;
 mod reused;
+mod spares;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -12,7 +14,7 @@ use std::pin::Pin;
 
 use crate::docker::Engine;
 use crate::skep::Serve;
-use crate::table::Line;
+use crate::table::Report;
 
 pub(crate) struct Context {
     pub(crate) docker: Engine,
@@ -20,13 +22,15 @@ pub(crate) struct Context {
     pub(crate) functions: usize,
 }
 
-type Lines<'a> = Pin<Box<dyn Future<Output = anyhow::Result<Vec<Line>>> + 'a>>;
+type Measured<'a> = Pin<Box<dyn Future<Output = anyhow::Result<Report>> + 'a>>;
 
-type Row = fn(&Context) -> Lines<'_>;
+type Row = fn(&Context) -> Measured<'_>;
 
 /// Every row by its name.
-pub(crate) const ALL: [(&str, Row); 5] = [
+pub(crate) const ALL: [(&str, Row); 7] = [
     ("fresh", |context| Box::pin(fresh::measure(context))),
+    ("compare", |context| Box::pin(compare::measure(context))),
+    ("spares", |context| Box::pin(spares::measure(context))),
     ("reused", |context| Box::pin(reused::measure(context))),
     ("cold", |context| Box::pin(cold::measure(context))),
     ("idle", |context| Box::pin(idle::measure(context))),

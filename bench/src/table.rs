@@ -1,4 +1,12 @@
-//! The table that is printed, row by row as each is measured.
+//! The tables that are printed, row by row as each is measured.
+
+/// What a row of the bench found.
+pub(crate) enum Report {
+    /// Promises, each beside its yardstick.
+    Promises(Vec<Line>),
+    /// A table of its own: its head, and its rows.
+    Table(Vec<Vec<String>>),
+}
 
 /// One promise: what was measured, its yardstick, and what was promised.
 pub(crate) struct Line {
@@ -9,20 +17,50 @@ pub(crate) struct Line {
     pub(crate) promise: &'static str,
 }
 
-pub(crate) fn header() {
-    println!("| what | Skep | yardstick | result | promise |");
-    println!("| --- | --- | --- | --- | --- |");
+/// Prints what is measured, in Markdown.
+#[derive(Default)]
+pub(crate) struct Printer {
+    /// Whether the table that the last line belongs to is that of the promises.
+    among_promises: bool,
 }
 
-pub(crate) fn row(line: &Line) {
-    let Line {
-        what,
-        skep,
-        yardstick,
-        result,
-        promise,
-    } = line;
-    println!("| {what} | {skep} | {yardstick} | {result} | {promise} |");
+impl Printer {
+    pub(crate) fn print(&mut self, report: &Report) {
+        match report {
+            Report::Promises(lines) => {
+                if !self.among_promises {
+                    print_row(&["what", "Skep", "yardstick", "result", "promise"]);
+                    print_row(&["---"; 5]);
+                }
+                self.among_promises = true;
+                for line in lines {
+                    print_row(&[
+                        &line.what,
+                        &line.skep,
+                        &line.yardstick,
+                        &line.result,
+                        line.promise,
+                    ]);
+                }
+            }
+            Report::Table(rows) => {
+                self.among_promises = false;
+                println!();
+                for (row, index) in rows.iter().zip(0..) {
+                    print_row(row);
+                    if index == 0 {
+                        print_row(&vec!["---"; row.len()]);
+                    }
+                }
+                println!();
+            }
+        }
+    }
+}
+
+fn print_row(cells: &[impl AsRef<str>]) {
+    let cells: Vec<&str> = cells.iter().map(AsRef::as_ref).collect();
+    println!("| {} |", cells.join(" | "));
 }
 
 /// A time in milliseconds with as many digits as mean something.

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 
 use super::{Context, Deployed};
 use crate::load::throughput;
-use crate::table::Line;
+use crate::table::{Line, Report};
 
 const CALLERS: usize = 256;
 const SECONDS: u64 = 5;
@@ -19,7 +19,7 @@ wrk.headers["Prefer"] = "respond-async"
 wrk.headers["Content-Type"] = "application/json"
 "#;
 
-pub(crate) async fn measure(context: &Context) -> anyhow::Result<Vec<Line>> {
+pub(crate) async fn measure(context: &Context) -> anyhow::Result<Report> {
     let labels = [
         ("skep.handler", "exec"),
         ("skep.max", "1"),
@@ -31,13 +31,13 @@ pub(crate) async fn measure(context: &Context) -> anyhow::Result<Vec<Line>> {
     let rate = throughput(&url, CALLERS, SECONDS, Some(REQUEST))?;
     let syncs = syncs_a_second(context.skep.parent().context("the binary lies in a folder")?)?;
     deployed.end().await?;
-    Ok(vec![Line {
+    Ok(Report::Promises(vec![Line {
         what: format!("asynchronous invocations accepted, each synced to disk first, {CALLERS} callers"),
         skep: format!("{rate:.0}/s"),
         yardstick: format!("one fsync after another: {syncs:.0}/s"),
         result: format!("{:.1}×", rate / syncs),
         promise: "≥ 5,000/s",
-    }])
+    }]))
 }
 
 /// How often a second a small append can be synced where the data lies.

@@ -4,14 +4,14 @@ use std::time::{Duration, Instant};
 
 use super::{Context, Deployed};
 use crate::load::{first_answer, latencies, median};
-use crate::table::{Line, milliseconds};
+use crate::table::{Line, Report, milliseconds};
 
 const PAIRS: usize = 15;
 
 /// How long a new template is given to be seen; `docs/SPECIFICATION.md` promises 200 ms.
 const SEEN: Duration = Duration::from_millis(500);
 
-pub(crate) async fn measure(context: &Context) -> anyhow::Result<Vec<Line>> {
+pub(crate) async fn measure(context: &Context) -> anyhow::Result<Report> {
     let deployed = Deployed::new(context, &[], &[], "bridge").await?;
     deployed.serve.wait_for("/bench")?;
     let (mut cold, mut standing, mut docker) = (Vec::new(), Vec::new(), Vec::new());
@@ -35,7 +35,7 @@ pub(crate) async fn measure(context: &Context) -> anyhow::Result<Vec<Line>> {
         result: format!("{:.2}×", median(ratios)),
         promise,
     };
-    Ok(vec![
+    Ok(Report::Promises(vec![
         line(
             "first request to a function on a bridge network, nothing running: p50",
             &mut cold,
@@ -48,7 +48,7 @@ pub(crate) async fn measure(context: &Context) -> anyhow::Result<Vec<Line>> {
             &mut of_standing,
             "none",
         ),
-    ])
+    ]))
 }
 
 /// The first request to a function that was deployed for it.

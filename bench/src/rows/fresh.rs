@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use super::{Context, Deployed};
 use crate::docker::{self, IMAGE};
 use crate::load::{latencies, median, throughput};
-use crate::table::{Line, milliseconds};
+use crate::table::{Line, Report, milliseconds};
 
 const PAIRS: usize = 20;
 const SECONDS: u64 = 10;
 
-pub(crate) async fn measure(context: &Context) -> anyhow::Result<Vec<Line>> {
+pub(crate) async fn measure(context: &Context) -> anyhow::Result<Report> {
     let mut lines = Vec::new();
     let rate = docker_rate()?;
     for (engine, latency, throughput) in [
@@ -20,7 +20,7 @@ pub(crate) async fn measure(context: &Context) -> anyhow::Result<Vec<Line>> {
     ] {
         lines.extend(one_engine(context, engine, [latency, throughput], rate).await?);
     }
-    Ok(lines)
+    Ok(Report::Promises(lines))
 }
 
 async fn one_engine(

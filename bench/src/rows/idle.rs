@@ -7,11 +7,11 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::Context;
 use crate::skep::Serve;
-use crate::table::Line;
+use crate::table::{Line, Report};
 
 const WATCH: Duration = Duration::from_secs(60);
 
-pub(crate) async fn measure(context: &Context) -> anyhow::Result<Vec<Line>> {
+pub(crate) async fn measure(context: &Context) -> anyhow::Result<Report> {
     let namespace = Serve::namespace();
     let create = |index: usize| {
         let (docker, namespace) = (&context.docker, namespace.as_str());
@@ -36,7 +36,7 @@ pub(crate) async fn measure(context: &Context) -> anyhow::Result<Vec<Line>> {
         .try_collect::<Vec<()>>()
         .await?;
     let (resident, share) = result?;
-    Ok(vec![Line {
+    Ok(Report::Promises(vec![Line {
         what: format!(
             "`skep serve`, idle for {} s, {} functions registered",
             WATCH.as_secs(),
@@ -46,7 +46,7 @@ pub(crate) async fn measure(context: &Context) -> anyhow::Result<Vec<Line>> {
         yardstick: "none".into(),
         result: String::new(),
         promise: "≤ 40 MB, ≤ 1 %",
-    }])
+    }]))
 }
 
 fn watch(context: &Context, namespace: &str) -> anyhow::Result<(f64, f64)> {

@@ -8,14 +8,14 @@ use anyhow::Context as _;
 
 use super::{Context, Deployed};
 use crate::load::{Client, first_answer, median, throughput};
-use crate::table::{Line, milliseconds};
+use crate::table::{Line, Report, milliseconds};
 
 /// So many small batches of requests, so that what else happens on the machine meets all three alike.
 const BATCHES: usize = 300;
 const REQUESTS: usize = 21;
 const CONNECTIONS: usize = 32;
 
-pub(crate) async fn measure(context: &Context) -> anyhow::Result<Vec<Line>> {
+pub(crate) async fn measure(context: &Context) -> anyhow::Result<Report> {
     let labels = [
         ("skep.recycle", "idle"),
         ("skep.concurrency", "64"),
@@ -51,7 +51,7 @@ pub(crate) async fn measure(context: &Context) -> anyhow::Result<Vec<Line>> {
     drop(nginx);
     context.docker.remove(&container).await?;
     deployed.end().await?;
-    Ok(vec![
+    Ok(Report::Promises(vec![
         Line {
             what: "reused `http` instance: p50 added to going to it directly, one connection".into(),
             skep: signed(added.skep),
@@ -70,7 +70,7 @@ pub(crate) async fn measure(context: &Context) -> anyhow::Result<Vec<Line>> {
             result: format!("{:.0} %", median(&mut ratios) * 100.0),
             promise: "≥ 70 % of nginx",
         },
-    ])
+    ]))
 }
 
 /// What going through a proxy adds, in seconds. What is added is little beside what a busy machine adds by chance,

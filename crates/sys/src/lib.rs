@@ -10,6 +10,7 @@ mod bpf;
     reason = "calls that no library has a safe word for; each block is justified"
 )]
 mod fork;
+mod listening;
 #[expect(unsafe_code, reason = "a call of the C library's that has no safe word")]
 mod memory;
 mod namespace;

@@ -19,6 +19,12 @@ pub struct ListeningSocket {
 /// # Errors
 /// `NotFound` where no such process runs.
 pub fn listening_sockets(process: u32) -> io::Result<Vec<ListeningSocket>> {
+    // A kernel may be without the questions, a namespace may not be ours to enter: then its table is read.
+    crate::listening::of_process(process).or_else(|_| read(process))
+}
+
+/// The same from `/proc/PID/net/tcp` and `tcp6`.
+pub(crate) fn read(process: u32) -> io::Result<Vec<ListeningSocket>> {
     let mut found = parse(&fs::read_to_string(format!("/proc/{process}/net/tcp"))?);
     // A kernel without IPv6 has no such file.
     if let Ok(six) = fs::read_to_string(format!("/proc/{process}/net/tcp6")) {

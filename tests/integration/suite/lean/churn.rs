@@ -20,6 +20,8 @@ struct Held {
     mounts: usize,
     namespaces: usize,
     processes: usize,
+    /// Processes that have ended and that nobody has asked for.
+    zombies: usize,
     /// Of Skep and its spawner.
     descriptors: usize,
 }
@@ -53,6 +55,10 @@ fn held(skep: &Skep) -> Held {
     };
     let namespaces = |process: &i32| std::fs::read_link(format!("/proc/{process}/ns/net")).ok();
     let networks: std::collections::BTreeSet<_> = family.iter().filter_map(namespaces).collect();
+    let zombie = |process: &&i32| {
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" Z"))
+    };
     let data = skep.data().display().to_string();
     let mounts = family.iter().map(|process| {
         let all = std::fs::read_to_string(format!("/proc/{process}/mountinfo")).unwrap_or_default();
@@ -63,6 +69,7 @@ fn held(skep: &Skep) -> Held {
         mounts: mounts.sum(),
         namespaces: networks.len(),
         processes: family.len(),
+        zombies: family.iter().filter(zombie).count(),
         descriptors: family.iter().map(descriptors).sum(),
     }
 }
@@ -116,6 +123,7 @@ async fn a_steady_load_ends_with_what_it_began_with() {
         .await
     };
     let before = quiet().await;
+    println!("before: {before:?}");
     let part = Duration::from_millis(seconds * 1_000 / PARTS as u64);
     let mut parts = Vec::new();
     for _ in 0..PARTS {
@@ -131,15 +139,19 @@ async fn a_steady_load_ends_with_what_it_began_with() {
         parts.push(times);
     }
     let after = quiet().await;
-    println!("{before:?}\n{after:?}");
+    println!("after:  {after:?}");
     let slack = 4;
     assert!(
         after.descriptors <= before.descriptors + slack,
         "{before:?} became {after:?}"
     );
     assert_eq!(
-        (after.cgroups, after.mounts, after.namespaces, after.processes),
-        (before.cgroups, before.mounts, before.namespaces, before.processes)
+        (after.cgroups, after.mounts, after.namespaces),
+        (before.cgroups, before.mounts, before.namespaces)
+    );
+    assert_eq!(
+        (after.processes, after.zombies),
+        (before.processes, before.zombies)
     );
     // The machine is others' too: what grows with every instance would be many times slower by the end.
     let (first, last) = (
