@@ -4,6 +4,7 @@ mod attacks;
 mod budgets;
 mod clients;
 mod disk;
+mod examples;
 mod isolation;
 mod lineage;
 mod others;
