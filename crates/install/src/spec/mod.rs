@@ -15,8 +15,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use skep_wire::{PART, variable};
 
-pub(crate) use agent::agent;
-pub(crate) use gateway::gateway;
+pub(crate) use agent::{agent, arguments as agent_arguments};
+pub(crate) use gateway::{LISTEN_PORT, constraints, environment as gateway_environment, gateway};
 pub(crate) use leave::leave;
 
 /// The label with the digest of what was asked for, by which a second run sees that nothing is to be done.
@@ -117,7 +117,7 @@ fn bind(path: &str) -> Mount {
 }
 
 /// Where a part is, in Swarm's own words for it.
-fn place() -> [String; 3] {
+pub(crate) fn place() -> [String; 3] {
     [
         format!("{}={{{{.Node.ID}}}}", variable::NODE),
         format!("{}={{{{.Node.Hostname}}}}", variable::NODE_NAME),
@@ -140,6 +140,11 @@ pub(crate) fn nanoseconds(time: Duration) -> i64 {
 
 fn grace(drain: Duration) -> i64 {
     nanoseconds(drain.saturating_add(GRACE))
+}
+
+/// How long Swarm lets a task end by itself.
+pub(crate) fn grace_seconds(drain: Duration) -> u64 {
+    drain.saturating_add(GRACE).as_secs()
 }
 
 fn seconds(time: Duration) -> String {

@@ -1,0 +1,214 @@
+//! A stack file for those who deploy it themselves: the same network, services, keys and `pause`, as
+//! `docker stack deploy` reads them.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+use skep_tls::Authority;
+use skep_wire::{AGENT_NAME, GATEWAY_NAME, KEYS_FILE, NETWORK, PART, variable};
+
+use crate::error::InstallError;
+use crate::material::member;
+use crate::options::{Gateways, Options, Publish};
+use crate::spec::{
+    GATEWAY_VOLUME, LISTEN_PORT, SOCKET, agent_arguments, constraints, gateway_environment, grace_seconds,
+    place, short_digest,
+};
+
+/// What is to be in one folder.
+#[derive(Debug)]
+pub struct Stack {
+    /// The name of the stack file.
+    pub file: String,
+    /// Every file with what is in it; keys among them.
+    pub files: Vec<(String, Vec<u8>)>,
+}
+
+/// The stack, with new keys.
+///
+/// # Errors
+/// No keys can be made.
+pub fn stack(options: &Options) -> Result<Stack, InstallError> {
+    let authority = Authority::generate()?;
+    let pause = skep_pause::program();
+    let file = "skep.yaml".to_owned();
+    let text = text(options, &format!("skep-pause-{}", short_digest(&pause)));
+    Ok(Stack {
+        files: vec![
+            (file.clone(), text.into_bytes()),
+            ("gateway-keys.json".to_owned(), member(&authority, GATEWAY_NAME)?),
+            ("agent-keys.json".to_owned(), member(&authority, AGENT_NAME)?),
+            ("pause".to_owned(), pause),
+        ],
+        file,
+    })
+}
+
+/// A string as YAML takes it: JSON's is one. The `$` of a Compose file is doubled.
+fn quoted(text: &str) -> String {
+    Value::from(text.replace('$', "$$")).to_string()
+}
+
+fn list(indent: usize, entries: &[String]) -> String {
+    let mut text = String::new();
+    for entry in entries {
+        let _ = writeln!(text, "{:indent$}- {}", "", quoted(entry));
+    }
+    text
+}
+
+fn text(options: &Options, pause: &str) -> String {
+    let mut environment = gateway_environment(options);
+    environment.push(format!("{}={pause}", variable::PAUSE_CONFIG));
+    let keys = KEYS_FILE.rsplit('/').next().unwrap_or_default();
+    let mode = match options.gateways {
+        Gateways::All => "      mode: global\n".to_owned(),
+        Gateways::Count(count) => format!("      mode: replicated\n      replicas: {count}\n"),
+    };
+    let max = match options.gateways {
+        Gateways::All => "",
+        Gateways::Count(_) => "        max_replicas_per_node: 1\n",
+    };
+    let (publish, order, endpoint) = match options.publish {
+        Publish::Host => ("host", "stop-first", "      endpoint_mode: dnsrr\n"),
+        Publish::Ingress => ("ingress", "start-first", ""),
+    };
+    format!(
+        "\
+# Skep on a Swarm, as `skep install` would put it there:
+#   docker stack deploy -c skep.yaml skep
+# and off it again:
+#   docker stack rm skep
+version: \"3.8\"
+
+services:
+  gateway:
+    image: {image}
+    command: [gateway]
+    environment:
+{environment}\
+    networks: [skep]
+    ports:
+      - target: {LISTEN_PORT}
+        published: {port}
+        protocol: tcp
+        mode: {publish}
+    volumes:
+      - {SOCKET}:{SOCKET}
+      - {GATEWAY_VOLUME}:/var/lib/skep
+    secrets:
+      - source: gateway-keys
+        target: {keys}
+        mode: 0400
+    stop_grace_period: {grace}s
+    deploy:
+{mode}\
+{endpoint}\
+      labels:
+        {PART}: gateway
+      placement:
+{max}\
+        constraints:
+{constraints}\
+      restart_policy:
+        condition: any
+        delay: 1s
+      update_config:
+        parallelism: 1
+        order: {order}
+        failure_action: rollback
+
+  agent:
+    image: {image}
+    command:
+{arguments}\
+    environment:
+{place}\
+    volumes:
+      - {SOCKET}:{SOCKET}
+    secrets:
+      - source: agent-keys
+        target: {keys}
+        mode: 0400
+    stop_grace_period: {grace}s
+    deploy:
+      mode: global
+      endpoint_mode: dnsrr
+      labels:
+        {PART}: agent
+      restart_policy:
+        condition: any
+        delay: 1s
+      update_config:
+        parallelism: 1
+        # The old launcher then sees its successor, and leaves the agent to it.
+        order: start-first
+        failure_action: rollback
+
+networks:
+  skep:
+    name: {NETWORK}
+    driver: overlay
+    attachable: true
+    labels:
+      {PART}: network
+
+volumes:
+  {GATEWAY_VOLUME}:
+    name: {GATEWAY_VOLUME}
+
+secrets:
+  gateway-keys:
+    file: gateway-keys.json
+    labels:
+      {PART}: keys
+  agent-keys:
+    file: agent-keys.json
+    labels:
+      {PART}: keys
+
+# A gateway mounts it into sandboxes.
+configs:
+  pause:
+    name: {pause}
+    file: pause
+    labels:
+      {PART}: pause
+",
+        image = quoted(&options.image),
+        environment = list(6, &environment),
+        port = options.port,
+        grace = grace_seconds(options.drain),
+        constraints = list(10, &constraints(options)),
+        arguments = list(6, &agent_arguments(options)),
+        place = list(6, &place()),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::stack;
+    use crate::options::{Gateways, Options};
+
+    #[test]
+    fn keys_are_in_files_of_their_own_and_not_in_the_stack_file() {
+        let options = Options {
+            gateways: Gateways::Count(2),
+            environment: vec!["SKEP_LOG=a$b".to_owned()],
+            ..Options::default()
+        };
+        let stack = stack(&options).unwrap();
+        let names: Vec<_> = stack.files.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(
+            names,
+            ["skep.yaml", "gateway-keys.json", "agent-keys.json", "pause"]
+        );
+        let text = String::from_utf8(stack.files[0].1.clone()).unwrap();
+        assert!(!text.contains("PRIVATE KEY"), "{text}");
+        assert!(text.contains("replicas: 2"), "{text}");
+        assert!(text.contains("max_replicas_per_node: 1"), "{text}");
+        // Compose would take `$b` for a variable of its own.
+        assert!(text.contains("\"SKEP_LOG=a$$b\""), "{text}");
+        assert!(text.contains("\"SKEP_NODE={{.Node.ID}}\""), "{text}");
+    }
+}
