@@ -1,9 +1,11 @@
 //! What can be typed, as types. Nothing here reads a file, opens a socket or decides anything.
 
 mod inspect;
+mod install;
 mod serve;
 
 pub(crate) use inspect::{Control, Deploy, Doctor, Inspect, Invoke, List, Logs, Remove, Tree};
+pub(crate) use install::{Install, Launcher, Publish, Uninstall};
 pub(crate) use serve::{EngineDefault, LogFormat, Serve};
 
 use std::net::SocketAddr;
@@ -49,6 +51,13 @@ pub(crate) enum Verb {
     Rm(Remove),
     /// Tell what this host can and cannot do, and why
     Doctor(Doctor),
+    /// Put Skep onto a Swarm, or bring it up to date there; run as often as you like
+    Install(Install),
+    /// Take Skep off a Swarm; functions stay, they are Docker's own
+    Uninstall(Uninstall),
+    /// Keep this node's agent, as a task of the service skep-agent
+    #[command(hide = true)]
+    Launcher(Launcher),
     /// Make lean instances for the `skep serve` at the other end of standard input
     #[command(hide = true)]
     Spawner,

@@ -3,6 +3,7 @@
 mod deploy;
 mod doctor;
 mod inspect;
+mod install;
 mod invoke;
 mod logs;
 mod ls;
@@ -31,6 +32,9 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Verb::Inspect(options) => brief(inspect::run(&printer, options)),
         Verb::Rm(options) => brief(rm::run(&printer, options)),
         Verb::Doctor(options) => brief(doctor::run(&printer, options)),
+        Verb::Install(options) => brief(install::run(&printer, options)),
+        Verb::Uninstall(options) => brief(install::leave(&printer, options)),
+        Verb::Launcher(options) => brief(serve::launcher::run(options)),
         Verb::Spawner => serve::spawner::serve(),
     };
     match outcome {

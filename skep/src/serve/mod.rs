@@ -1,6 +1,7 @@
 //! `skep serve`, as a script: what is needed is found, put together, served, and ended in order.
 
 mod drain;
+pub(crate) mod launcher;
 mod limits;
 mod logging;
 mod memory;
