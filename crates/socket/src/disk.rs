@@ -5,6 +5,7 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
@@ -23,12 +24,14 @@ const LOG: u64 = 17 << 20;
 const ENTRY: u64 = 512;
 
 /// Measures those of which the size may have changed, and acts on it.
-pub(crate) async fn look(shared: &Shared) {
+pub(crate) async fn look(shared: &Arc<Shared>) {
     let changing: Vec<Child> = {
         let children = shared.children();
         let changing = children
             .all()
-            .filter(|child| child.disk.is_none() || !matches!(child.state, State::Exited(_)));
+            .filter(|child| child.disk.is_none() || !matches!(child.state, State::Exited(_)))
+            // What those of lean write is in memory, and bounded there.
+            .filter(|child| !shared.is_lean(&child.id));
         changing.cloned().collect()
     };
     for child in changing {

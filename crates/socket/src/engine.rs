@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures::FutureExt;
@@ -14,13 +14,15 @@ use skep_docker::{DockerEngine, Endpoint};
 use skep_engine::{
     Engine, EngineKind, Exit, Instance, Launch, LaunchError, LaunchErrorKind, Launched, Listener,
 };
-use skep_model::{Function, InstanceId, InvocationId, Namespace, Recycle};
+use skep_lean::LeanEngine;
+use skep_model::{EngineChoice, Function, InstanceId, InvocationId, Namespace, Recycle};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use crate::children::Child;
 use crate::daemon::Daemon;
 use crate::holder::{Holder, Parent};
+use crate::lean::Lean;
 use crate::share::Shares;
 use crate::shared::{Beginning, Shared};
 use crate::{listener, network};
@@ -101,6 +103,29 @@ impl Sockets {
         Ok(Self {
             shared: Arc::new(shared),
         })
+    }
+
+    /// Has the lean engine make those children that it makes as Docker does; `choice` is what `skep.engine=auto` means
+    /// here. Those of an earlier Skep are known again.
+    ///
+    /// # Errors
+    /// That no folder can be made for them.
+    pub async fn use_lean(&self, engine: LeanEngine, choice: EngineChoice, data: &Path) -> io::Result<()> {
+        let directory = std::path::absolute(data)?.join("children");
+        std::fs::create_dir_all(&directory)?;
+        std::fs::set_permissions(&directory, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
+        self.shared.set_lean(Lean::new(engine, choice, directory));
+        if let Some(lean) = self.shared.lean() {
+            lean.recover(&self.shared).await;
+        }
+        Ok(())
+    }
+
+    /// Ends the children whose processes would end with Skep anyway, so that it is known how they did.
+    pub async fn end_lean(&self) {
+        if let Some(lean) = self.shared.lean() {
+            lean.end_all().await;
+        }
     }
 
     /// Wraps an engine: its instances get sockets where their functions have a grant.

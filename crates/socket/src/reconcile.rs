@@ -103,7 +103,7 @@ impl Shared {
         let known: Vec<String> = self
             .children()
             .all()
-            .filter(|child| child.created < begun && !seen.contains(&child.id))
+            .filter(|child| child.created < begun && !seen.contains(&child.id) && !self.is_lean(&child.id))
             .map(|child| child.id.clone())
             .collect();
         for id in known {
@@ -165,7 +165,10 @@ impl Shared {
     }
 
     /// Removes a child, whatever it is doing, with its anonymous volumes.
-    pub(crate) async fn end(&self, id: &str) {
+    pub(crate) async fn end(self: &Arc<Self>, id: &str) {
+        if crate::lean::end(self, id).await {
+            return;
+        }
         match self
             .daemon
             .ask(Method::DELETE, &format!("/containers/{id}?force=1&v=1"), None)
@@ -223,6 +226,7 @@ impl Sockets {
             () = watch_events(shared) => {}
             () = begin_and_tend(shared) => {}
             () = watch_disk(shared) => {}
+            () = crate::lean::watch_images(shared) => {}
         }
         shared.stop.cancel();
         shared.tasks.close();
@@ -290,7 +294,7 @@ async fn tend(shared: &Arc<Shared>) {
 }
 
 /// Measures what children write, at its own pace: the engine may take long to answer that.
-async fn watch_disk(shared: &Shared) {
+async fn watch_disk(shared: &Arc<Shared>) {
     loop {
         tokio::time::sleep(disk::PERIOD).await;
         disk::look(shared).await;

@@ -18,6 +18,7 @@ use crate::daemon::Daemon;
 use crate::engine::Lineage;
 use crate::history::History;
 use crate::holder::{Holder, Parent};
+use crate::lean::Lean;
 use crate::names;
 use crate::share::Shares;
 
@@ -41,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) shares: Shares,
     pub(crate) catalogue: OnceLock<watch::Receiver<Arc<Catalogue>>>,
     pub(crate) lineage: OnceLock<Arc<dyn Lineage>>,
+    /// Children that the lean engine makes, where it does.
+    lean: OnceLock<Arc<Lean>>,
     pub(crate) history: History,
     /// When Docker was last listed; held while it is.
     pub(crate) looked: tokio::sync::Mutex<Option<Instant>>,
@@ -85,6 +88,7 @@ impl Shared {
             shares: begin.shares,
             catalogue: OnceLock::new(),
             lineage: OnceLock::new(),
+            lean: OnceLock::new(),
             history: History::default(),
             looked: tokio::sync::Mutex::default(),
             look: Notify::new(),
@@ -98,6 +102,20 @@ impl Shared {
     pub(crate) fn children(&self) -> MutexGuard<'_, Children> {
         // Whole between any two calls; who panicked while holding it changes nothing about that.
         self.children.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has children made by the lean engine from now on, where it gives what they ask for.
+    pub(crate) fn set_lean(&self, lean: Lean) {
+        drop(self.lean.set(Arc::new(lean)));
+    }
+
+    pub(crate) fn lean(&self) -> Option<Arc<Lean>> {
+        self.lean.get().cloned()
+    }
+
+    /// Whether Docker knows nothing of a child.
+    pub(crate) fn is_lean(&self, id: &str) -> bool {
+        self.lean.get().is_some_and(|lean| lean.child(id).is_some())
     }
 
     pub(crate) fn open(&self) -> MutexGuard<'_, HashMap<String, (Arc<Holder>, CancellationToken)>> {

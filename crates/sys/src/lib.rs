@@ -13,6 +13,11 @@ mod fork;
 mod listening;
 #[expect(unsafe_code, reason = "a call of the C library's that has no safe word")]
 mod memory;
+#[expect(
+    unsafe_code,
+    reason = "a thread's own view of the file system has no safe word"
+)]
+mod mounts;
 mod namespace;
 mod process;
 #[expect(
@@ -21,6 +26,8 @@ mod process;
 )]
 mod signal;
 mod sockets;
+#[expect(unsafe_code, reason = "an ioctl that no safe interface has")]
+mod unread;
 #[expect(unsafe_code, reason = "mount_setattr(2) has no safe word")]
 mod view;
 
@@ -30,8 +37,10 @@ pub use fork::{
     join_new_session_keyring, load_seccomp, raise_loopback, unshare_cgroup_namespace,
 };
 pub use memory::release_free_memory;
+pub use mounts::in_mounts;
 pub use namespace::NetworkNamespace;
 pub use process::{ProcessIdentity, boot_id};
 pub use signal::{send_signal, signal_number};
 pub use sockets::{ListeningSocket, listening_sockets, socket_inodes};
+pub use unread::unread_by_peer;
 pub use view::read_only_view;

@@ -53,6 +53,7 @@ pub(super) async fn end(parts: Parts) {
         calls,
         dispatcher,
         store,
+        sockets,
         lock,
         supervisor,
         backlog,
@@ -62,7 +63,7 @@ pub(super) async fn end(parts: Parts) {
     // First of all: an accepted invocation whose instance we end here has not failed, it is to be repeated.
     backlog.abort();
     dispatcher.end_all().await;
-    tokio::join!(public.end(), calls.end());
+    tokio::join!(public.end(), calls.end(), sockets.end_lean());
     stop.cancel();
     supervisor.ended().await;
     store.close().await;

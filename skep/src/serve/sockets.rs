@@ -6,6 +6,7 @@ use skep_catalogue::Catalogue;
 use skep_control::api;
 use skep_dispatch::Dispatcher;
 use skep_docker::DockerEngine;
+use skep_lean::LeanEngine;
 use skep_model::{InstanceId, InvocationId};
 use skep_socket::{Child, Sockets, State};
 use tokio::sync::watch;
@@ -23,6 +24,12 @@ pub(super) async fn open(settings: &Settings, docker: &DockerEngine) -> Result<S
     Sockets::new(config, docker)
         .await
         .map_err(|error| Failed::from_error(Exit::Failure, &error))
+}
+
+/// Has the lean engine make children, where it gives what they ask for; those of an earlier Skep are known again.
+pub(super) async fn with_lean(sockets: &Sockets, lean: &LeanEngine, settings: &Settings) -> Result<(), Failed> {
+    let used = sockets.use_lean(lean.clone(), settings.engine, &settings.data_directory);
+    used.await.map_err(|error| Failed::from_error(Exit::Failure, &error))
 }
 
 /// Tells the sockets what is in force, and who serves what.

@@ -12,7 +12,7 @@ use serde_json::Value;
 use skep_grant::{ContainerCall, ExecCreate, Refusal};
 
 use super::{Context, json, lines, show, whole};
-use crate::answer::{Answer, BodyError, empty, full};
+use crate::answer::{Answer, Body, BodyError, empty, full};
 use crate::children::Child;
 use crate::daemon::understood;
 use crate::names;
@@ -40,6 +40,9 @@ pub(super) async fn call(
     ) {
         files_are_open(&context, &child).await?;
     }
+    if let Some(own) = context.shared.lean().and_then(|lean| lean.child(&child.id)) {
+        return crate::lean::call(context, child, own, call, request).await;
+    }
     let path = |tail: &str| format!("/containers/{}{tail}{}", child.id, context.query.written());
     match call {
         ContainerCall::Inspect => inspect(&context, &child).await,
@@ -64,11 +67,8 @@ pub(super) async fn call(
             if let Some(known) = context.shared.children().get_mut(&child.id) {
                 known.disk = None;
             }
-            let body = Measured {
-                inner: request.into_body(),
-                left: LARGEST_ARCHIVE,
-            };
-            let mut call = context.outgoing(Method::PUT, path("/archive"), body.boxed_unsync());
+            let body = measured(request.into_body());
+            let mut call = context.outgoing(Method::PUT, path("/archive"), body);
             call.archive = true;
             context.forward(call).await
         }
@@ -135,8 +135,17 @@ async fn inspect(context: &Context, child: &Child) -> Result<Answer, Refusal> {
     Ok(crate::answer::json(status, &value))
 }
 
+/// An archive's body, no longer than one may be.
+pub(crate) fn measured(body: Incoming) -> Body {
+    let body = Measured {
+        inner: body,
+        left: LARGEST_ARCHIVE,
+    };
+    body.boxed_unsync()
+}
+
 /// A child that ended counts again when it runs again.
-async fn may_run(context: &Context, child: &Child) -> Result<Starting, Refusal> {
+pub(crate) async fn may_run(context: &Context, child: &Child) -> Result<Starting, Refusal> {
     may_write(child)?;
     let shared = &context.shared;
     // The cgroup above all of them may have gone with the last one that ran.
@@ -181,13 +190,18 @@ async fn run(context: Context, child: Child, path: String) -> Result<Answer, Ref
 }
 
 /// A start that is under way.
-struct Starting {
+pub(crate) struct Starting {
     shared: Arc<Shared>,
     id: String,
     succeeded: bool,
 }
 
 impl Starting {
+    /// It is over.
+    pub(crate) fn over(mut self, succeeded: bool) {
+        self.succeeded = succeeded;
+    }
+
     fn ended(mut self, answer: Result<Answer, Refusal>) -> Result<Answer, Refusal> {
         self.succeeded = answer.is_ok();
         answer
@@ -277,7 +291,7 @@ async fn files_are_open(context: &Context, child: &Child) -> Result<(), Refusal>
 }
 
 /// `ps` runs on the host, with what is written here: columns by name, and nothing that renames one.
-fn plain_columns(arguments: &str) -> Result<(), Refusal> {
+pub(crate) fn plain_columns(arguments: &str) -> Result<(), Refusal> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b" ,-".contains(&byte);
     let word = |word: &str| {
         matches!(

@@ -150,6 +150,22 @@ async fn make(context: Arc<Context>, create: Create, name: String) -> Result<Ans
         .iter()
         .any(|own| own.starts_with("DOCKER_HOST="));
     let link = below::place(shared, &marks, names_host, &mut body);
+    crate::lean::named(shared, &holder.function, &name)?;
+    let plain = origin
+        .function()
+        .is_none_or(|function| function.template.copied.is_none())
+        && (later.is_empty() || shared.many_networks)
+        && context.query.get("platform").is_none_or(str::is_empty);
+    if plain && let Some(made) = crate::lean::create(shared, &create, &body, &name, &marks).await? {
+        begun.done = true;
+        shared
+            .children()
+            .settle(begun.place, Some(known(&made.id, name, marks)));
+        return Ok(crate::answer::json(
+            StatusCode::CREATED,
+            &json!({ "Id": made.id, "Warnings": made.warnings }),
+        ));
+    }
     let real = format!("{}{name}", names::prefix(&shared.namespace, &holder.function));
     let platform = context
         .query
@@ -167,22 +183,9 @@ async fn make(context: Arc<Context>, create: Create, name: String) -> Result<Ans
         .to_owned();
     below::known_as(own.as_deref(), &id);
     begun.done = true;
-    shared.children().settle(
-        begun.place,
-        Some(Child {
-            id: id.clone(),
-            name,
-            marks,
-            state: State::Created,
-            // Not earlier: a list from before it was there must not be taken to say that it is gone.
-            created: Timestamp::now(),
-            started: None,
-            ended: None,
-            removed: false,
-            disk: None,
-            over: None,
-        }),
-    );
+    shared
+        .children()
+        .settle(begun.place, Some(known(&id, name, marks)));
     if let Err(refusal) = complete(shared, &id, &origin, link, later).await {
         shared.end(&id).await;
         return Err(refusal);
@@ -192,6 +195,23 @@ async fn make(context: Arc<Context>, create: Create, name: String) -> Result<Ans
         StatusCode::CREATED,
         &json!({ "Id": id, "Warnings": warnings }),
     ))
+}
+
+/// A child that was just made.
+fn known(id: &str, name: String, marks: Marks) -> Child {
+    Child {
+        id: id.to_owned(),
+        name,
+        marks,
+        state: State::Created,
+        // Not earlier: a list from before it was there must not be taken to say that it is gone.
+        created: Timestamp::now(),
+        started: None,
+        ended: None,
+        removed: false,
+        disk: None,
+        over: None,
+    }
 }
 
 /// What Docker does to a container after it made it, and before it may start.

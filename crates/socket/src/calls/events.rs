@@ -1,5 +1,7 @@
 //! `GET /events`: those of the function's own children, as they happen.
 
+use std::sync::Arc;
+
 use http::Method;
 use serde_json::Value;
 use skep_grant::{Filters, Refusal};
@@ -24,6 +26,12 @@ pub(super) async fn stream(mut context: Context) -> Result<Answer, Refusal> {
             *value = known.map_or_else(|_| "0".to_owned(), |child| child.id);
         }
     }
+    let time = |name: &str| context.query.get(name).and_then(crate::lean::nanoseconds);
+    let wanted = crate::lean::EventsWanted {
+        filters: filters.clone(),
+        since: time("since"),
+        until: time("until"),
+    };
     filters.add("type", "container".to_owned());
     filters.add(
         "label",
@@ -44,9 +52,17 @@ pub(super) async fn stream(mut context: Context) -> Result<Answer, Refusal> {
     if !response.status().is_success() {
         return context.passed(response).await;
     }
-    Ok(lines::passed(response.into_body(), move |line| {
+    let context = Arc::new(context);
+    let filter = {
+        let (context, images) = (context.clone(), images.clone());
+        move |line: &[u8]| shown(&context, line, others, &images)
+    };
+    let theirs = lines::passed(response.into_body(), filter);
+    let shared = context.shared.clone();
+    let both = crate::lean::merged(&shared, theirs, wanted, move |line| {
         shown(&context, line, others, &images)
-    }))
+    });
+    Ok(both)
 }
 
 /// One event as the function sees it; `None` for what is not its own.

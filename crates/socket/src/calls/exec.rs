@@ -14,10 +14,13 @@ async fn checked(context: &Context, id: &str) -> Result<Value, Refusal> {
     if id.is_empty() || id.len() > 64 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(none());
     }
-    let value = context
-        .ask(Method::GET, format!("/exec/{id}/json"))
-        .await
-        .map_err(|_| none())?;
+    let value = match crate::lean::inspected(context, id) {
+        Some(value) => value,
+        None => {
+            let asked = context.ask(Method::GET, format!("/exec/{id}/json")).await;
+            asked.map_err(|_| none())?
+        }
+    };
     let container = value
         .get("ContainerID")
         .and_then(Value::as_str)
@@ -47,6 +50,11 @@ pub(super) async fn start(
     let headers = request.headers().clone();
     let body = whole(request).await?;
     let start = ExecStart::parse(Json::parse(&body)?)?;
+    if crate::lean::inspected(&context, id).is_some() {
+        let upgrade = (&headers, upgrade);
+        let started = crate::lean::started(&context, id, upgrade, start.detach(), start.console()).await;
+        return started.unwrap_or_else(|| Err(Refusal::not_found(format!("No such exec instance: {id}"))));
+    }
     let answer = context
         .hijack(
             headers,
@@ -66,6 +74,9 @@ pub(super) async fn start(
 /// `POST /exec/ID/resize`.
 pub(super) async fn resize(context: Context, id: &str) -> Result<Answer, Refusal> {
     checked(&context, id).await?;
+    if let Some(resized) = crate::lean::resized(&context, id) {
+        return resized;
+    }
     let path = format!("/exec/{id}/resize{}", context.query.written());
     context
         .forward(context.outgoing(Method::POST, path, empty()))

@@ -9,10 +9,12 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use skep_grant::Refusal;
+use tokio::io::AsyncWriteExt;
 
 use super::Context;
 use crate::answer::{Answer, Body, empty, nothing};
 use crate::daemon::{Outgoing, understood, whole};
+use crate::handover;
 
 /// Headers of the daemon's that mean something to clients.
 const KEPT: [HeaderName; 2] = [
@@ -105,7 +107,13 @@ impl Context {
                 let (Ok(theirs), Ok(ours)) = (theirs.await, ours.await) else {
                     return;
                 };
-                let (mut theirs, mut ours) = (TokioIo::new(theirs), TokioIo::new(ours));
+                let mut ours = TokioIo::new(ours);
+                let Ok((mut theirs, early)) = handover::taken(theirs).await else {
+                    return;
+                };
+                if ours.write_all(&early).await.is_err() {
+                    return;
+                }
                 // Ends with both directions; either side may close its own first.
                 drop(tokio::io::copy_bidirectional(&mut theirs, &mut ours).await);
             };
@@ -125,7 +133,7 @@ impl Context {
     }
 }
 
-fn wants_upgrade(headers: &HeaderMap) -> bool {
+pub(crate) fn wants_upgrade(headers: &HeaderMap) -> bool {
     let says = |name: HeaderName, word: &str| {
         let value = headers.get(name).and_then(|value| value.to_str().ok());
         value.is_some_and(|value| {

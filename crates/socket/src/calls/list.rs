@@ -35,11 +35,11 @@ pub(super) async fn list(mut context: Context) -> Result<Answer, Refusal> {
             filters.add(name, value);
         }
     }
-    for name in ["since", "before"] {
-        if let Some(values) = filters.values_mut(name) {
-            for value in values {
-                *value = context.shared.find(&context.holder, value)?.id;
-            }
+    // Both kinds of children are older or newer than each other.
+    let (mut newer, mut older) = (Vec::new(), Vec::new());
+    for (name, times) in [("since", &mut newer), ("before", &mut older)] {
+        for value in filters.take(name) {
+            times.push(context.shared.find(&context.holder, &value)?.created);
         }
     }
     // Names to Docker are longer than what the function calls them: they are matched here.
@@ -55,6 +55,7 @@ pub(super) async fn list(mut context: Context) -> Result<Answer, Refusal> {
     if limit.is_some_and(|limit| limit > 0) {
         context.query.set("all", "1".to_owned());
     }
+    let asked = filters.clone();
     filters.add(
         "label",
         format!("{}={}", label::NAMESPACE, context.shared.namespace),
@@ -66,17 +67,29 @@ pub(super) async fn list(mut context: Context) -> Result<Answer, Refusal> {
     context.query.set("filters", filters.written());
     let path = format!("/containers/json{}", context.query.written());
     let value = context.ask(Method::GET, path).await?;
+    let named = |own: &str| names.is_empty() || names.iter().any(|name| matches(name, own));
     let mut shown = Vec::new();
     for mut entry in value.as_array().cloned().unwrap_or_default() {
         let id = entry.get("Id").and_then(Value::as_str).unwrap_or_default();
         let Ok(child) = context.shared.find(&context.holder, id) else {
             continue;
         };
-        if names.is_empty() || names.iter().any(|name| matches(name, &child.name)) {
+        if named(&child.name) {
             show::summary(&context.shared, &child, &mut entry);
-            shown.push(entry);
+            shown.push((child, entry));
         }
     }
+    for (child, mut entry) in crate::lean::listed(&context, &asked, context.query.flag("all"), named).await {
+        show::summary(&context.shared, &child, &mut entry);
+        shown.push((child, entry));
+    }
+    shown.retain(|(child, _)| {
+        newer.iter().all(|time| child.created > *time) && older.iter().all(|time| child.created < *time)
+    });
+    let mut shown: Vec<Value> = crate::lean::merge(shown)
+        .into_iter()
+        .map(|(_, entry)| entry)
+        .collect();
     shown.truncate(limit.filter(|limit| *limit > 0).unwrap_or(usize::MAX));
     Ok(answer_json(StatusCode::OK, &Value::Array(shown)))
 }

@@ -13,6 +13,10 @@ mod resources;
 mod show;
 mod template;
 
+pub(crate) use self::containers::{may_run as admitted, measured, plain_columns};
+pub(crate) use self::forward::wants_upgrade;
+pub(crate) use self::show::inspect as show_inspect;
+
 use std::sync::Arc;
 
 use bytes::Bytes;

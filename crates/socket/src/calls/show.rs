@@ -19,7 +19,7 @@ const PATHS: [&str; 6] = [
 ];
 
 /// `GET /containers/ID/json`.
-pub(super) fn inspect(shared: &Shared, child: &Child, value: &mut Value) {
+pub(crate) fn inspect(shared: &Shared, child: &Child, value: &mut Value) {
     for path in PATHS {
         if let Some(field) = value.pointer_mut(path) {
             *field = "".into();

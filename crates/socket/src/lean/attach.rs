@@ -1,0 +1,118 @@
+//! A connection as a process's streams: handed over where the client asks for that, else an answer that goes on.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use futures::{Stream, StreamExt};
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderValue, UPGRADE};
+use http::{HeaderMap, StatusCode};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::mpsc;
+
+use super::logs::head;
+use crate::answer::{Answer, BodyError, nothing};
+use crate::calls::Context;
+
+/// How many pieces of output wait for one who follows.
+pub(super) const WAITING: usize = 16;
+
+/// The kind of the stream, as the API's version names it.
+pub(super) fn kind(context: &Context, terminal: bool) -> &'static str {
+    if !terminal && context.version >= (1, 42) {
+        "application/vnd.docker.multiplexed-stream"
+    } else {
+        "application/vnd.docker.raw-stream"
+    }
+}
+
+/// Output as it is sent.
+pub(super) fn framed(
+    outputs: mpsc::Receiver<(u8, Bytes)>,
+    streams: [bool; 2],
+    terminal: bool,
+) -> impl Stream<Item = Bytes> + Send {
+    let outputs = futures::stream::unfold(outputs, |mut outputs| async move {
+        outputs.recv().await.map(|output| (output, outputs))
+    });
+    outputs.filter_map(move |(stream, bytes)| {
+        let wanted = streams[usize::from(stream == 2)];
+        let framed = wanted.then(|| {
+            if terminal {
+                return bytes;
+            }
+            let mut out = BytesMut::with_capacity(bytes.len() + 8);
+            head(stream, bytes.len(), &mut out);
+            out.put_slice(&bytes);
+            out.freeze()
+        });
+        std::future::ready(framed)
+    })
+}
+
+/// Answers with the streams. What the client sends goes to `input`; `None` is sent when it sends no more.
+pub(super) fn answer(
+    context: &Context,
+    (headers, upgrade): (&HeaderMap, Option<OnUpgrade>),
+    terminal: bool,
+    output: impl Stream<Item = Bytes> + Send + 'static,
+    input: Option<mpsc::Sender<Option<Bytes>>>,
+) -> Answer {
+    let kind = HeaderValue::from_static(kind(context, terminal));
+    let upgrade = upgrade.filter(|_| crate::calls::wants_upgrade(headers));
+    let Some(upgrade) = upgrade else {
+        let frames = output.map(|bytes| Ok::<_, BodyError>(Frame::data(bytes)));
+        let mut answer = Answer::new(StreamBody::new(frames).boxed_unsync());
+        answer.headers_mut().insert(CONTENT_TYPE, kind);
+        return answer;
+    };
+    let closed = context.closed.clone();
+    context.shared.tasks.spawn(async move {
+        let talking = async move {
+            let Ok(connection) = upgrade.await else { return };
+            let (mut from, mut to) = tokio::io::split(TokioIo::new(connection));
+            let writing = async move {
+                let mut output = std::pin::pin!(output);
+                while let Some(bytes) = output.next().await {
+                    if to.write_all(&bytes).await.is_err() || to.flush().await.is_err() {
+                        return;
+                    }
+                }
+                drop(to.shutdown().await);
+            };
+            let reading = async move {
+                let mut buffer = vec![0; 32 << 10];
+                while let Ok(length @ 1..) = from.read(&mut buffer).await {
+                    let Some(input) = &input else { continue };
+                    if input
+                        .send(Some(Bytes::copy_from_slice(&buffer[..length])))
+                        .await
+                        .is_err()
+                    {
+                        break;
+                    }
+                }
+                if let Some(input) = &input {
+                    drop(input.send(None).await);
+                }
+                // Its output goes on; the end of that is the end.
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                () = writing => {}
+                () = reading => {}
+            }
+        };
+        tokio::select! {
+            () = closed.cancelled() => {}
+            () = talking => {}
+        }
+    });
+    let mut answer = nothing(StatusCode::SWITCHING_PROTOCOLS);
+    let headers = answer.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("tcp"));
+    headers.insert(CONTENT_TYPE, kind);
+    answer
+}

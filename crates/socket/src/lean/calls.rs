@@ -1,0 +1,399 @@
+//! What is done with one child of this kind.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use http::{Request, StatusCode};
+use hyper::body::Incoming;
+use skep_grant::{ContainerCall, ExecCreate, Refusal};
+use tokio::io::AsyncWriteExt;
+use tokio::sync::mpsc;
+
+use super::child::{LeanChild, Status};
+use super::create::{failed, named};
+use super::{Lean, archive, attach, exec, inspect, lock, logs, run, stats, streams, wait};
+use crate::answer::{Answer, Body, json, nothing};
+use crate::calls::{Context, admitted, plain_columns, show_inspect};
+use crate::children::Child;
+use crate::names;
+
+/// Answers a call about a child.
+pub(crate) async fn call(
+    context: Context,
+    known: Child,
+    child: Arc<LeanChild>,
+    call: ContainerCall,
+    mut request: Request<Incoming>,
+) -> Result<Answer, Refusal> {
+    let shared = context.shared.clone();
+    let Some(lean) = shared.lean() else {
+        return Err(failed("there is no lean engine"));
+    };
+    let query = |name: &str| context.query.get(name).unwrap_or_default();
+    match call {
+        ContainerCall::Inspect => {
+            let mut value = inspect::whole(&shared, &lean, &child).await;
+            show_inspect(&shared, &known, &mut value);
+            Ok(json(StatusCode::OK, &value))
+        }
+        ContainerCall::Logs => {
+            let wanted = logs::Wanted::read(&context.query, &child)?;
+            let kind = attach::kind(&context, child.has_terminal());
+            logs::logs(&child, wanted, kind).await
+        }
+        ContainerCall::Wait => wait::wait(&child, query("condition")),
+        ContainerCall::Start => {
+            crate::calls::whole(request).await?;
+            start(context, known, child, lean, None).await
+        }
+        ContainerCall::Restart => {
+            let stop = stopping(&context, &child);
+            start(context, known, child, lean, Some(stop)).await
+        }
+        ContainerCall::Stop => stop(&context, &lean, child).await,
+        ContainerCall::Kill => kill(&context, &lean, &child),
+        ContainerCall::Pause => freeze(&context, &lean, &child, true).await,
+        ContainerCall::Unpause => freeze(&context, &lean, &child, false).await,
+        ContainerCall::Rename => rename(&context, &lean, &known, &child).await,
+        ContainerCall::Remove => remove(&context, &child).await,
+        ContainerCall::Attach => {
+            let upgrade = hyper::upgrade::on(&mut request);
+            attached(&context, &lean, &child, (request.headers(), upgrade)).await
+        }
+        ContainerCall::Resize => {
+            let master = child.doing().master;
+            let master = master.ok_or_else(|| conflict(format!("Container {} is not running", child.id)))?;
+            let resized = streams::resize(&master, size(&context));
+            resized.map_err(|error| failed(&error.to_string()))?;
+            Ok(nothing(StatusCode::OK))
+        }
+        ContainerCall::ExecCreate => {
+            let asked = ExecCreate::parse(crate::calls::json(request).await?)?;
+            if !asked.user.is_empty() && known.marks.of_template {
+                let function = &known.marks.asked;
+                return Err(Refusal::forbidden(format!(
+                    "User: {function} is a function, and its template has settled as whom it runs"
+                )));
+            }
+            exec::create(&context, &lean, &child, &asked)
+        }
+        ContainerCall::Stats => {
+            let follow = context.query.get("stream").is_none() || context.query.flag("stream");
+            Ok(stats::stats(&child, follow, context.query.flag("one-shot")).await)
+        }
+        ContainerCall::Top => {
+            plain_columns(query("ps_args"))?;
+            lean.events.say(&shared, &child, "top", &[]);
+            stats::top(&child, query("ps_args")).await
+        }
+        ContainerCall::ArchiveHead => archive::head(&child, &mounts(&context, &child).await?, query("path")).await,
+        ContainerCall::ArchiveGet => {
+            let mounts = mounts(&context, &child).await?;
+            lean.events.say(&shared, &child, "archive-path", &[]);
+            archive::get(&child, &mounts, query("path"), false).await
+        }
+        ContainerCall::Export => {
+            let mounts = mounts(&context, &child).await?;
+            lean.events.say(&shared, &child, "export", &[]);
+            archive::get(&child, &mounts, "/", true).await
+        }
+        ContainerCall::ArchivePut => {
+            let mounts = mounts(&context, &child).await?;
+            lean.events.say(&shared, &child, "extract-to-dir", &[]);
+            let body: Body = crate::calls::measured(request.into_body());
+            archive::put(&child, &mounts, query("path"), body).await
+        }
+        ContainerCall::Changes => Err(Refusal {
+            status: 501,
+            message: "the lean engine does not tell what a container has changed; skep.engine=docker on the function \
+                      makes its children containers of Docker's"
+                .to_owned(),
+        }),
+    }
+}
+
+pub(super) fn size(context: &Context) -> (u16, u16) {
+    let number = |name: &str| {
+        context
+            .query
+            .get(name)
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0)
+    };
+    (number("h"), number("w"))
+}
+
+fn conflict(message: String) -> Refusal {
+    Refusal { status: 409, message }
+}
+
+/// The signal, and the time that a child then has; none is for ever.
+fn stopping(context: &Context, child: &LeanChild) -> (i32, Option<Duration>) {
+    let named = [
+        context.query.get("signal").unwrap_or_default(),
+        child.text("/Config/StopSignal"),
+    ];
+    let signal = named
+        .iter()
+        .filter(|name| !name.is_empty())
+        .find_map(|name| number(name));
+    let own = child
+        .inspect
+        .pointer("/Config/StopTimeout")
+        .and_then(serde_json::Value::as_i64);
+    let seconds = context
+        .query
+        .get("t")
+        .and_then(|text| text.parse().ok())
+        .or(own)
+        .unwrap_or(10);
+    let grace = u64::try_from(seconds).ok().map(Duration::from_secs);
+    (signal.unwrap_or(15), grace)
+}
+
+/// A signal, by name or number.
+fn number(text: &str) -> Option<i32> {
+    match text.parse::<i32>() {
+        Ok(number) => Some(number).filter(|number| (1..=64).contains(number)),
+        Err(_) => skep_sys::signal_number(text),
+    }
+}
+
+/// Starts a child, after stopping it where it is to be restarted; in a task of its own, as for Docker's.
+async fn start(
+    context: Context,
+    known: Child,
+    child: Arc<LeanChild>,
+    lean: Arc<Lean>,
+    restart: Option<(i32, Option<Duration>)>,
+) -> Result<Answer, Refusal> {
+    let tasks = context.shared.tasks.clone();
+    let starting = tasks.spawn(async move {
+        let shared = &context.shared;
+        let _alone = child.busy.lock().await;
+        if let Some((signal, grace)) = restart
+            && child.doing().status.runs()
+        {
+            run::stop(&child, signal, grace).await;
+        }
+        if child.doing().status == Status::Running {
+            return Ok(nothing(StatusCode::NOT_MODIFIED));
+        }
+        let admitted = admitted(&context, &known).await?;
+        let started = run::start_alone(shared, &lean, &child).await;
+        admitted.over(started.is_ok());
+        started?;
+        if restart.is_some() {
+            lean.events.say(shared, &child, "restart", &[]);
+        }
+        Ok(nothing(StatusCode::NO_CONTENT))
+    });
+    starting.await.map_err(|_| run::broke_off())?
+}
+
+async fn stop(context: &Context, lean: &Arc<Lean>, child: Arc<LeanChild>) -> Result<Answer, Refusal> {
+    if !child.doing().status.runs() {
+        return Ok(nothing(StatusCode::NOT_MODIFIED));
+    }
+    let (signal, grace) = stopping(context, &child);
+    lean.events
+        .say(&context.shared, &child, "kill", &[("signal", signal.to_string())]);
+    let (shared, lean) = (context.shared.clone(), lean.clone());
+    let tasks = shared.tasks.clone();
+    let stopped = tasks.spawn(async move {
+        run::stop(&child, signal, grace).await;
+        lean.events.say(&shared, &child, "stop", &[]);
+    });
+    stopped.await.map_err(|_| run::broke_off())?;
+    Ok(nothing(StatusCode::NO_CONTENT))
+}
+
+fn kill(context: &Context, lean: &Lean, child: &LeanChild) -> Result<Answer, Refusal> {
+    let asked = context
+        .query
+        .get("signal")
+        .filter(|text| !text.is_empty())
+        .unwrap_or("KILL");
+    let signal = number(asked).ok_or_else(|| Refusal::malformed(format!("Invalid signal: {asked}")))?;
+    if !child.doing().status.runs() {
+        let id = &child.id;
+        return Err(conflict(format!(
+            "Cannot kill container: {id}: Container {id} is not running"
+        )));
+    }
+    lean.events
+        .say(&context.shared, child, "kill", &[("signal", signal.to_string())]);
+    run::kill(child, signal);
+    Ok(nothing(StatusCode::NO_CONTENT))
+}
+
+async fn freeze(context: &Context, lean: &Lean, child: &LeanChild, frozen: bool) -> Result<Answer, Refusal> {
+    let _alone = child.busy.lock().await;
+    let doing = child.doing();
+    let Some(running) = &doing.running else {
+        return Err(conflict(format!("Container {} is not running", child.id)));
+    };
+    match (doing.status, frozen) {
+        (Status::Paused, true) => return Err(conflict(format!("Container {} is already paused", child.id))),
+        (Status::Running, false) => return Err(failed(&format!("Container {} is not paused", child.id))),
+        _ => {}
+    }
+    running
+        .freeze(frozen)
+        .map_err(|error| failed(&error.to_string()))?;
+    child.change(|doing| {
+        if doing.status.runs() {
+            doing.status = if frozen { Status::Paused } else { Status::Running };
+        }
+    });
+    lean.events.say(
+        &context.shared,
+        child,
+        if frozen { "pause" } else { "unpause" },
+        &[],
+    );
+    Ok(nothing(StatusCode::NO_CONTENT))
+}
+
+async fn rename(
+    context: &Context,
+    lean: &Lean,
+    known: &Child,
+    child: &Arc<LeanChild>,
+) -> Result<Answer, Refusal> {
+    let name = names::asked(context.query.get("name").unwrap_or_default())?;
+    named(&context.shared, &known.marks.function, &name)?;
+    let old = std::mem::replace(&mut *lock(&child.name), name.clone());
+    let (kept, facts) = (child.clone(), child.facts());
+    let written = tokio::task::spawn_blocking(move || super::journal::change(&kept.folder, &facts)).await;
+    written
+        .map_err(|_| run::broke_off())?
+        .map_err(|error| failed(&format!("the new name can't be written down: {error}")))?;
+    if let Some(known) = context.shared.children().get_mut(&child.id) {
+        known.name = name;
+    }
+    lean.events.say(
+        &context.shared,
+        child,
+        "rename",
+        &[("oldName", format!("/{old}"))],
+    );
+    Ok(nothing(StatusCode::NO_CONTENT))
+}
+
+async fn remove(context: &Context, child: &Arc<LeanChild>) -> Result<Answer, Refusal> {
+    if context.query.flag("link") {
+        return Err(Refusal::forbidden(
+            "links between containers are not given through this socket",
+        ));
+    }
+    if child.doing().status.runs() && !context.query.flag("force") {
+        let (id, paused) = (&child.id, child.doing().status == Status::Paused);
+        return Err(conflict(if paused {
+            format!(
+                "You cannot remove a paused container {id}. Unpause and then stop the container before attempting removal or force remove"
+            )
+        } else {
+            format!(
+                "You cannot remove a running container {id}. Stop the container before attempting removal or force remove"
+            )
+        }));
+    }
+    let (shared, id) = (context.shared.clone(), child.id.clone());
+    let tasks = shared.tasks.clone();
+    let removing = tasks.spawn(async move { super::end(&shared, &id).await });
+    removing.await.map_err(|_| run::broke_off())?;
+    Ok(nothing(StatusCode::NO_CONTENT))
+}
+
+/// The mounts that a child's files are in. One that never ran gets its root now.
+async fn mounts(context: &Context, child: &Arc<LeanChild>) -> Result<Arc<OwnedFd>, Refusal> {
+    let _alone = child.busy.lock().await;
+    let doing = child.doing();
+    if let Some(mounts) = doing.mounts {
+        return Ok(mounts);
+    }
+    if doing.ends > 0 || doing.status != Status::Created {
+        return Err(failed(
+            "the files of this container are no longer kept: they were in memory, and Skep ended or others needed the room",
+        ));
+    }
+    run::lay_out(&context.shared, child).await
+}
+
+/// `POST /containers/ID/attach`.
+async fn attached(
+    context: &Context,
+    lean: &Arc<Lean>,
+    child: &Arc<LeanChild>,
+    (headers, upgrade): (&http::HeaderMap, hyper::upgrade::OnUpgrade),
+) -> Result<Answer, Refusal> {
+    let flag = |name: &str| context.query.flag(name);
+    if child.doing().status == Status::Paused {
+        return Err(conflict(format!(
+            "Container {} is paused, unpause the container before attach.",
+            child.id
+        )));
+    }
+    let terminal = child.has_terminal();
+    let wanted = [flag("stdout"), flag("stderr")];
+    let (follower, outputs) = mpsc::channel(attach::WAITING);
+    let past = if flag("logs") {
+        let past = logs::stream(child, logs::Wanted::past(wanted, terminal)).await?;
+        Some(past.filter_map(|frame| std::future::ready(frame.ok().and_then(|frame| frame.into_data().ok()))))
+    } else {
+        None
+    };
+    if flag("stream") && child.doing().status != Status::Exited {
+        child.followers().push(follower);
+    } else {
+        drop(follower);
+    }
+    lean.events.say(&context.shared, child, "attach", &[]);
+    let live = attach::framed(outputs, wanted, terminal);
+    let output: std::pin::Pin<Box<dyn futures::Stream<Item = Bytes> + Send>> = match past {
+        Some(past) => Box::pin(past.chain(live)),
+        None => Box::pin(live),
+    };
+    let input =
+        (flag("stdin") && flag("stream") && child.flag("/Config/OpenStdin")).then(|| input(context, child));
+    Ok(attach::answer(
+        context,
+        (headers, Some(upgrade)),
+        terminal,
+        output,
+        input,
+    ))
+}
+
+/// Takes what is sent to a child's standard input, from before it runs on.
+fn input(context: &Context, child: &Arc<LeanChild>) -> mpsc::Sender<Option<Bytes>> {
+    let (sender, mut inbox) = mpsc::channel::<Option<Bytes>>(attach::WAITING);
+    let child = child.clone();
+    let stop = context.shared.stop.clone();
+    context.shared.tasks.spawn(async move {
+        let writing = async {
+            let mut watch = child.watch();
+            // What is sent before the start waits for it.
+            drop(watch.wait_for(|doing| doing.status != Status::Created).await);
+            while let Some(Some(bytes)) = inbox.recv().await {
+                let mut input = child.input.lock().await;
+                let Some(to) = input.as_mut() else { return };
+                if to.write_all(&bytes).await.is_err() {
+                    return;
+                }
+            }
+            if child.flag("/Config/StdinOnce") && !child.has_terminal() {
+                child.input.lock().await.take();
+            }
+        };
+        tokio::select! {
+            () = writing => {}
+            () = stop.cancelled() => {}
+        }
+    });
+    sender
+}

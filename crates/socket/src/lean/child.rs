@@ -1,0 +1,194 @@
+//! One child: what it is, which never changes but for its name, and what it is doing.
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use skep_lean::RunningChild;
+use tokio::net::unix::pipe;
+use tokio::sync::{mpsc, watch};
+
+use super::log::Log;
+use super::shapes::Request;
+use super::{journal, lock};
+
+/// What a child is doing, in Docker's words.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Status {
+    #[default]
+    Created,
+    Running,
+    Paused,
+    Exited,
+    Removed,
+}
+
+impl Status {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Exited => "exited",
+            Self::Removed => "removing",
+        }
+    }
+
+    pub(crate) fn runs(self) -> bool {
+        matches!(self, Self::Running | Self::Paused)
+    }
+}
+
+/// What it is doing and how it ended.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Doing {
+    pub(crate) status: Status,
+    pub(super) code: i64,
+    pub(super) error: String,
+    pub(super) out_of_memory: bool,
+    pub(super) started: Option<Timestamp>,
+    pub(super) finished: Option<Timestamp>,
+    /// How often it ran to an end.
+    pub(super) ends: u64,
+    /// What it runs as.
+    pub(super) running: Option<Arc<RunningChild>>,
+    /// The mount namespace that its files are in, from its first run on.
+    pub(super) mounts: Option<Arc<OwnedFd>>,
+    /// Bytes in its files when it ended.
+    pub(super) kept: u64,
+    /// Its terminal.
+    pub(super) master: Option<Arc<OwnedFd>>,
+    /// What Docker says of its network.
+    pub(super) network: Option<Value>,
+}
+
+/// Who follows its output live.
+pub(super) type Follower = mpsc::Sender<(u8, Bytes)>;
+
+#[derive(Debug)]
+pub(crate) struct LeanChild {
+    pub(super) id: String,
+    pub(super) folder: PathBuf,
+    pub(super) name: Mutex<String>,
+    /// What `inspect` shows of it that never changes.
+    pub(super) inspect: Value,
+    /// What it is made from.
+    pub(super) request: Request,
+    /// Its own labels and Skep's.
+    pub(super) labels: Value,
+    pub(super) created: Timestamp,
+    pub(super) log: Log,
+    pub(super) followers: Mutex<Vec<Follower>>,
+    pub(super) input: tokio::sync::Mutex<Option<pipe::Sender>>,
+    /// Who starts, stops or removes it, one at a time.
+    pub(super) busy: tokio::sync::Mutex<()>,
+    doing: watch::Sender<Doing>,
+}
+
+impl LeanChild {
+    /// A child as it was written down.
+    pub(super) fn read(folder: PathBuf, facts: &Value, last: &Value) -> Option<Self> {
+        let text = |at: &str| facts.pointer(at).and_then(Value::as_str).map(str::to_owned);
+        let id = text("/inspect/Id")?;
+        let time = |at: &str| {
+            last.pointer(at)
+                .and_then(Value::as_str)
+                .and_then(|text| text.parse().ok())
+        };
+        let doing = Doing {
+            status: match last.get("status").and_then(Value::as_str) {
+                None | Some("created") => Status::Created,
+                Some("running" | "paused") => Status::Running,
+                Some(_) => Status::Exited,
+            },
+            code: last.get("code").and_then(Value::as_i64).unwrap_or(0),
+            error: last
+                .get("error")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned(),
+            out_of_memory: last.get("oom").and_then(Value::as_bool).unwrap_or(false),
+            started: time("/started"),
+            finished: time("/finished"),
+            ..Doing::default()
+        };
+        Some(Self {
+            log: Log::open(&folder),
+            folder,
+            name: Mutex::new(text("/name")?),
+            created: text("/inspect/Created")?.parse().ok()?,
+            inspect: facts.get("inspect")?.clone(),
+            request: Request::read(facts.get("request")?)?,
+            labels: facts.get("labels")?.clone(),
+            followers: Mutex::default(),
+            input: tokio::sync::Mutex::default(),
+            busy: tokio::sync::Mutex::default(),
+            doing: watch::Sender::new(doing),
+            id,
+        })
+    }
+
+    /// All that is written down of it.
+    pub(super) fn facts(&self) -> Value {
+        json!({
+            "inspect": self.inspect, "name": *lock(&self.name), "request": self.request.written(),
+            "labels": self.labels,
+        })
+    }
+
+    pub(crate) fn doing(&self) -> Doing {
+        self.doing.borrow().clone()
+    }
+
+    pub(super) fn watch(&self) -> watch::Receiver<Doing> {
+        self.doing.subscribe()
+    }
+
+    /// Changes what it is doing, written down first.
+    pub(super) fn change(&self, change: impl FnOnce(&mut Doing)) {
+        let mut now = self.doing();
+        change(&mut now);
+        let line = json!({
+            "status": now.status.word(), "code": now.code, "error": now.error, "oom": now.out_of_memory,
+            "started": now.started.map(|time| time.to_string()), "finished": now.finished.map(|time| time.to_string()),
+        });
+        if now.status != Status::Removed
+            && let Err(error) = journal::happened(&self.folder, &line)
+        {
+            tracing::warn!(container = self.id, %error, "what happened to a child could not be written down");
+        }
+        self.doing.send_replace(now);
+    }
+
+    pub(super) fn flag(&self, at: &str) -> bool {
+        self.inspect.pointer(at).and_then(Value::as_bool).unwrap_or(false)
+    }
+
+    pub(super) fn text(&self, at: &str) -> &str {
+        self.inspect
+            .pointer(at)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    }
+
+    pub(super) fn texts(&self, at: &str) -> Vec<String> {
+        let list = self.inspect.pointer(at).and_then(Value::as_array);
+        let texts = list.into_iter().flatten().filter_map(Value::as_str);
+        texts.map(str::to_owned).collect()
+    }
+
+    pub(super) fn has_terminal(&self) -> bool {
+        self.flag("/Config/Tty")
+    }
+
+    pub(super) fn removes_itself(&self) -> bool {
+        self.flag("/HostConfig/AutoRemove")
+    }
+
+    pub(super) fn followers(&self) -> MutexGuard<'_, Vec<Follower>> {
+        lock(&self.followers)
+    }
+}

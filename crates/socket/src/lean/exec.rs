@@ -1,0 +1,286 @@
+//! Processes that run in a child beside its own.
+
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use hyper::upgrade::OnUpgrade;
+use serde_json::{Value, json};
+use skep_grant::{ExecCreate, Refusal};
+use skep_lean::JoinRun;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::mpsc;
+
+use super::child::{LeanChild, Status};
+use super::create::identifier;
+use super::{Lean, attach, lock, run, streams};
+use crate::answer::{Answer, nothing};
+use crate::calls::Context;
+
+/// One process, made and maybe started.
+#[derive(Debug)]
+pub(super) struct Exec {
+    id: String,
+    pub(super) container: String,
+    /// What was asked for.
+    asked: Value,
+    doing: Mutex<Doing>,
+}
+
+#[derive(Debug, Default)]
+struct Doing {
+    begun: bool,
+    running: bool,
+    code: Option<i32>,
+    pid: u32,
+    master: Option<OwnedFd>,
+}
+
+impl Exec {
+    fn flag(&self, name: &str) -> bool {
+        self.asked.get(name).and_then(Value::as_bool).unwrap_or(false)
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.asked
+            .get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    }
+
+    fn texts(&self, name: &str) -> Vec<String> {
+        let list = self.asked.get(name).and_then(Value::as_array);
+        list.into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect()
+    }
+
+    fn shown(&self) -> Value {
+        let doing = lock(&self.doing);
+        let command = self.texts("Cmd");
+        let (first, rest) = command
+            .split_first()
+            .map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
+        let mut process = json!({
+            "tty": self.flag("Tty"), "entrypoint": first, "arguments": rest, "privileged": false,
+        });
+        if !self.text("User").is_empty() {
+            process["user"] = self.text("User").into();
+        }
+        json!({
+            "ID": self.id, "Running": doing.running, "ExitCode": doing.code, "ProcessConfig": process,
+            "OpenStdin": self.flag("AttachStdin"), "OpenStderr": self.flag("AttachStderr"),
+            "OpenStdout": self.flag("AttachStdout"), "CanRemove": false, "ContainerID": self.container,
+            "DetachKeys": "", "Pid": doing.pid,
+        })
+    }
+}
+
+impl Lean {
+    /// The processes of a child that were made and have not ended, as `inspect` shows them.
+    pub(super) fn exec_ids(&self, container: &str) -> Value {
+        let execs = lock(&self.execs);
+        let own = execs
+            .values()
+            .filter(|exec| exec.container == container && lock(&exec.doing).code.is_none());
+        let ids: Vec<&str> = own.map(|exec| exec.id.as_str()).collect();
+        if ids.is_empty() { Value::Null } else { json!(ids) }
+    }
+
+    fn exec(&self, id: &str) -> Option<Arc<Exec>> {
+        lock(&self.execs).get(id).cloned()
+    }
+}
+
+/// `POST /containers/ID/exec`.
+pub(super) fn create(
+    context: &Context,
+    lean: &Lean,
+    child: &LeanChild,
+    asked: &ExecCreate,
+) -> Result<Answer, Refusal> {
+    match child.doing().status {
+        Status::Running => {}
+        Status::Paused => {
+            let name = lock(&child.name).clone();
+            return Err(conflict(format!(
+                "Container {name} is paused, unpause the container before exec"
+            )));
+        }
+        _ => return Err(conflict(format!("Container {} is not running", child.id))),
+    }
+    let id = identifier()?;
+    let asked = asked.body();
+    let exec = Exec {
+        id: id.clone(),
+        container: child.id.clone(),
+        asked,
+        doing: Mutex::default(),
+    };
+    let command = exec.texts("Cmd");
+    if command.is_empty() {
+        return Err(Refusal::malformed("No exec command specified"));
+    }
+    let mut execs = lock(&lean.execs);
+    // Those that ended are shown for a while.
+    let ended = execs
+        .values()
+        .filter(|exec| exec.container == child.id && lock(&exec.doing).code.is_some())
+        .count();
+    if ended > 256 {
+        execs.retain(|_, exec| exec.container != child.id || lock(&exec.doing).code.is_none());
+    }
+    execs.insert(id.clone(), Arc::new(exec));
+    drop(execs);
+    let action = format!("exec_create: {}", command.join(" "));
+    lean.events
+        .say(&context.shared, child, &action, &[("execID", id.clone())]);
+    Ok(crate::answer::json(StatusCode::CREATED, &json!({ "Id": id })))
+}
+
+fn conflict(message: String) -> Refusal {
+    Refusal { status: 409, message }
+}
+
+/// `GET /exec/ID/json`, where it is one of these.
+pub(crate) fn inspected(context: &Context, id: &str) -> Option<Value> {
+    context.shared.lean()?.exec(id).map(|exec| exec.shown())
+}
+
+/// `POST /exec/ID/resize`, where it is one of these.
+pub(crate) fn resized(context: &Context, id: &str) -> Option<Result<Answer, Refusal>> {
+    let exec = context.shared.lean()?.exec(id)?;
+    let doing = lock(&exec.doing);
+    let resized = doing
+        .master
+        .as_ref()
+        .map(|master| streams::resize(master, super::calls::size(context)));
+    Some(match resized {
+        Some(Ok(())) => Ok(nothing(StatusCode::OK)),
+        _ => Err(conflict(
+            "the process has no terminal, or does not run".to_owned(),
+        )),
+    })
+}
+
+/// `POST /exec/ID/start`, where it is one of these.
+pub(crate) async fn started(
+    context: &Context,
+    id: &str,
+    (headers, upgrade): (&HeaderMap, OnUpgrade),
+    detach: bool,
+    console: Option<(u16, u16)>,
+) -> Option<Result<Answer, Refusal>> {
+    let lean = context.shared.lean()?;
+    let exec = lean.exec(id)?;
+    Some(start(context, &lean, &exec, (headers, upgrade), detach, console).await)
+}
+
+async fn start(
+    context: &Context,
+    lean: &Arc<Lean>,
+    exec: &Arc<Exec>,
+    (headers, upgrade): (&HeaderMap, OnUpgrade),
+    detach: bool,
+    console: Option<(u16, u16)>,
+) -> Result<Answer, Refusal> {
+    let child = lean.child(&exec.container);
+    let child = child.ok_or_else(|| Refusal::not_found(format!("No such container: {}", exec.container)))?;
+    let running = child.doing().running;
+    let running = running.ok_or_else(|| conflict(format!("Container {} is not running", child.id)))?;
+    if std::mem::replace(&mut lock(&exec.doing).begun, true) {
+        return Err(conflict(format!(
+            "Error: Exec command {} is already running",
+            exec.id
+        )));
+    }
+    let terminal = exec.flag("Tty");
+    let broken = |error: std::io::Error| super::create::failed(&error.to_string());
+    let (theirs, mut ours) = streams::make(terminal, exec.flag("AttachStdin") && !detach).map_err(broken)?;
+    let command = exec.texts("Cmd");
+    let action = format!("exec_start: {}", command.join(" "));
+    lean.events
+        .say(&context.shared, &child, &action, &[("execID", exec.id.clone())]);
+    let joined = running.join(JoinRun {
+        arguments: command.clone(),
+        environment: exec.texts("Env"),
+        directory: exec.text("WorkingDir"),
+        user: exec.text("User"),
+        streams: theirs,
+        terminal: terminal.then(|| console.unwrap_or((0, 0))),
+    });
+    let joined = match joined.await {
+        Ok(joined) => joined,
+        Err(error) => {
+            let (status, code, message) = run::translated(command.first().map_or("", String::as_str), &error);
+            lock(&exec.doing).code = Some(i32::try_from(code).unwrap_or(126));
+            return Err(Refusal { status, message });
+        }
+    };
+    drop(running);
+    ours.take_terminal().map_err(broken)?;
+    {
+        let mut doing = lock(&exec.doing);
+        (doing.running, doing.pid) = (true, joined.process);
+        doing.master = ours.master.take();
+    }
+    let (follower, outputs) = mpsc::channel(attach::WAITING);
+    let mut readers = Vec::new();
+    for (stream, mut from) in ours.outputs {
+        let follower = follower.clone();
+        readers.push(context.shared.tasks.spawn(async move {
+            let mut buffer = vec![0; 32 << 10];
+            while let Ok(length @ 1..) = from.read(&mut buffer).await {
+                // Still read where nobody follows, so that it never waits for that.
+                drop(
+                    follower
+                        .send((stream, Bytes::copy_from_slice(&buffer[..length])))
+                        .await,
+                );
+            }
+        }));
+    }
+    let ending = (context.shared.clone(), lean.clone(), child, exec.clone());
+    context.shared.tasks.spawn(async move {
+        let (shared, lean, child, exec) = ending;
+        let code = joined.exited.await.unwrap_or(137);
+        for reader in readers {
+            drop(reader.await);
+        }
+        {
+            let mut doing = lock(&exec.doing);
+            (doing.running, doing.code, doing.master) = (false, Some(code), None);
+        }
+        let more = [("execID", exec.id.clone()), ("exitCode", code.to_string())];
+        lean.events.say(&shared, &child, "exec_die", &more);
+        // Who follows hears the end only when the code can be asked for.
+        drop(follower);
+    });
+    if detach {
+        return Ok(nothing(StatusCode::OK));
+    }
+    let input = ours.input.map(|mut to| {
+        let (sender, mut inbox) = mpsc::channel::<Option<Bytes>>(attach::WAITING);
+        context.shared.tasks.spawn(async move {
+            while let Some(Some(bytes)) = inbox.recv().await {
+                if to.write_all(&bytes).await.is_err() {
+                    break;
+                }
+            }
+        });
+        sender
+    });
+    let wanted = [exec.flag("AttachStdout"), exec.flag("AttachStderr")];
+    let output = attach::framed(outputs, [wanted[0] || terminal, wanted[1]], terminal);
+    Ok(attach::answer(
+        context,
+        (headers, Some(upgrade)),
+        terminal,
+        output,
+        input,
+    ))
+}

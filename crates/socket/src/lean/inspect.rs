@@ -1,0 +1,143 @@
+//! What a child shows of itself: `inspect`, and its line in a list.
+
+use std::sync::Arc;
+
+use http::Method;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::child::{Doing, LeanChild, Status};
+use super::{Lean, lock};
+use crate::shared::Shared;
+
+/// What Docker shows for a time that has not come.
+const NEVER: &str = "0001-01-01T00:00:00Z";
+
+/// `GET /containers/ID/json`, before the host's own is left out of it.
+pub(super) async fn whole(shared: &Shared, lean: &Lean, child: &LeanChild) -> Value {
+    let doing = child.doing();
+    let mut value = child.inspect.clone();
+    let time = |time: Option<Timestamp>| time.map_or(NEVER.to_owned(), |time| time.to_string());
+    let pid = doing.running.as_ref().map_or(0, |running| running.process);
+    value["State"] = json!({
+        "Status": doing.status.word(), "Running": doing.status.runs(), "Paused": doing.status == Status::Paused,
+        "Restarting": false, "OOMKilled": doing.out_of_memory, "Dead": false, "Pid": pid, "ExitCode": doing.code,
+        "Error": doing.error, "StartedAt": time(doing.started), "FinishedAt": time(doing.finished),
+    });
+    value["Name"] = format!("/{}", lock(&child.name)).into();
+    value["ExecIDs"] = lean.exec_ids(&child.id);
+    if let Some(network) = network(shared, lean, child, &doing).await {
+        value["NetworkSettings"] = network;
+    }
+    value
+}
+
+/// What Docker says of the sandbox that it is in.
+async fn network(shared: &Shared, lean: &Lean, child: &LeanChild, doing: &Doing) -> Option<Value> {
+    let container = doing.running.as_ref()?.network_container()?;
+    let known = lock(&lean.networks).get(container).cloned();
+    if let Some(known) = known {
+        return Some(known);
+    }
+    let found = shared
+        .daemon
+        .ask(Method::GET, &format!("/containers/{container}/json"), None)
+        .await
+        .ok()?;
+    let mut settings = found.get("NetworkSettings")?.clone();
+    // Aliases are the sandbox's own id.
+    for endpoint in settings.get_mut("Networks")?.as_object_mut()?.values_mut() {
+        endpoint["Aliases"] = child
+            .inspect
+            .pointer("/NetworkSettings/Networks")
+            .and_then(Value::as_object)
+            .and_then(|networks| networks.values().next())
+            .map_or(Value::Null, |own| own["Aliases"].clone());
+    }
+    let mut networks = lock(&lean.networks);
+    if networks.len() > 1000 {
+        networks.clear();
+    }
+    networks.insert(container.to_owned(), settings.clone());
+    Some(settings)
+}
+
+/// One entry of `GET /containers/json`.
+pub(super) async fn summary(shared: &Shared, lean: &Lean, child: &Arc<LeanChild>) -> Value {
+    let doing = child.doing();
+    let settings = network(shared, lean, child, &doing).await;
+    let networks = settings.as_ref().unwrap_or(&child.inspect["NetworkSettings"]);
+    let networks = networks.get("Networks").cloned().unwrap_or(json!({}));
+    json!({
+        "Id": child.id, "Names": [format!("/{}", lock(&child.name))],
+        "Image": child.text("/Config/Image"), "ImageID": child.text("/Image"),
+        "Command": command(child), "Created": child.created.as_second(), "Ports": [],
+        "Labels": child.inspect.pointer("/Config/Labels").cloned().unwrap_or(json!({})),
+        "State": doing.status.word(), "Status": status(&doing),
+        "HostConfig": { "NetworkMode": child.text("/HostConfig/NetworkMode") },
+        "NetworkSettings": { "Networks": networks }, "Mounts": child.inspect["Mounts"],
+    })
+}
+
+fn command(child: &LeanChild) -> String {
+    let mut words = vec![child.text("/Path").to_owned()];
+    words.extend(child.texts("/Args").into_iter().map(|word| {
+        if word.contains(' ') {
+            format!("'{word}'")
+        } else {
+            word
+        }
+    }));
+    words.join(" ")
+}
+
+/// `Up 3 seconds`, `Exited (0) 2 minutes ago`.
+fn status(doing: &Doing) -> String {
+    let since = |time: Option<Timestamp>| {
+        let seconds = time.map_or(0, |time| Timestamp::now().as_second() - time.as_second());
+        duration(seconds.max(0))
+    };
+    match doing.status {
+        Status::Created => "Created".to_owned(),
+        Status::Running => format!("Up {}", since(doing.started)),
+        Status::Paused => format!("Up {} (Paused)", since(doing.started)),
+        Status::Exited => format!("Exited ({}) {} ago", doing.code, since(doing.finished)),
+        Status::Removed => "Removal In Progress".to_owned(),
+    }
+}
+
+/// A length of time in Docker's words.
+fn duration(seconds: i64) -> String {
+    let (minutes, hours) = (seconds / 60, (seconds + 1800) / 3600);
+    match seconds {
+        0 => "Less than a second".to_owned(),
+        1 => "1 second".to_owned(),
+        2..60 => format!("{seconds} seconds"),
+        60..120 => "About a minute".to_owned(),
+        120..3600 => format!("{minutes} minutes"),
+        _ if hours == 1 => "About an hour".to_owned(),
+        _ if hours < 48 => format!("{hours} hours"),
+        _ => format!("{} days", hours / 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::duration;
+
+    #[test]
+    fn lengths_of_time_are_said_as_docker_says_them() {
+        for (seconds, said) in [
+            (0, "Less than a second"),
+            (1, "1 second"),
+            (59, "59 seconds"),
+            (61, "About a minute"),
+            (125, "2 minutes"),
+            (3600, "About an hour"),
+            (7200, "2 hours"),
+            (200_000, "2 days"),
+        ] {
+            assert_eq!(duration(seconds), said);
+        }
+    }
+}

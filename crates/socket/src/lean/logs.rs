@@ -1,0 +1,213 @@
+//! `GET /containers/ID/logs`.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use futures::stream;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
+use jiff::Timestamp;
+use skep_grant::{Query, Refusal};
+
+use super::child::LeanChild;
+use super::events::nanoseconds;
+use super::log::{Line, Written};
+use super::run::broke_off;
+use crate::answer::{Answer, BodyError};
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted {
+    streams: [bool; 2],
+    since: i64,
+    until: i64,
+    times: bool,
+    tail: Option<usize>,
+    follow: bool,
+    terminal: bool,
+}
+
+impl Wanted {
+    pub(super) fn read(query: &Query, child: &LeanChild) -> Result<Self, Refusal> {
+        let streams = [query.flag("stdout"), query.flag("stderr")];
+        if streams == [false, false] {
+            return Err(Refusal::malformed(
+                "Bad parameters: you must choose at least one stream",
+            ));
+        }
+        let time = |name: &str| {
+            query
+                .get(name)
+                .filter(|text| !text.is_empty() && *text != "0")
+                .and_then(nanoseconds)
+        };
+        Ok(Self {
+            streams,
+            since: time("since").unwrap_or(i64::MIN),
+            until: time("until").unwrap_or(i64::MAX),
+            times: query.flag("timestamps"),
+            tail: query.get("tail").and_then(|text| text.parse().ok()),
+            follow: query.flag("follow"),
+            terminal: child.has_terminal(),
+        })
+    }
+
+    /// All that is there of these streams.
+    pub(super) fn past(streams: [bool; 2], terminal: bool) -> Self {
+        Self {
+            streams,
+            since: i64::MIN,
+            until: i64::MAX,
+            times: false,
+            tail: None,
+            follow: false,
+            terminal,
+        }
+    }
+
+    fn has(&self, line: &Line) -> bool {
+        let stream = if line.stream == 2 {
+            self.streams[1]
+        } else {
+            self.streams[0]
+        };
+        stream && (self.since..=self.until).contains(&line.nanoseconds)
+    }
+
+    fn write(&self, line: &Line, out: &mut BytesMut) {
+        let time = if self.times {
+            Timestamp::from_nanosecond(line.nanoseconds.into()).unwrap_or_default()
+        } else {
+            Timestamp::default()
+        };
+        let time = if self.times {
+            format!("{time:.9} ")
+        } else {
+            String::new()
+        };
+        if !self.terminal {
+            head(line.stream, time.len() + line.text.len(), out);
+        }
+        out.put_slice(time.as_bytes());
+        out.put_slice(&line.text);
+    }
+}
+
+/// What stands before a piece of output where two streams are sent as one.
+pub(super) fn head(stream: u8, length: usize, out: &mut BytesMut) {
+    out.put_slice(&[stream, 0, 0, 0]);
+    out.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
+}
+
+/// Where a reader stands.
+struct Reader {
+    child: Arc<LeanChild>,
+    wanted: Wanted,
+    place: (u64, u64),
+    written: tokio::sync::watch::Receiver<Written>,
+    /// How often the child had ended when the reading began.
+    ends: u64,
+    over: bool,
+}
+
+async fn some(
+    child: &Arc<LeanChild>,
+    place: (u64, u64),
+    written: Written,
+) -> Result<(Vec<Line>, (u64, u64)), BodyError> {
+    let child = child.clone();
+    let read = move || {
+        let mut place = place;
+        child.log.read(&mut place, written).map(|lines| (lines, place))
+    };
+    Ok(tokio::task::spawn_blocking(read).await??)
+}
+
+/// Streams a log.
+pub(super) async fn logs(
+    child: &Arc<LeanChild>,
+    wanted: Wanted,
+    kind: &'static str,
+) -> Result<Answer, Refusal> {
+    let mut answer = Answer::new(StreamBody::new(stream(child, wanted).await?).boxed_unsync());
+    answer
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    Ok(answer)
+}
+
+/// The pieces of a log.
+pub(super) async fn stream(
+    child: &Arc<LeanChild>,
+    wanted: Wanted,
+) -> Result<impl futures::Stream<Item = Result<Frame<Bytes>, BodyError>> + use<>, Refusal> {
+    let written = child.log.watch();
+    let runs = child.doing().status.runs();
+    let follow = wanted.follow && runs;
+    let ends = written.borrow().ends;
+    let (mut place, mut first) = ((0, 0), BytesMut::new());
+    if let Some(tail) = wanted.tail {
+        let mut last: VecDeque<Line> = VecDeque::new();
+        let until = *written.borrow();
+        while place != (until.file, until.length) {
+            let (lines, next) = some(child, place, until).await.map_err(|_| broke_off())?;
+            let moved = next != place;
+            place = next;
+            for line in lines.into_iter().filter(|line| wanted.has(line)) {
+                last.push_back(line);
+                if last.len() > tail {
+                    last.pop_front();
+                }
+            }
+            if !moved {
+                break;
+            }
+        }
+        last.iter().for_each(|line| wanted.write(line, &mut first));
+    }
+    let reader = Reader {
+        child: child.clone(),
+        place,
+        written,
+        ends,
+        over: !follow && wanted.tail.is_some(),
+        wanted: Wanted { follow, ..wanted },
+    };
+    let rest = stream::unfold(reader, |mut reader| async move {
+        loop {
+            if reader.over {
+                return None;
+            }
+            let until = *reader.written.borrow_and_update();
+            match some(&reader.child, reader.place, until).await {
+                Ok((lines, place)) => {
+                    reader.place = place;
+                    let mut out = BytesMut::new();
+                    let has = lines.iter().filter(|line| reader.wanted.has(line));
+                    has.for_each(|line| reader.wanted.write(line, &mut out));
+                    if !out.is_empty() {
+                        return Some((Ok(Frame::data(out.freeze())), reader));
+                    }
+                    if !lines.is_empty() {
+                        continue;
+                    }
+                }
+                Err(error) => {
+                    reader.over = true;
+                    return Some((Err(error), reader));
+                }
+            }
+            let ended = until.ends != reader.ends;
+            if !reader.wanted.follow || ended || reader.written.changed().await.is_err() {
+                return None;
+            }
+        }
+    });
+    let first = Some(first.freeze()).filter(|first| !first.is_empty());
+    Ok(futures::StreamExt::chain(
+        stream::iter(first.map(|first| Ok(Frame::data(first)))),
+        rest,
+    ))
+}

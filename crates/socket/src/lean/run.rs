@@ -1,0 +1,453 @@
+//! Starting, ending and removing a child.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use skep_grant::Refusal;
+use skep_lean::{ChildRun, RunError, RunningChild};
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
+
+use super::child::{Doing, LeanChild, Status};
+use super::create::failed;
+use super::log::Cutter;
+use super::{Lean, journal, lock, shapes, streams};
+use crate::children::State;
+use crate::shared::Shared;
+
+/// SIGKILL.
+pub(super) const KILL: i32 = 9;
+/// How long children have to end when Skep does.
+const LAST: Duration = Duration::from_secs(2);
+/// What is said of a child that Skep's end has ended.
+const ENDED: &str = "Skep ended, and with it the processes of children that its lean engine made";
+
+/// Starts a child, for who holds `busy`; `false` where it runs already.
+pub(super) async fn start_alone(
+    shared: &Arc<Shared>,
+    lean: &Arc<Lean>,
+    child: &Arc<LeanChild>,
+) -> Result<bool, Refusal> {
+    match child.doing().status {
+        Status::Running => return Ok(false),
+        Status::Paused => return Err(conflict("cannot start a paused container, try unpause instead")),
+        Status::Removed => return Err(Refusal::not_found(format!("No such container: {}", child.id))),
+        Status::Created | Status::Exited => {}
+    }
+    match run(shared, child).await {
+        Ok((running, ours)) => {
+            began(shared, lean, child, Arc::new(running), ours).await;
+            Ok(true)
+        }
+        Err(error) => {
+            let (status, code, message) = translated(child.text("/Path"), &error);
+            child.change(|doing| {
+                doing.code = code;
+                doing.error.clone_from(&message);
+            });
+            if child.removes_itself() {
+                remove(shared, lean, child);
+            }
+            Err(Refusal { status, message })
+        }
+    }
+}
+
+fn conflict(message: &str) -> Refusal {
+    Refusal {
+        status: 409,
+        message: message.to_owned(),
+    }
+}
+
+async fn run(shared: &Arc<Shared>, child: &LeanChild) -> Result<(RunningChild, streams::Ours), RunError> {
+    let broken = |message: String| RunError {
+        message,
+        error: None,
+        own: false,
+    };
+    let known = shapes::of(shared, &child.request).await.map_err(broken)?;
+    let terminal = child.has_terminal();
+    let made = streams::make(terminal, child.flag("/Config/OpenStdin"));
+    let (theirs, mut ours) = made.map_err(|error| broken(error.to_string()))?;
+    let mut arguments = vec![child.text("/Path").to_owned()];
+    arguments.extend(child.texts("/Args"));
+    let size = |index: usize| {
+        let size = child.inspect.pointer(&format!("/HostConfig/ConsoleSize/{index}"));
+        size.and_then(|size| size.as_u64())
+            .and_then(|size| u16::try_from(size).ok())
+            .unwrap_or(0)
+    };
+    let mounts = child.doing().mounts;
+    let run = ChildRun {
+        name: child.id.clone(),
+        hostname: child.text("/Config/Hostname").to_owned(),
+        arguments,
+        environment: child.texts("/Config/Env"),
+        streams: theirs,
+        terminal: terminal.then(|| (size(0), size(1))),
+        root: mounts.and_then(|mounts| mounts.try_clone().ok()),
+    };
+    let running = known.shape.run(run).await?;
+    ours.take_terminal().map_err(|error| broken(error.to_string()))?;
+    Ok((running, ours))
+}
+
+/// Makes the root of a child that never ran, for who puts files into it.
+pub(super) async fn lay_out(
+    shared: &Arc<Shared>,
+    child: &LeanChild,
+) -> Result<Arc<std::os::fd::OwnedFd>, Refusal> {
+    let known = shapes::of(shared, &child.request)
+        .await
+        .map_err(|error| failed(&error))?;
+    let (theirs, _ours) = streams::make(false, false).map_err(|error| failed(&error.to_string()))?;
+    let run = ChildRun {
+        name: child.id.clone(),
+        hostname: child.text("/Config/Hostname").to_owned(),
+        arguments: Vec::new(),
+        environment: Vec::new(),
+        streams: theirs,
+        terminal: None,
+        root: None,
+    };
+    let laid = known
+        .shape
+        .run(run)
+        .await
+        .map_err(|error| failed(&error.message))?;
+    laid.exited().await;
+    let mounts = laid.mounts().map(Arc::new).ok_or_else(broke_off)?;
+    child.change(|doing| doing.mounts = Some(mounts.clone()));
+    Ok(mounts)
+}
+
+/// How Docker says that a command can't be run: the status, the exit code, the words.
+pub(super) fn translated(command: &str, error: &RunError) -> (u16, i64, String) {
+    let words = |what: &str| {
+        format!(
+            "failed to create shim task: OCI runtime create failed: runc create failed: unable to start container \
+             process: exec: \"{command}\": {what}: unknown"
+        )
+    };
+    let runs = error.own && error.message.starts_with("run ");
+    match error.error {
+        Some(2) if runs && command.contains('/') => (
+            400,
+            127,
+            words(&format!("stat {command}: no such file or directory")),
+        ),
+        Some(2) if runs => (400, 127, words("executable file not found in $PATH")),
+        Some(13) if runs => (400, 126, words("permission denied")),
+        _ if error.own => (400, 128, words(&error.message)),
+        _ => (500, 128, error.message.clone()),
+    }
+}
+
+/// Takes a child for running, and sees to its end.
+async fn began(
+    shared: &Arc<Shared>,
+    lean: &Arc<Lean>,
+    child: &Arc<LeanChild>,
+    running: Arc<RunningChild>,
+    ours: streams::Ours,
+) {
+    let now = Timestamp::now();
+    *child.input.lock().await = ours.input;
+    child.change(|doing| {
+        *doing = Doing {
+            status: Status::Running,
+            code: 0,
+            error: String::new(),
+            out_of_memory: false,
+            started: Some(now),
+            mounts: running.mounts().map(Arc::new),
+            master: ours.master.map(Arc::new),
+            running: Some(running.clone()),
+            kept: 0,
+            network: None,
+            ..doing.clone()
+        };
+    });
+    shared.children().runs(&child.id, now);
+    lean.events.say(shared, child, "start", &[]);
+    let readers: Vec<_> = ours
+        .outputs
+        .into_iter()
+        .map(|(stream, from)| shared.tasks.spawn(read(child.clone(), stream, from)))
+        .collect();
+    let (shared, lean, child) = (shared.clone(), lean.clone(), child.clone());
+    let tasks = shared.tasks.clone();
+    tasks.spawn(async move {
+        let exit = running.exited().await;
+        drop(running);
+        for reader in readers {
+            drop(reader.await);
+        }
+        ended(&shared, &lean, &child, exit).await;
+    });
+}
+
+/// Reads one stream to its end: to who follows it, and into the log.
+async fn read(child: Arc<LeanChild>, stream: u8, mut from: pipe::Receiver) {
+    let (mut cutter, mut buffer) = (Cutter::default(), vec![0; 64 << 10]);
+    loop {
+        let lines = match from.read(&mut buffer).await {
+            // A terminal ends with an error.
+            Ok(0) | Err(_) => break,
+            Ok(length) => {
+                let bytes = Bytes::copy_from_slice(&buffer[..length]);
+                let followers = child.followers().clone();
+                for follower in followers {
+                    // Who follows and does not read holds it up, as with Docker; who has gone does not.
+                    drop(follower.send((stream, bytes.clone())).await);
+                }
+                child.followers().retain(|follower| !follower.is_closed());
+                cutter.push(&bytes)
+            }
+        };
+        keep(&child, stream, lines).await;
+    }
+    keep(&child, stream, cutter.finish().into_iter().collect()).await;
+}
+
+async fn keep(child: &Arc<LeanChild>, stream: u8, lines: Vec<Vec<u8>>) {
+    if lines.is_empty() {
+        return;
+    }
+    let now = i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(0);
+    let child = child.clone();
+    let kept = tokio::task::spawn_blocking(move || child.log.add(stream, now, &lines)).await;
+    if let Ok(Err(error)) = kept {
+        tracing::debug!(%error, "a child's log could not be written");
+    }
+}
+
+async fn ended(shared: &Arc<Shared>, lean: &Arc<Lean>, child: &Arc<LeanChild>, exit: skep_engine::Exit) {
+    let stopping = shared.stop.is_cancelled() || lean.is_ending();
+    let mounts = child.doing().mounts;
+    let kept = match &mounts {
+        Some(mounts) if !child.removes_itself() => super::archive::used(mounts).await,
+        _ => 0,
+    };
+    child.input.lock().await.take();
+    let now = Timestamp::now();
+    // Before anybody hears of its end: who does may start the next one at once.
+    if let Some(known) = shared.children().get_mut(&child.id) {
+        known.state = State::Exited(exit.code);
+        known.ended = Some(now);
+    }
+    child.log.end();
+    if exit.out_of_memory {
+        lean.events.say(shared, child, "oom", &[]);
+    }
+    lean.events
+        .say(shared, child, "die", &[("exitCode", exit.code.to_string())]);
+    child.change(|doing| {
+        doing.status = Status::Exited;
+        doing.code = exit.code;
+        doing.out_of_memory = exit.out_of_memory;
+        doing.finished = Some(now);
+        doing.ends += 1;
+        (doing.running, doing.master, doing.network) = (None, None, None);
+        doing.kept = kept;
+        if stopping {
+            ENDED.clone_into(&mut doing.error);
+        }
+    });
+    child.followers().clear();
+    if child.removes_itself() {
+        remove(shared, lean, child);
+    } else {
+        lean.bound_files(shared, child);
+    }
+}
+
+/// Sends a signal, and gives a child that stands still the chance to take it.
+pub(super) fn kill(child: &LeanChild, signal: i32) -> bool {
+    let Some(running) = child.doing().running else {
+        return false;
+    };
+    let sent = running.signal(signal).is_ok();
+    if signal == KILL && child.doing().status == Status::Paused {
+        drop(running.freeze(false));
+    }
+    sent
+}
+
+/// Waits for the end of the run that is under way.
+pub(super) async fn over(child: &LeanChild) {
+    let mut watch = child.watch();
+    drop(watch.wait_for(|doing| !doing.status.runs()).await);
+}
+
+/// Asks a child to end, and ends it where it does not.
+pub(super) async fn stop(child: &LeanChild, signal: i32, grace: Option<Duration>) {
+    kill(child, signal);
+    let Some(grace) = grace else {
+        return over(child).await;
+    };
+    if tokio::time::timeout(grace, over(child)).await.is_err() {
+        kill(child, KILL);
+        over(child).await;
+    }
+}
+
+/// Forgets a child that does not run.
+pub(super) fn remove(shared: &Arc<Shared>, lean: &Arc<Lean>, child: &Arc<LeanChild>) {
+    if lock(&lean.children).remove(&child.id).is_none() {
+        return;
+    }
+    lock(&lean.execs).retain(|_, exec| exec.container != child.id);
+    let folder = child.folder.clone();
+    shared.tasks.spawn_blocking(move || journal::forget(&folder));
+    shared.gone(&child.id);
+    lean.events.say(shared, child, "destroy", &[]);
+    child.change(|doing| {
+        doing.status = Status::Removed;
+        doing.mounts = None;
+    });
+    child.followers().clear();
+}
+
+/// Ends and removes a child, whatever it is doing; `false` where it is none of these.
+pub(crate) async fn end(shared: &Arc<Shared>, id: &str) -> bool {
+    let Some(lean) = shared.lean() else {
+        return false;
+    };
+    let Some(child) = lean.child(id) else {
+        return false;
+    };
+    let _alone = child.busy.lock().await;
+    if child.doing().status.runs() {
+        kill(&child, KILL);
+        over(&child).await;
+    }
+    remove(shared, &lean, &child);
+    true
+}
+
+impl Lean {
+    /// Whether Skep is ending.
+    fn is_ending(&self) -> bool {
+        self.ending.load(std::sync::atomic::Ordering::Acquire)
+    }
+
+    /// Ends every child that runs: who made them is about to end.
+    pub(crate) async fn end_all(&self) {
+        self.ending.store(true, std::sync::atomic::Ordering::Release);
+        let all: Vec<_> = self
+            .all()
+            .into_iter()
+            .filter(|child| child.doing().status.runs())
+            .collect();
+        let ends = all.iter().map(|child| stop(child, 15, Some(LAST)));
+        futures::future::join_all(ends).await;
+    }
+
+    /// Takes what an earlier Skep wrote down for its children; those that ran have ended with it.
+    pub(crate) async fn recover(self: &Arc<Self>, shared: &Arc<Shared>) {
+        shapes::remove_stale(shared).await;
+        let directory = self.directory.clone();
+        let found = tokio::task::spawn_blocking(move || journal::read(&directory))
+            .await
+            .unwrap_or_default();
+        for (folder, facts, last) in found {
+            let kept = folder.clone();
+            let child = LeanChild::read(folder, &facts, &last);
+            let marked = child.as_ref().and_then(|child| self.marked(shared, child));
+            let (Some(child), Some(known)) = (child, marked) else {
+                journal::forget(&kept);
+                continue;
+            };
+            let child = Arc::new(child);
+            let left = child.clone();
+            let (engine, parent) = (self.engine.0.clone(), child.request.parent.clone());
+            let names = vec![child.id.clone()];
+            let cleared = tokio::task::spawn_blocking(move || {
+                engine.clear_children(parent.as_deref().unwrap_or_default(), &names);
+            });
+            drop(cleared.await);
+            lock(&self.children).insert(child.id.clone(), child.clone());
+            shared.children().adopt(known);
+            if left.doing().status.runs() {
+                let now = Timestamp::now();
+                left.change(|doing| {
+                    doing.status = Status::Exited;
+                    doing.code = 137;
+                    doing.finished = Some(now);
+                    ENDED.clone_into(&mut doing.error);
+                });
+                self.events
+                    .say(shared, &left, "die", &[("exitCode", "137".to_owned())]);
+                if left.removes_itself() {
+                    remove(shared, self, &left);
+                }
+            }
+        }
+    }
+
+    /// A child as it is known beside Docker's.
+    fn marked(&self, shared: &Shared, child: &LeanChild) -> Option<crate::children::Child> {
+        let get = |key: &str| {
+            child
+                .labels
+                .get(key)
+                .and_then(|value| value.as_str())
+                .map(str::to_owned)
+        };
+        let marks = crate::labels::Marks::read(get, &shared.namespace)?;
+        let doing = child.doing();
+        let state = match doing.status {
+            Status::Created => State::Created,
+            // Those that ran when Skep ended run no more.
+            Status::Running | Status::Paused => State::Exited(137),
+            Status::Exited | Status::Removed => State::Exited(doing.code),
+        };
+        Some(crate::children::Child {
+            id: child.id.clone(),
+            name: lock(&child.name).clone(),
+            marks,
+            state,
+            created: child.created,
+            started: doing.started,
+            ended: doing.finished,
+            removed: false,
+            disk: None,
+            over: None,
+        })
+    }
+
+    /// Lets the oldest ended children of a function give up their files, where all of them keep too much.
+    fn bound_files(&self, shared: &Shared, latest: &LeanChild) {
+        let function = &latest.request.function;
+        let granted = shared
+            .function(function)
+            .and_then(|function| function.settings.spawn.clone());
+        let mut left = granted.map_or(64 << 20, |spawn| spawn.memory / 4);
+        let mut ended: Vec<_> = self.all();
+        ended.retain(|child| child.request.function == *function && child.doing().mounts.is_some());
+        ended.retain(|child| child.doing().status == Status::Exited);
+        ended.sort_by_key(|child| std::cmp::Reverse(child.doing().finished));
+        for child in ended {
+            let kept = child.doing().kept;
+            if kept > left {
+                tracing::info!(
+                    container = child.id,
+                    kept,
+                    "an ended child gave up its files, which are kept in memory"
+                );
+                child.change(|doing| (doing.mounts, doing.kept) = (None, 0));
+            } else {
+                left -= kept;
+            }
+        }
+    }
+}
+
+/// An answer where something broke off.
+pub(super) fn broke_off() -> Refusal {
+    failed("what was asked broke off")
+}
