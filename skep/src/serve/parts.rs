@@ -15,7 +15,7 @@ use skep_gateway::{Gateway, Serving, Workers};
 use skep_invoke::Invoker;
 use skep_lean::{Engines, LeanEngine};
 use skep_model::Function;
-use skep_socket::SpawningEngine;
+use skep_socket::{Sockets, SpawningEngine};
 use skep_store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -42,6 +42,7 @@ pub(super) struct Parts {
     pub(super) invoker: Invoker,
     pub(super) dispatcher: Dispatcher,
     pub(super) store: Store,
+    pub(super) sockets: Sockets,
     pub(super) lock: NamespaceLock,
     pub(super) supervisor: Supervisor,
     /// Gives up what the backlog runs; the next start repeats it.
@@ -75,6 +76,7 @@ impl Parts {
         };
         let lean = LeanEngine::new(lean, docker.clone(), spawner.clone()).await;
         let sockets = sockets::open(settings, &docker).await?;
+        sockets::with_lean(&sockets, &lean, settings).await?;
         let engines = Engines::new(docker.clone(), lean.clone(), settings.engine);
         let engine = sockets.engine(engines);
 
@@ -178,6 +180,7 @@ impl Parts {
             invoker,
             dispatcher,
             store,
+            sockets,
             lock,
             supervisor,
             backlog,
