@@ -7,13 +7,13 @@ use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 use super::logs::head;
 use crate::answer::{Answer, BodyError, nothing};
 use crate::calls::Context;
+use crate::handover;
 
 /// How many pieces of output wait for one who follows.
 pub(super) const WAITING: usize = 16;
@@ -71,7 +71,10 @@ pub(super) fn answer(
     context.shared.tasks.spawn(async move {
         let talking = async move {
             let Ok(connection) = upgrade.await else { return };
-            let (mut from, mut to) = tokio::io::split(TokioIo::new(connection));
+            let Ok((connection, early)) = handover::taken(connection).await else {
+                return;
+            };
+            let (mut from, mut to) = tokio::io::split(connection);
             let writing = async move {
                 let mut output = std::pin::pin!(output);
                 while let Some(bytes) = output.next().await {
@@ -83,6 +86,9 @@ pub(super) fn answer(
             };
             let reading = async move {
                 let mut buffer = vec![0; 32 << 10];
+                if let Some(input) = input.as_ref().filter(|_| !early.is_empty()) {
+                    drop(input.send(Some(early)).await);
+                }
                 while let Ok(length @ 1..) = from.read(&mut buffer).await {
                     let Some(input) = &input else { continue };
                     if input
