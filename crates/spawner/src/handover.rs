@@ -12,7 +12,7 @@ use rustix::net::{
 };
 
 /// How many connections wait to be accepted.
-const BACKLOG: i32 = 128;
+const BACKLOG: i32 = 1024;
 
 /// Where the listener is taken, and where it is given.
 pub(crate) fn pair() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
