@@ -18,10 +18,10 @@ sub serve {
     my $head = ''; while (my $line = <$caller>) { $head .= $line; last if $line eq "\r\n" }
     if ($head =~ m{^GET /steal/(\w+)}) {
       my $how = $1;
-      for my $port ($own + 1 .. $own + 40) {
+      for my $port ($own + 1 .. $own + 16) {
         next if fork;
         close $caller; select undef, undef, undef, 0.3 if $how eq 'first';
-        while (1) { serve($port, 'stolen', $how eq 'beside') if $how eq 'first' || listens($port); select undef, undef, undef, 0.002 }
+        while (1) { serve($port, 'stolen', $how eq 'beside') if $how eq 'first' || listens($port); select undef, undef, undef, 0.005 }
       }
       $| = 1; print $caller "HTTP/1.1 200 OK\r\n\r\n";
       while (1) { syswrite $caller, '.' or last; sleep 1 }
