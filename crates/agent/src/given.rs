@@ -66,11 +66,13 @@ pub(crate) struct Copies {
 impl Copies {
     /// In the place of those that an earlier agent left.
     pub(crate) fn prepare(folder: &Path) -> io::Result<Self> {
+        forget(folder);
         match fs::remove_dir_all(folder) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
         DirBuilder::new().mode(0o700).create(folder)?;
+        allow_programs(folder);
         Ok(Self {
             folder: folder.to_owned(),
         })
@@ -106,8 +108,33 @@ impl Copies {
 
     /// Forgets all.
     pub(crate) fn remove_all(&self) {
+        forget(&self.folder);
         // The next agent would do so.
         drop(fs::remove_dir_all(&self.folder));
+    }
+}
+
+/// Ends the folder's own memory, where it has some.
+fn forget(folder: &Path) {
+    let ended = rustix::mount::unmount(folder, rustix::mount::UnmountFlags::DETACH);
+    if let Err(error) = ended
+        && !matches!(error, rustix::io::Errno::INVAL | rustix::io::Errno::NOENT)
+    {
+        tracing::debug!(%error, "the agent's folder in memory keeps its own memory");
+    }
+}
+
+/// A config may be a program. Where nothing may be run from memory, as in a container, the folder gets memory of its
+/// own; without it such a program is not run by lean instances, and all else is as it should be.
+fn allow_programs(folder: &Path) {
+    let forbidden = rustix::fs::statvfs(folder)
+        .is_ok_and(|about| about.f_flag.contains(rustix::fs::StatVfsMountFlags::NOEXEC));
+    if !forbidden {
+        return;
+    }
+    let flags = rustix::mount::MountFlags::empty();
+    if let Err(error) = rustix::mount::mount("tmpfs", folder, "tmpfs", flags, c"mode=700") {
+        tracing::warn!(%error, "programs that are Swarm configs can't be run by lean instances");
     }
 }
 

@@ -19,6 +19,8 @@ pub(crate) struct Sandbox {
     pub(crate) service: String,
     pub(crate) function: Arc<Function>,
     pub(crate) slots: u32,
+    /// When this agent found it.
+    pub(crate) found: jiff::Timestamp,
     /// Why it can't be used; empty where it can.
     pub(crate) reasons: Vec<String>,
     pub(crate) dispatcher: Dispatcher,
@@ -63,6 +65,7 @@ impl Sandbox {
             service: made.service,
             function: made.function,
             slots: made.slots,
+            found: jiff::Timestamp::now(),
             reasons: made.reasons,
             dispatcher: made.dispatcher,
             invoker: made.invoker,

@@ -21,7 +21,7 @@ mod tests {
 
     #[test]
     fn the_shares_of_all_tasks_are_the_functions_limit() {
-        for max in 1..200 {
+        for max in 1..200_u32 {
             for slots in 1..40 {
                 let tasks = max.div_ceil(slots);
                 let shares = (1..=tasks).map(|number| share(max, slots, number));

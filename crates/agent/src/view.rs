@@ -24,6 +24,8 @@ pub struct SandboxView {
     pub reasons: Vec<String>,
     /// Whether it takes nothing more.
     pub draining: bool,
+    /// When it was found.
+    pub created: jiff::Timestamp,
     /// Its instances and callers.
     pub snapshot: Snapshot,
 }
@@ -37,6 +39,7 @@ impl SandboxView {
             fallback: engines.fallback(&sandbox.function),
             reasons: sandbox.reasons.clone(),
             draining: sandbox.is_draining(),
+            created: sandbox.found,
             snapshot: sandbox.dispatcher.snapshot(),
         }
     }

@@ -1,9 +1,11 @@
 //! What can be typed, as types. Nothing here reads a file, opens a socket or decides anything.
 
+mod agent;
 mod inspect;
 mod install;
 mod serve;
 
+pub(crate) use agent::Agent;
 pub(crate) use inspect::{Control, Deploy, Doctor, Inspect, Invoke, List, Logs, Remove, Tree};
 pub(crate) use install::{Install, Launcher, Publish, Uninstall};
 pub(crate) use serve::{EngineDefault, LogFormat, Serve};
@@ -51,6 +53,10 @@ pub(crate) enum Verb {
     Rm(Remove),
     /// Tell what this host can and cannot do, and why
     Doctor(Doctor),
+    /// Run invocations on a node of a Swarm, in the sandboxes that Swarm placed there; `skep install` starts it, and
+    /// hands it its keys through standard input
+    #[command(hide = true)]
+    Agent(Box<Agent>),
     /// Put Skep onto a Swarm, or bring it up to date there; run as often as you like
     Install(Install),
     /// Take Skep off a Swarm; functions stay, they are Docker's own

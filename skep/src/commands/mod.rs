@@ -32,6 +32,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Verb::Inspect(options) => brief(inspect::run(&printer, options)),
         Verb::Rm(options) => brief(rm::run(&printer, options)),
         Verb::Doctor(options) => brief(doctor::run(&printer, options)),
+        Verb::Agent(options) => serve::agent::run(&printer, *options),
         Verb::Install(options) => brief(install::run(&printer, options)),
         Verb::Uninstall(options) => brief(install::leave(&printer, options)),
         Verb::Launcher(options) => brief(serve::launcher::run(options)),

@@ -1,5 +1,6 @@
 //! `skep serve`, as a script: what is needed is found, put together, served, and ended in order.
 
+pub(crate) mod agent;
 mod drain;
 pub(crate) mod launcher;
 mod limits;
@@ -8,6 +9,7 @@ mod memory;
 mod metrics;
 mod node;
 mod parts;
+mod records;
 mod settings;
 mod signals;
 mod sockets;

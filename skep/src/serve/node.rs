@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use futures::future::BoxFuture;
-use futures::stream::{self, BoxStream, StreamExt};
+use futures::stream::BoxStream;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use jiff::{SignedDuration, Timestamp};
@@ -19,13 +19,10 @@ use skep_invoke::BodyError;
 use skep_lean::LeanEngine;
 use skep_model::{Function, InvocationId, Problem};
 use skep_socket::Sockets;
-use skep_store::{RecordFilter, Store, StoredLine};
+use skep_store::Store;
 use tokio::sync::watch;
 
-use super::sockets;
-
-/// With less room than this no invocation is accepted for long.
-const LEAST_ROOM: u64 = 16 << 20;
+use super::{records, sockets};
 
 /// Reads from the parts of a running Skep.
 pub(super) struct LocalNode {
@@ -92,25 +89,6 @@ impl LocalNode {
             started: now.saturating_sub(age).unwrap_or(now),
             invocations: instance.invocations.iter().map(ToString::to_string).collect(),
             served: instance.served,
-        }
-    }
-
-    fn check_store(&self) -> api::Check {
-        let directory = self.store.directory();
-        let detail = match rustix::fs::statvfs(&directory) {
-            Ok(status) if status.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) => {
-                Some("the data directory can only be read".to_owned())
-            }
-            Ok(status) if status.f_bavail.saturating_mul(status.f_frsize) < LEAST_ROOM => {
-                Some("the data directory's disk is full".to_owned())
-            }
-            Ok(_) => None,
-            Err(error) => Some(format!("the data directory can't be used: {error}")),
-        };
-        api::Check {
-            name: "store".to_owned(),
-            ok: detail.is_none(),
-            detail,
         }
     }
 }
@@ -183,49 +161,18 @@ impl Node for LocalNode {
     }
 
     fn invocations(&self, filter: InvocationFilter) -> BoxFuture<'_, Result<Vec<api::Invocation>, Problem>> {
-        Box::pin(async move {
-            let filter = RecordFilter {
-                function: filter.function,
-                status: filter.status,
-                since: filter.since,
-                before: filter.before,
-                limit: filter.limit as usize,
-            };
-            let page = self
-                .store
-                .records(filter)
-                .await
-                .map_err(|error| error.problem())?;
-            Ok(page.records.iter().map(view::invocation).collect())
-        })
+        Box::pin(records::page(&self.store, filter))
     }
 
     fn invocation(&self, id: InvocationId) -> BoxFuture<'_, Result<Option<api::Invocation>, Problem>> {
-        Box::pin(async move {
-            let record = self.store.record_of(id).await.map_err(|error| error.problem())?;
-            Ok(record.as_ref().map(view::invocation))
-        })
+        Box::pin(records::one(&self.store, id))
     }
 
     fn logs(
         &self,
         filter: LogFilter,
     ) -> BoxFuture<'_, Result<BoxStream<'static, Result<api::LogLine, Problem>>, Problem>> {
-        let follow = filter.follow;
-        let filter = skep_store::LogFilter {
-            invocation: filter.invocation,
-            function: filter.function,
-            since: filter.since,
-            tail: filter.tail.map(|tail| tail as usize),
-            ..Default::default()
-        };
-        Box::pin(async move {
-            Ok(if follow {
-                followed(&self.store, filter)
-            } else {
-                kept(&self.store, filter)
-            })
-        })
+        Box::pin(std::future::ready(Ok(records::logs(&self.store, filter))))
     }
 
     fn invoke(&self, function: &str, request: Request<Body>) -> BoxFuture<'_, Response<Body>> {
@@ -255,7 +202,7 @@ impl Node for LocalNode {
                     ok: connection.listed,
                     detail: detail(connection.listed, "the functions were not listed yet"),
                 },
-                self.check_store(),
+                records::check(&self.store),
                 api::Check {
                     name: "node".to_owned(),
                     ok: !draining,
@@ -263,68 +210,6 @@ impl Node for LocalNode {
                 },
             ]
         })
-    }
-}
-
-/// What was written up to now, page by page.
-fn kept(store: &Store, filter: skep_store::LogFilter) -> BoxStream<'static, Result<api::LogLine, Problem>> {
-    let pages = stream::try_unfold(Some((store.clone(), filter)), |state| async move {
-        let Some((store, mut filter)) = state else {
-            return Ok(None);
-        };
-        let lines = store
-            .logs(filter.clone())
-            .await
-            .map_err(|error| error.problem())?;
-        let Some(last) = lines.last().map(|line| line.sequence) else {
-            return Ok(None);
-        };
-        // The last so many lines come at once; there is nothing behind them.
-        let next = if filter.tail.is_some() {
-            None
-        } else {
-            filter.after = Some(last);
-            Some((store, filter))
-        };
-        Ok(Some((lines, next)))
-    });
-    flattened(pages)
-}
-
-/// What was written up to now, and what comes.
-fn followed(
-    store: &Store,
-    filter: skep_store::LogFilter,
-) -> BoxStream<'static, Result<api::LogLine, Problem>> {
-    let pages = stream::try_unfold(store.follow(filter), |mut follower| async move {
-        let lines = follower.next().await.map_err(|error| error.problem())?;
-        Ok(lines.map(|lines| (lines, follower)))
-    });
-    flattened(pages)
-}
-
-fn flattened(
-    pages: impl stream::Stream<Item = Result<Vec<StoredLine>, Problem>> + Send + 'static,
-) -> BoxStream<'static, Result<api::LogLine, Problem>> {
-    pages
-        .flat_map(|page| {
-            let lines: Vec<Result<api::LogLine, Problem>> = match page {
-                Ok(lines) => lines.iter().map(|line| Ok(log_line(line))).collect(),
-                Err(problem) => vec![Err(problem)],
-            };
-            stream::iter(lines)
-        })
-        .boxed()
-}
-
-fn log_line(stored: &StoredLine) -> api::LogLine {
-    api::LogLine {
-        time: stored.line.time,
-        function: stored.function.clone(),
-        instance: stored.instance.to_string(),
-        invocation: stored.invocation.map(|id| id.to_string()),
-        stream: stored.line.stream,
-        text: String::from_utf8_lossy(&stored.line.text).into_owned(),
     }
 }
 
@@ -337,7 +222,7 @@ fn counted(mut function: api::Function, courses: &HashMap<String, Course>) -> ap
     function
 }
 
-fn state(state: State) -> api::InstanceState {
+pub(super) fn state(state: State) -> api::InstanceState {
     match state {
         State::Starting => api::InstanceState::Starting,
         State::Spare => api::InstanceState::Spare,
@@ -348,6 +233,6 @@ fn state(state: State) -> api::InstanceState {
     }
 }
 
-fn count(number: usize) -> u32 {
+pub(super) fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }

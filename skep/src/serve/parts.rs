@@ -61,8 +61,18 @@ impl Parts {
         public: TcpListener,
         control: TcpListener,
     ) -> Result<Self, Failed> {
-        let (docker, calls) = connect(settings).await?;
-        let store = open_store(settings).await?;
+        let (docker, calls) = connect(skep_docker::Config {
+            docker_host: settings.docker_host.clone(),
+            namespace: settings.namespace.clone(),
+            call_port: settings.call_port,
+        })
+        .await?;
+        let store = open_store(skep_store::Config {
+            keep_for: settings.keep_for,
+            keep_bytes: settings.keep_bytes,
+            ..skep_store::Config::in_directory(&settings.data_directory)
+        })
+        .await?;
         let lock = docker
             .lock()
             .await
@@ -205,7 +215,7 @@ impl Parts {
     }
 }
 
-async fn listed(mut connection: watch::Receiver<Connection>) {
+pub(super) async fn listed(mut connection: watch::Receiver<Connection>) {
     // Discovery that ended is noticed by the supervisor.
     if connection.wait_for(|state| state.listed).await.is_err() {
         std::future::pending().await
@@ -213,16 +223,11 @@ async fn listed(mut connection: watch::Receiver<Connection>) {
 }
 
 /// The same, but not for ever: callers get an answer also where the engine stalls.
-async fn first_look(connection: watch::Receiver<Connection>) {
+pub(super) async fn first_look(connection: watch::Receiver<Connection>) {
     let _ = tokio::time::timeout(FIRST_LOOK, listed(connection)).await;
 }
 
-async fn connect(settings: &Settings) -> Result<(DockerEngine, CallReceiver), Failed> {
-    let config = skep_docker::Config {
-        docker_host: settings.docker_host.clone(),
-        namespace: settings.namespace.clone(),
-        call_port: settings.call_port,
-    };
+pub(super) async fn connect(config: skep_docker::Config) -> Result<(DockerEngine, CallReceiver), Failed> {
     DockerEngine::connect(config).await.map_err(|error| match error {
         EngineError::Connect(_) => Failed::from_error(Exit::Unreachable, &error)
             .hint("`skep doctor` looks at everything that Skep needs"),
@@ -230,12 +235,7 @@ async fn connect(settings: &Settings) -> Result<(DockerEngine, CallReceiver), Fa
     })
 }
 
-async fn open_store(settings: &Settings) -> Result<Store, Failed> {
-    let config = skep_store::Config {
-        keep_for: settings.keep_for,
-        keep_bytes: settings.keep_bytes,
-        ..skep_store::Config::in_directory(&settings.data_directory)
-    };
+pub(super) async fn open_store(config: skep_store::Config) -> Result<Store, Failed> {
     let opened = tokio::task::spawn_blocking(move || Store::open(config)).await;
     match opened {
         Ok(Ok(store)) => Ok(store),
@@ -245,7 +245,7 @@ async fn open_store(settings: &Settings) -> Result<Store, Failed> {
 }
 
 /// A thread for each core: a connection stays on one of them, and the rest of Skep has threads of its own.
-fn workers() -> Result<Workers, Failed> {
+pub(super) fn workers() -> Result<Workers, Failed> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     Workers::start(cores).map_err(|error| Failed::from_error(Exit::Failure, &error))
 }

@@ -1,0 +1,239 @@
+//! `skep agent`, as a script: the engines and the store of one node, and the listener that gateways speak to.
+
+mod node;
+
+use std::io::BufRead;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use prometheus_client::registry::Registry;
+use skep_agent::{Agent, Config, Parts};
+use skep_docker::{CallReceiver, DockerEngine, NamespaceLock};
+use skep_lean::{Engines, LeanEngine};
+use skep_model::EngineChoice;
+use skep_store::Store;
+use skep_tls::{Identity, Listener};
+use skep_wire::{GATEWAY_NAME, Keys};
+use tokio_util::sync::CancellationToken;
+
+use super::signals::Signals;
+use super::supervisor::Supervisor;
+use super::{bind, limits, logging, parts, spawner};
+use crate::cli::{self, EngineDefault};
+use crate::exit::{Exit, Failed, Outcome};
+use crate::printer::Printer;
+use node::AgentNode;
+
+/// Serves gateways until a signal.
+pub(crate) fn run(printer: &Printer, options: cli::Agent) -> Outcome {
+    logging::start(&options.log, options.log_format)?;
+    limits::raise_open_files();
+    let identity = identity(&options)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failed::from_error(Exit::Failure, &error))?;
+    let outcome = runtime.block_on(serve(printer, options, &identity));
+    // A read of standard input can't be interrupted, and nobody needs its end.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// The keys, from the file or as the first line of standard input.
+fn identity(options: &cli::Agent) -> Result<Identity, Failed> {
+    let failed = |what: String| Failed::new(Exit::Usage, what).hint("skep install makes an agent's keys");
+    let text = match &options.keys_file {
+        Some(path) => std::fs::read_to_string(path)
+            .map_err(|error| failed(format!("{} can't be read: {error}", path.display())))?,
+        None => {
+            let mut line = String::new();
+            let read = std::io::stdin().lock().read_line(&mut line);
+            read.map_err(|error| failed(format!("standard input can't be read: {error}")))?;
+            line
+        }
+    };
+    let keys: Keys = serde_json::from_str(&text)
+        .map_err(|error| failed(format!("these are not the keys of an agent: {error}")))?;
+    Identity::from_pem(&keys.authority, &keys.certificate, &keys.key)
+        .map_err(|error| failed(error.to_string()))
+}
+
+/// Everything that runs, as far as its end has to be brought about.
+struct Running {
+    agent: Agent,
+    store: Store,
+    lock: NamespaceLock,
+    supervisor: Supervisor,
+    /// Nothing new is taken, and what is watched ends; what is being answered goes on.
+    closing: CancellationToken,
+    stop: CancellationToken,
+}
+
+async fn serve(printer: &Printer, options: cli::Agent, identity: &Identity) -> Outcome {
+    let mut signals = Signals::listen().map_err(|error| Failed::from_error(Exit::Failure, &error))?;
+    let listener = bind("--listen", options.listen).await?;
+    let address = listener.local_addr();
+    let address = address.map_err(|error| Failed::from_error(Exit::Failure, &error))?;
+    let listener = Listener::new(listener, identity, GATEWAY_NAME)
+        .map_err(|error| Failed::from_error(Exit::Usage, &error))?;
+    let starting = Running::start(&options, listener);
+    let mut running = tokio::select! {
+        running = starting => running?,
+        signal = signals.next() => {
+            printer.note(&format!("{signal} before anything was served"));
+            return Ok(Exit::Success);
+        }
+    };
+    announce(printer, address);
+    tokio::select! {
+        signal = signals.next() => {
+            printer.note(&format!("{signal}: what runs may end; a second signal ends it at once"));
+        }
+        reason = running.supervisor.failed() => {
+            running.end().await;
+            return Err(Failed::new(Exit::Failure, reason));
+        }
+    }
+    let exit = tokio::select! {
+        () = running.agent.drain() => Exit::Success,
+        () = tokio::time::sleep(options.drain_timeout) => {
+            printer.note("what still runs is ended: the time for it is over (--drain-timeout)");
+            Exit::Interrupted
+        }
+        signal = signals.next() => {
+            printer.note(&format!("{signal} again: what still runs is ended"));
+            Exit::Interrupted
+        }
+    };
+    running.end().await;
+    Ok(exit)
+}
+
+fn announce(printer: &Printer, address: SocketAddr) {
+    printer.note(&format!("answering gateways on {address}"));
+}
+
+impl Running {
+    async fn start(options: &cli::Agent, listener: Listener) -> Result<Self, Failed> {
+        let failed = |error: std::io::Error| Failed::from_error(Exit::Failure, &error);
+        let config = skep_docker::Config {
+            docker_host: options.docker_host.clone(),
+            namespace: options.namespace.clone(),
+            call_port: 0,
+        };
+        let (docker, calls) = parts::connect(config).await?;
+        let store = parts::open_store(skep_store::Config {
+            keep_for: options.keep_for,
+            keep_bytes: options.keep_bytes,
+            ..skep_store::Config::in_directory(&options.data_dir)
+        })
+        .await?;
+        let lock = docker
+            .lock()
+            .await
+            .map_err(|error| Failed::from_error(Exit::Failure, &error))?;
+        docker.sweep().await;
+        let folder = Agent::folder(&options.namespace);
+        let line = spawner::start(&options.data_dir).map_err(failed)?;
+        let lean = skep_lean::Config {
+            namespace: options.namespace.clone(),
+            data_directory: options.data_dir.clone(),
+        };
+        let lean = LeanEngine::showing(lean, docker.clone(), line.clone(), Some(folder)).await;
+        let default = match options.engine {
+            EngineDefault::Auto => EngineChoice::Auto,
+            EngineDefault::Lean => EngineChoice::Lean,
+            EngineDefault::Docker => EngineChoice::Docker,
+        };
+        let (node, hostname) = whereabouts(options, &docker).await;
+        let config = Config {
+            namespace: options.namespace.clone(),
+            node,
+            hostname,
+            relist: options.relist,
+        };
+        let agent = Agent::new(
+            config,
+            Parts {
+                docker: docker.clone(),
+                lean: lean.clone(),
+                engines: Engines::new(docker.clone(), lean.clone(), default),
+                store: store.clone(),
+            },
+        );
+        let agent = agent.await.map_err(failed)?;
+
+        let mut registry = Registry::default();
+        docker.register_metrics(&mut registry);
+        lean.register_metrics(&mut registry);
+        store.register(&mut registry);
+        agent.register(&mut registry);
+
+        let (closing, stop) = (CancellationToken::new(), CancellationToken::new());
+        let mut supervisor = Supervisor::default();
+        let background = stop.clone();
+        let (engine, ending) = (docker.clone(), stop.clone());
+        supervisor.watch("docker engine's background", async move {
+            engine.run_background(ending).await
+        });
+        let looked_after = lean.clone();
+        supervisor.watch("lean engine's background", async move {
+            looked_after.run_background(background).await
+        });
+        supervisor.watch(
+            "line to the spawner",
+            spawner::run(line, lean, options.data_dir.clone(), stop.clone()),
+        );
+        supervisor.watch("functions' calls", refuse(calls, stop.clone()));
+        let (watching, ending) = (agent.clone(), stop.clone());
+        supervisor.watch("watch over sandboxes", async move { watching.run(ending).await });
+        let node = AgentNode {
+            agent: agent.clone(),
+            store: store.clone(),
+        };
+        let control = skep_control::unguarded(Arc::new(node), Arc::new(registry), closing.clone());
+        supervisor.watch(
+            "listener for gateways",
+            listener.serve(agent.reply(control, closing.clone()), closing.clone()),
+        );
+        Ok(Self {
+            agent,
+            store,
+            lock,
+            supervisor,
+            closing,
+            stop,
+        })
+    }
+
+    /// Ends everything at once, and leaves nothing behind but the sandboxes, which are Swarm's.
+    async fn end(self) {
+        self.agent.end().await;
+        self.closing.cancel();
+        self.stop.cancel();
+        self.supervisor.ended().await;
+        self.store.close().await;
+        self.lock.release().await;
+    }
+}
+
+/// Which node of the Swarm this is.
+async fn whereabouts(options: &cli::Agent, docker: &DockerEngine) -> (String, String) {
+    let info = docker.docker().info().await.unwrap_or_default();
+    let node = info.swarm.and_then(|swarm| swarm.node_id);
+    (
+        options.node.clone().or(node).unwrap_or_default(),
+        options.node_name.clone().or(info.name).unwrap_or_default(),
+    )
+}
+
+/// Functions' calls end here: no way leads from an agent to a gateway.
+async fn refuse(mut calls: CallReceiver, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            call = calls.recv() => match call {
+                Some(connection) => drop(connection),
+                None => stop.cancelled().await,
+            },
+        }
+    }
+}
