@@ -94,7 +94,8 @@ impl<'a> Watched<'a> {
 
     /// Takes pictures until something is wrong, and says what.
     async fn follow(&self, pause: &mut Duration) -> String {
-        let request = Request::get(format!("https://{AGENT_NAME}/v1/watch")).body(skep_tls::body(skep_invoke::empty()));
+        let request =
+            Request::get(format!("https://{AGENT_NAME}/v1/watch")).body(skep_tls::body(skep_invoke::empty()));
         let request = match request {
             Ok(request) => request,
             Err(error) => return error.to_string(),

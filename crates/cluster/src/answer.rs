@@ -64,7 +64,10 @@ pub(crate) fn pass_on(
 /// Skep's own word on what went wrong, as the agent marks it: a function's answer may look the same.
 fn problem_of(headers: &HeaderMap) -> Option<ProblemCode> {
     let code = headers.get(skep_wire::PROBLEM)?.to_str().ok()?;
-    ProblemCode::ALL.iter().copied().find(|known| known.as_str() == code)
+    ProblemCode::ALL
+        .iter()
+        .copied()
+        .find(|known| known.as_str() == code)
 }
 
 /// The agent's phases and the gateway's own wait become one.
@@ -154,7 +157,10 @@ impl http_body::Body for AnswerBody {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if self.state.is_none() {
             return Poll::Ready(None);
         }
@@ -198,7 +204,9 @@ impl http_body::Body for AnswerBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.as_ref().map_or_else(SizeHint::default, Incoming::size_hint)
+        self.incoming
+            .as_ref()
+            .map_or_else(SizeHint::default, Incoming::size_hint)
     }
 }
 
@@ -212,7 +220,10 @@ impl Drop for AnswerBody {
         let mut incoming = self.incoming.take();
         self.finish();
         self.tasks.spawn(async move {
-            let rest = async { while incoming.as_mut()?.frame().await?.is_ok() {} Some(()) };
+            let rest = async {
+                while incoming.as_mut()?.frame().await?.is_ok() {}
+                Some(())
+            };
             let _ = tokio::time::timeout(END, rest).await;
         });
     }

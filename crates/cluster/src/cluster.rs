@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bollard::Docker;
+use bollard::auth::DockerCredentials;
 use futures::future::join_all;
 use http::Request;
 use http_body_util::BodyExt as _;
@@ -36,6 +37,10 @@ pub struct Config {
     pub gateway: String,
     /// Where others find it.
     pub address: String,
+    /// The config that holds `pause`, where somebody put one onto the Swarm; else the gateway does.
+    pub pause: Option<String>,
+    /// Accounts at private registries, by the registry's host.
+    pub accounts: HashMap<String, DockerCredentials>,
 }
 
 /// A node, as its agent told of it last.
@@ -122,7 +127,12 @@ impl Cluster {
             match timeout(PATIENCE, ask(&node.line, path)).await {
                 Ok(Ok(answer)) => Some((node.picture, answer)),
                 Ok(Err(error)) => {
-                    tracing::debug!(node = node.picture.hostname, path, error, "an agent can't be asked");
+                    tracing::debug!(
+                        node = node.picture.hostname,
+                        path,
+                        error,
+                        "an agent can't be asked"
+                    );
                     None
                 }
                 Err(_) => None,

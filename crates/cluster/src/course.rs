@@ -8,7 +8,8 @@ use http::{Method, Response, StatusCode};
 use jiff::Timestamp;
 use skep_invoke::{Body, Invocation, Report, problem_response, sign};
 use skep_model::{
-    Ending, EndingKind, Function, InstanceId, InvocationId, Phases, Problem, ProblemCode, Record, Status, Trigger,
+    Ending, EndingKind, Function, InstanceId, InvocationId, Phases, Problem, ProblemCode, Record, Status,
+    Trigger,
 };
 use skep_wire::Outcome;
 
@@ -75,7 +76,12 @@ impl Course {
     }
 
     /// It ended as its node says; without that, as the answer looks.
-    pub(crate) fn complete(mut self, status: StatusCode, problem: Option<ProblemCode>, outcome: Option<Outcome>) {
+    pub(crate) fn complete(
+        mut self,
+        status: StatusCode,
+        problem: Option<ProblemCode>,
+        outcome: Option<Outcome>,
+    ) {
         let begun = &mut self.0;
         let ending = match outcome {
             Some(outcome) => {
@@ -120,7 +126,9 @@ impl Begun {
             return;
         }
         let name = &self.function.name;
-        self.shared.metrics.ended(name, self.trigger, &ending, &self.phases);
+        self.shared
+            .metrics
+            .ended(name, self.trigger, &ending, &self.phases);
         let journal = &self.shared.journal;
         match self.report.take() {
             Some(Report::To(sender)) => {
@@ -138,10 +146,17 @@ impl Begun {
         Record {
             id: self.id,
             function: self.function.name.to_string(),
-            revision: self.revision.clone().or(self.started.map(|_| self.function.revision.to_string())),
+            revision: self
+                .revision
+                .clone()
+                .or(self.started.map(|_| self.function.revision.to_string())),
             parent: self.parent,
             trigger: self.trigger,
-            status: if ending.status() == Status::Succeeded { Status::Succeeded } else { Status::Failed },
+            status: if ending.status() == Status::Succeeded {
+                Status::Succeeded
+            } else {
+                Status::Failed
+            },
             method: self.method.to_string(),
             path: self.path.as_ref().map_or("/", PathAndQuery::as_str).to_owned(),
             received: self.received,

@@ -47,7 +47,7 @@ pub(crate) async fn run(
         () = listed => {}
         () = stop.cancelled() => return,
     }
-    let manager = Manager::new(docker, shared.namespace().clone());
+    let manager = Manager::new(docker, shared.namespace().clone(), config);
     let firsts = Firsts::new(shared.clone(), manager.clone(), catalogue.clone());
     let decider = Decider::new(shared, manager, catalogue, config);
     tokio::select! {
@@ -144,7 +144,7 @@ struct Decider {
 
 /// One thing to change.
 enum Task {
-    Put(String, ServiceSpec),
+    Put(String, Box<ServiceSpec>),
     Remove(String, String),
 }
 
@@ -259,7 +259,8 @@ impl Decider {
         }
         let gone = self.services.iter().filter(|(name, _)| !names.contains(*name));
         tasks.extend(gone.map(|(name, known)| Task::Remove(name.clone(), known.id.clone())));
-        self.scalers.retain(|name, _| catalogue.function(name.as_str()).is_some());
+        self.scalers
+            .retain(|name, _| catalogue.function(name.as_str()).is_some());
         tasks
     }
 
@@ -270,7 +271,7 @@ impl Decider {
             .map(|task| async move {
                 match task {
                     Task::Put(name, spec) => {
-                        let put = put(manager, services.get(&name), &name, spec).await;
+                        let put = put(manager, services.get(&name), &name, *spec).await;
                         (name, put)
                     }
                     Task::Remove(name, id) => {
@@ -298,7 +299,8 @@ impl Decider {
 
 /// What is to be done about one function's service; `None` where it is as it should be.
 fn compare(function: &Function, known: Option<&Known>, pause: &PauseConfig, tasks: u32) -> Option<Task> {
-    let as_it_is = |known: &Known| sandbox::tasks(&known.spec) == tasks && sandbox::is_of(&known.spec, function);
+    let as_it_is =
+        |known: &Known| sandbox::tasks(&known.spec) == tasks && sandbox::is_of(&known.spec, function);
     if known.map_or(tasks == 0, as_it_is) {
         return None;
     }
@@ -309,7 +311,7 @@ fn compare(function: &Function, known: Option<&Known>, pause: &PauseConfig, task
             return None;
         }
     };
-    Some(Task::Put(sandbox::name(function), spec))
+    Some(Task::Put(sandbox::name(function), Box::new(spec)))
 }
 
 /// Brings a service to what it is to be; gives it as it is then.

@@ -108,9 +108,14 @@ impl Group {
     /// The sandboxes that count: those of the newest revision; while it has none yet, the older ones go on.
     fn usable(&self) -> impl Iterator<Item = (usize, &Sandbox)> {
         let current = |sandbox: &Sandbox| {
-            self.revision.as_ref().is_none_or(|revision| sandbox.revision == revision.as_str())
+            self.revision
+                .as_ref()
+                .is_none_or(|revision| sandbox.revision == revision.as_str())
         };
-        let any = self.sandboxes.iter().any(|sandbox| !sandbox.draining && current(sandbox));
+        let any = self
+            .sandboxes
+            .iter()
+            .any(|sandbox| !sandbox.draining && current(sandbox));
         self.sandboxes
             .iter()
             .enumerate()
@@ -118,7 +123,11 @@ impl Group {
     }
 
     fn waiting(&self) -> usize {
-        self.lanes.iter().flatten().filter(|waiter| !waiter.is_closed()).count()
+        self.lanes
+            .iter()
+            .flatten()
+            .filter(|waiter| !waiter.is_closed())
+            .count()
     }
 
     fn next_lane(&mut self) -> Option<usize> {
@@ -190,7 +199,10 @@ impl Pool {
         let Some(group) = self.groups.get_mut(name) else {
             return;
         };
-        let found = group.sandboxes.iter_mut().find(|sandbox| sandbox.id == placement.sandbox);
+        let found = group
+            .sandboxes
+            .iter_mut()
+            .find(|sandbox| sandbox.id == placement.sandbox);
         if let Some(sandbox) = found {
             sandbox.own = sandbox.own.saturating_sub(1);
             if let Some(node) = self.nodes.get_mut(&sandbox.node) {
@@ -205,7 +217,10 @@ impl Pool {
         let Some(group) = self.groups.get_mut(name) else {
             return;
         };
-        let found = group.sandboxes.iter_mut().find(|sandbox| sandbox.id == placement.sandbox);
+        let found = group
+            .sandboxes
+            .iter_mut()
+            .find(|sandbox| sandbox.id == placement.sandbox);
         let Some(sandbox) = found else { return };
         match reason {
             Some(NotStarted::Draining | NotStarted::Unknown) => sandbox.draining = true,
@@ -216,7 +231,11 @@ impl Pool {
     /// What there is on a node, in place of what was.
     pub(crate) fn picture(&mut self, key: NodeKey, picture: NodePicture, namespace: &str) {
         let mut kept: HashMap<Arc<str>, Sandbox> = HashMap::new();
-        let of_node: HashSet<&str> = picture.sandboxes.iter().map(|sandbox| sandbox.id.as_str()).collect();
+        let of_node: HashSet<&str> = picture
+            .sandboxes
+            .iter()
+            .map(|sandbox| sandbox.id.as_str())
+            .collect();
         let mut touched: HashSet<FunctionName> = HashSet::new();
         for (name, group) in &mut self.groups {
             let gone = |sandbox: &mut Sandbox| sandbox.node == key || of_node.contains(&*sandbox.id);
@@ -226,9 +245,14 @@ impl Pool {
             }
         }
         // An agent that was started anew has another connection, and the node the same id.
-        self.nodes.retain(|other, node| *other == key || node.picture.node != picture.node);
+        self.nodes
+            .retain(|other, node| *other == key || node.picture.node != picture.node);
         let mut free = 0;
-        for shown in picture.sandboxes.iter().filter(|shown| shown.namespace == namespace) {
+        for shown in picture
+            .sandboxes
+            .iter()
+            .filter(|shown| shown.namespace == namespace)
+        {
             let Ok(name) = shown.function.parse::<FunctionName>() else {
                 continue;
             };
@@ -290,19 +314,27 @@ impl Pool {
     /// Those who wait at this gateway, by function.
     pub(crate) fn waiting(&self) -> HashMap<FunctionName, u32> {
         let count = |group: &Group| u32::try_from(group.waiting()).unwrap_or(u32::MAX);
-        self.groups.iter().map(|(name, group)| (name.clone(), count(group))).collect()
+        self.groups
+            .iter()
+            .map(|(name, group)| (name.clone(), count(group)))
+            .collect()
     }
 
     /// The nodes as their agents described them last.
     pub(crate) fn nodes(&self) -> Vec<(NodeKey, NodePicture)> {
-        let mut nodes: Vec<_> = self.nodes.iter().map(|(key, node)| (*key, node.picture.clone())).collect();
+        let mut nodes: Vec<_> = self
+            .nodes
+            .iter()
+            .map(|(key, node)| (*key, node.picture.clone()))
+            .collect();
         nodes.sort_by(|a, b| a.1.hostname.cmp(&b.1.hostname));
         nodes
     }
 
     /// Forgets functions of which nothing is left.
     pub(crate) fn tidy(&mut self) {
-        self.groups.retain(|_, group| !group.sandboxes.is_empty() || group.waiting() > 0);
+        self.groups
+            .retain(|_, group| !group.sandboxes.is_empty() || group.waiting() > 0);
     }
 
     /// A free instance first; else the most room on the node that has the most.
@@ -337,7 +369,10 @@ impl Pool {
                 return;
             };
             let Some(placement) = self.place(name) else { return };
-            let waiter = self.groups.get_mut(name).and_then(|group| group.lanes[lane].pop_front());
+            let waiter = self
+                .groups
+                .get_mut(name)
+                .and_then(|group| group.lanes[lane].pop_front());
             let unheard = match waiter {
                 Some(waiter) => waiter.send(placement).err(),
                 None => Some(placement),
@@ -369,7 +404,9 @@ impl Pool {
 
 /// A sandbox as it is shown now; what this gateway has there stays counted.
 fn updated(key: NodeKey, shown: &SandboxPicture, before: Option<Sandbox>) -> Sandbox {
-    let (own, peak) = before.as_ref().map_or((0, 0), |sandbox| (sandbox.own, sandbox.peak));
+    let (own, peak) = before
+        .as_ref()
+        .map_or((0, 0), |sandbox| (sandbox.own, sandbox.peak));
     // What has just ended here may still be shown as running: nobody is kept waiting for that, the agent would say so.
     let others = shown.running.saturating_sub(peak.max(own));
     Sandbox {

@@ -67,7 +67,11 @@ impl Source {
         }
         state.turn += 1;
         let nothing_kept = state.kept.is_empty();
-        let hint = if nothing_kept { state.body.size_hint() } else { SizeHint::default() };
+        let hint = if nothing_kept {
+            state.body.size_hint()
+        } else {
+            SizeHint::default()
+        };
         Some(Sending {
             source: self.clone(),
             turn: state.turn,
@@ -113,7 +117,10 @@ impl http_body::Body for Sending {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let source = self.source.clone();
         let mut state = source.lock();
         if state.turn != self.turn {
@@ -171,7 +178,7 @@ impl http_body::Body for Sending {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.hint.clone()
+        self.hint
     }
 }
 
@@ -192,7 +199,10 @@ mod tests {
         let frame = first.frame().await.expect("a frame").expect("no fault");
         assert_eq!(frame.into_data().expect("data"), "some work");
         let second = source.send().expect("still whole");
-        assert!(first.frame().await.expect("an end").is_err(), "the older sending is over");
+        assert!(
+            first.frame().await.expect("an end").is_err(),
+            "the older sending is over"
+        );
         assert_eq!(all(second).await.expect("all of it"), "some work");
     }
 
@@ -207,6 +217,11 @@ mod tests {
 
     #[tokio::test]
     async fn an_empty_body_is_known_to_be_empty() {
-        assert!(Source::new(skep_invoke::empty()).send().expect("whole").is_end_stream());
+        assert!(
+            Source::new(skep_invoke::empty())
+                .send()
+                .expect("whole")
+                .is_end_stream()
+        );
     }
 }

@@ -72,7 +72,11 @@ pub(crate) async fn run(shared: Arc<Shared>, mut invocation: Box<Invocation>) ->
         }
     }
     let internal = format!("{MOST_TRIES} sandboxes refused it one after the other");
-    course.fail(&Problem::new(ProblemCode::NodeFull).internal(internal).retry_after(1))
+    course.fail(
+        &Problem::new(ProblemCode::NodeFull)
+            .internal(internal)
+            .retry_after(1),
+    )
 }
 
 /// Waits for a place. What it waits for says where the time went.
@@ -97,8 +101,16 @@ async fn placed(
     };
     let began = Instant::now();
     // What was accepted waits for as long as it takes: nobody else does.
-    let waited = if background { Ok(place.await) } else { timeout_at(deadline, place).await };
-    let phase = if cold { &mut course.phases().sandbox } else { &mut course.phases().queue };
+    let waited = if background {
+        Ok(place.await)
+    } else {
+        timeout_at(deadline, place).await
+    };
+    let phase = if cold {
+        &mut course.phases().sandbox
+    } else {
+        &mut course.phases().queue
+    };
     *phase = Some(phase.unwrap_or_default() + began.elapsed());
     match waited {
         Ok(Ok(placement)) => Ok(placement),
@@ -154,17 +166,28 @@ impl Outgoing {
         if let Ok(value) = HeaderValue::from_str(sandbox) {
             headers.insert(SANDBOX, value);
         }
-        let path = self.parts.uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
+        let path = self
+            .parts
+            .uri
+            .path_and_query()
+            .cloned()
+            .unwrap_or(PathAndQuery::from_static("/"));
         if let Some(protocol) = &self.upgrade {
             headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
             headers.insert(UPGRADE, protocol.clone());
-            headers.entry(HOST).or_insert(HeaderValue::from_static(AGENT_NAME));
+            headers
+                .entry(HOST)
+                .or_insert(HeaderValue::from_static(AGENT_NAME));
             *request.uri_mut() = Uri::from(path);
             *request.version_mut() = Version::HTTP_11;
             return Some(Ok(request));
         }
         // What the function is to see as its host stays in the field; the authority is the agent's.
-        let uri = Uri::builder().scheme("https").authority(AGENT_NAME).path_and_query(path).build();
+        let uri = Uri::builder()
+            .scheme("https")
+            .authority(AGENT_NAME)
+            .path_and_query(path)
+            .build();
         *request.version_mut() = Version::HTTP_2;
         Some(match uri {
             Ok(uri) => {
@@ -239,6 +262,9 @@ fn was_not_sent(error: &hyper::Error) -> bool {
 
 /// What is told of work that was on its way when its node went.
 pub(crate) fn lost(error: &hyper::Error) -> Problem {
-    let source = error.source().map_or(String::new(), |source| format!(": {source}"));
-    Problem::new(ProblemCode::NodeLost).internal(format!("the connection to its agent broke: {error}{source}"))
+    let source = error
+        .source()
+        .map_or(String::new(), |source| format!(": {source}"));
+    Problem::new(ProblemCode::NodeLost)
+        .internal(format!("the connection to its agent broke: {error}{source}"))
 }

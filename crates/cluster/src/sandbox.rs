@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bollard::models::{
-    EndpointSpec, EndpointSpecModeEnum, HealthConfig, ServiceSpec, ServiceSpecMode, ServiceSpecModeReplicated,
-    ServiceSpecUpdateConfig, ServiceSpecUpdateConfigFailureActionEnum, ServiceSpecUpdateConfigOrderEnum,
-    TaskSpecContainerSpecConfigs, TaskSpecContainerSpecFile1, TaskSpecResources, TaskSpecRestartPolicy,
-    TaskSpecRestartPolicyConditionEnum,
+    EndpointSpec, EndpointSpecModeEnum, HealthConfig, ServiceSpec, ServiceSpecMode,
+    ServiceSpecModeReplicated, ServiceSpecUpdateConfig, ServiceSpecUpdateConfigFailureActionEnum,
+    ServiceSpecUpdateConfigOrderEnum, TaskSpecContainerSpecConfigs, TaskSpecContainerSpecFile1,
+    TaskSpecResources, TaskSpecRestartPolicy, TaskSpecRestartPolicyConditionEnum,
 };
 use skep_model::{Function, Revision, label as model_label};
 use skep_scale::Limits;
@@ -49,20 +49,28 @@ pub(crate) fn name(function: &Function) -> String {
 /// # Errors
 /// The function's own service can't be read back.
 pub(crate) fn service(function: &Function, pause: &PauseConfig, tasks: u32) -> Result<ServiceSpec, String> {
-    let own: ServiceSpec = serde_json::from_str(&function.template.inspect).map_err(|error| error.to_string())?;
+    let own: ServiceSpec =
+        serde_json::from_str(&function.template.inspect).map_err(|error| error.to_string())?;
     let limits = Limits::of(&function.settings);
     let own_labels = own.labels.unwrap_or_default();
     let mut task = own.task_template.unwrap_or_default();
     let mut container = task.container_spec.take().unwrap_or_default();
     let mut resources = task.resources.take().unwrap_or_default();
     let each = resources.limits.clone().unwrap_or_default();
-    let positive = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok()).filter(|n| *n > 0);
+    let positive = |number: Option<i64>| {
+        number
+            .and_then(|number| u64::try_from(number).ok())
+            .filter(|n| *n > 0)
+    };
     let definition = Definition {
         revision: function.revision.to_string(),
         service: function.template.id.to_string(),
         service_name: function.template.name.clone(),
         created: function.template.created,
-        labels: own_labels.iter().map(|(k, v)| (k.clone(), v.clone())).collect::<BTreeMap<_, _>>(),
+        labels: own_labels
+            .iter()
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect::<BTreeMap<_, _>>(),
         entrypoint: container.command.take(),
         arguments: container.args.take(),
         slots: limits.slots(),
@@ -79,17 +87,20 @@ pub(crate) fn service(function: &Function, pause: &PauseConfig, tasks: u32) -> R
     container.init = Some(false);
     let grace = i64::try_from(function.settings.timeout.as_nanos()).unwrap_or(i64::MAX);
     container.stop_grace_period = Some(grace);
-    container.configs.get_or_insert_default().push(TaskSpecContainerSpecConfigs {
-        file: Some(TaskSpecContainerSpecFile1 {
-            name: Some(PAUSE.to_owned()),
-            uid: Some("0".to_owned()),
-            gid: Some("0".to_owned()),
-            mode: Some(0o555),
-        }),
-        config_id: Some(pause.id.clone()),
-        config_name: Some(pause.name.clone()),
-        ..Default::default()
-    });
+    container
+        .configs
+        .get_or_insert_default()
+        .push(TaskSpecContainerSpecConfigs {
+            file: Some(TaskSpecContainerSpecFile1 {
+                name: Some(PAUSE.to_owned()),
+                uid: Some("0".to_owned()),
+                gid: Some("0".to_owned()),
+                mode: Some(0o555),
+            }),
+            config_id: Some(pause.id.clone()),
+            config_name: Some(pause.name.clone()),
+            ..Default::default()
+        });
     let json = serde_json::to_string(&definition).map_err(|error| error.to_string())?;
     container.labels.get_or_insert_default().extend([
         (label::SANDBOX.to_owned(), function.name.to_string()),
@@ -155,13 +166,19 @@ pub(crate) fn tasks(spec: &ServiceSpec) -> u32 {
 /// What tells one definition from another: it says everything that a sandbox is made from, the revision above all.
 pub(crate) fn definition(spec: &ServiceSpec) -> Option<&str> {
     let container = spec.task_template.as_ref()?.container_spec.as_ref()?;
-    container.labels.as_ref()?.get(label::DEFINITION).map(String::as_str)
+    container
+        .labels
+        .as_ref()?
+        .get(label::DEFINITION)
+        .map(String::as_str)
 }
 
 /// Whether a service holds this revision of this function, without reading all that it says.
 pub(crate) fn is_of(spec: &ServiceSpec, function: &Function) -> bool {
     let labels = spec.labels.as_ref();
-    let of = labels.and_then(|labels| labels.get(label::SANDBOX_OF)).map(String::as_str);
+    let of = labels
+        .and_then(|labels| labels.get(label::SANDBOX_OF))
+        .map(String::as_str);
     of == Some(&*function.template.id.0)
         && definition(spec).is_some_and(|definition| definition.contains(function.revision.as_str()))
 }
@@ -247,7 +264,10 @@ mod tests {
         let limits = task.resources.unwrap();
         assert_eq!(limits.limits.unwrap().memory_bytes, Some(14 * 67_108_864));
         assert_eq!(limits.reservations.unwrap().memory_bytes, Some(14_000_000));
-        assert_eq!(task.placement.unwrap().constraints.unwrap(), ["node.role==worker"]);
+        assert_eq!(
+            task.placement.unwrap().constraints.unwrap(),
+            ["node.role==worker"]
+        );
         assert_eq!(task.networks.unwrap()[0].target.as_deref(), Some("front"));
         assert_eq!(task.force_update, None);
     }
@@ -260,14 +280,20 @@ mod tests {
         assert!(labels.contains_key("skep.owner") && !labels.contains_key("skep.function"));
         assert_eq!(labels[label::SANDBOX_OF], "hello-template");
         let endpoint = spec.endpoint_spec.unwrap();
-        assert_eq!((endpoint.mode, endpoint.ports), (Some(EndpointSpecModeEnum::DNSRR), None));
+        assert_eq!(
+            (endpoint.mode, endpoint.ports),
+            (Some(EndpointSpecModeEnum::DNSRR), None)
+        );
     }
 
     #[test]
     fn a_name_is_never_too_long_for_docker() {
         let function = function(&[("skep.namespace", &"n".repeat(60))]);
         let long = name(&function);
-        assert!(long.len() <= LONGEST_NAME && long.starts_with("skep-nnn"), "{long}");
+        assert!(
+            long.len() <= LONGEST_NAME && long.starts_with("skep-nnn"),
+            "{long}"
+        );
         assert_eq!(long, name(&function));
     }
 }

@@ -29,7 +29,12 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(namespace: Namespace, dialer: Dialer, journal: Arc<dyn Journal>, metrics: Metrics) -> Self {
+    pub(crate) fn new(
+        namespace: Namespace,
+        dialer: Dialer,
+        journal: Arc<dyn Journal>,
+        metrics: Metrics,
+    ) -> Self {
         Self {
             namespace,
             dialer,
@@ -76,11 +81,16 @@ impl Shared {
     }
 
     pub(crate) fn all_lines(&self) -> Vec<(NodeKey, Line)> {
-        self.lines().iter().map(|(key, (_, line))| (*key, line.clone())).collect()
+        self.lines()
+            .iter()
+            .map(|(key, (_, line))| (*key, line.clone()))
+            .collect()
     }
 
     pub(crate) fn has_line_to(&self, address: SocketAddr) -> bool {
-        self.lines().values().any(|(other, line)| *other == address && !line.is_closed())
+        self.lines()
+            .values()
+            .any(|(other, line)| *other == address && !line.is_closed())
     }
 
     pub(crate) fn picture(&self, key: NodeKey, picture: NodePicture) {

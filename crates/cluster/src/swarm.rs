@@ -2,10 +2,12 @@
 //! of what was read.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bollard::Docker;
+use bollard::auth::DockerCredentials;
 use bollard::errors::Error;
 use bollard::models::{ConfigSpec, ServiceSpec};
 use bollard::query_parameters::{
@@ -14,6 +16,7 @@ use bollard::query_parameters::{
 use skep_model::{Function, Namespace, Revision, label};
 use skep_scale::{Holder, Seen, Step};
 
+use crate::cluster::Config;
 use crate::sandbox::{self, OWNER, PauseConfig};
 
 const GATEWAY: &str = "skep.lease.gateway";
@@ -41,11 +44,18 @@ pub(crate) enum Change {
 pub(crate) struct Manager {
     docker: Docker,
     namespace: Namespace,
+    pause: Option<String>,
+    accounts: Arc<HashMap<String, DockerCredentials>>,
 }
 
 impl Manager {
-    pub(crate) fn new(docker: Docker, namespace: Namespace) -> Self {
-        Self { docker, namespace }
+    pub(crate) fn new(docker: Docker, namespace: Namespace, config: &Config) -> Self {
+        Self {
+            docker,
+            namespace,
+            pause: config.pause.clone(),
+            accounts: Arc::new(config.accounts.clone()),
+        }
     }
 
     /// Every sandbox service of the namespace, by its name.
@@ -65,7 +75,11 @@ impl Manager {
 
     /// One service by its name.
     pub(crate) async fn service(&self, name: &str) -> Result<Option<Known>, Error> {
-        match self.docker.inspect_service(name, None::<InspectServiceOptions>).await {
+        match self
+            .docker
+            .inspect_service(name, None::<InspectServiceOptions>)
+            .await
+        {
             Ok(service) => Ok(known(service).map(|(_, known)| known)),
             Err(error) if is_missing(&error) => Ok(None),
             Err(error) => Err(error),
@@ -73,7 +87,8 @@ impl Manager {
     }
 
     pub(crate) async fn create(&self, spec: ServiceSpec) -> Result<Change, Error> {
-        raced(self.docker.create_service(spec, None).await.map(drop))
+        let account = self.account(&spec);
+        raced(self.docker.create_service(spec, account).await.map(drop))
     }
 
     pub(crate) async fn update(&self, known: &Known, spec: ServiceSpec) -> Result<Change, Error> {
@@ -81,7 +96,13 @@ impl Manager {
             version: i32::try_from(known.version).unwrap_or(i32::MAX),
             ..Default::default()
         };
-        raced(self.docker.update_service(&known.id, spec, options, None).await.map(drop))
+        let account = self.account(&spec);
+        raced(
+            self.docker
+                .update_service(&known.id, spec, options, account)
+                .await
+                .map(drop),
+        )
     }
 
     pub(crate) async fn remove(&self, id: &str) -> Result<(), Error> {
@@ -92,7 +113,12 @@ impl Manager {
     }
 
     /// A function has a task at least.
-    pub(crate) async fn begin(&self, function: &Function, pause: &PauseConfig, tasks: u32) -> Result<Change, Failed> {
+    pub(crate) async fn begin(
+        &self,
+        function: &Function,
+        pause: &PauseConfig,
+        tasks: u32,
+    ) -> Result<Change, Failed> {
         let spec = sandbox::service(function, pause, tasks).map_err(Failed::Spec)?;
         match self.service(&sandbox::name(function)).await? {
             None => Ok(self.create(spec).await?),
@@ -111,11 +137,12 @@ impl Manager {
     /// The config with the pause program, made where there is none.
     pub(crate) async fn pause(&self) -> Result<PauseConfig, Error> {
         let program = skep_pause::program();
-        let name = format!("skep-pause-{}", Revision::of(&program));
+        let named = self.pause.clone();
+        let name = named.unwrap_or_else(|| format!("skep-pause-{}", Revision::of(&program)));
         if let Some(id) = self.config(&name).await?.map(|(id, ..)| id) {
             return Ok(PauseConfig { id, name });
         }
-        let spec = self.config_spec(&name, &program, HashMap::new());
+        let spec = Self::config_spec(&name, "pause", &program, HashMap::new());
         match self.docker.create_config(spec).await {
             Ok(made) => Ok(PauseConfig { id: made.id, name }),
             Err(error) if is_conflict(&error) => {
@@ -148,7 +175,7 @@ impl Manager {
                 (ADDRESS.to_owned(), holder.address),
                 (TERM.to_owned(), holder.term.to_string()),
             ]);
-            self.config_spec(&name, b"Who scales: see the labels.\n", labels)
+            Self::config_spec(&name, "lease", b"Who scales: see the labels.\n", labels)
         };
         match step {
             Step::Wait => Ok(Change::Raced),
@@ -162,12 +189,19 @@ impl Manager {
         }
     }
 
+    /// Who may pull a service's image, where its registry is one that asks.
+    fn account(&self, spec: &ServiceSpec) -> Option<DockerCredentials> {
+        let container = spec.task_template.as_ref()?.container_spec.as_ref()?;
+        self.accounts.get(registry(container.image.as_deref()?)).cloned()
+    }
+
     fn lease_name(&self) -> String {
         format!("skep-lease-{}", self.namespace)
     }
 
-    fn config_spec(&self, name: &str, data: &[u8], mut labels: HashMap<String, String>) -> ConfigSpec {
+    fn config_spec(name: &str, part: &str, data: &[u8], mut labels: HashMap<String, String>) -> ConfigSpec {
         labels.insert(label::OWNER.to_owned(), OWNER.to_owned());
+        labels.insert(skep_wire::PART.to_owned(), part.to_owned());
         ConfigSpec {
             name: Some(name.to_owned()),
             labels: Some(labels),
@@ -179,7 +213,10 @@ impl Manager {
     async fn config(&self, name: &str) -> Result<Option<(String, u64, HashMap<String, String>)>, Error> {
         match self.docker.inspect_config(name).await {
             Ok(config) => {
-                let version = config.version.and_then(|version| version.index).unwrap_or_default();
+                let version = config
+                    .version
+                    .and_then(|version| version.index)
+                    .unwrap_or_default();
                 let labels = config.spec.and_then(|spec| spec.labels).unwrap_or_default();
                 Ok(config.id.map(|id| (id, version, labels)))
             }
@@ -203,7 +240,10 @@ fn known(service: bollard::models::Service) -> Option<(String, Known)> {
     let name = spec.name.clone()?;
     let known = Known {
         id: service.id?,
-        version: service.version.and_then(|version| version.index).unwrap_or_default(),
+        version: service
+            .version
+            .and_then(|version| version.index)
+            .unwrap_or_default(),
         spec,
     };
     Some((name, known))
@@ -214,6 +254,14 @@ fn raced(changed: Result<(), Error>) -> Result<Change, Error> {
         Ok(()) => Ok(Change::Done),
         Err(error) if is_conflict(&error) || is_missing(&error) => Ok(Change::Raced),
         Err(error) => Err(error),
+    }
+}
+
+/// The registry of an image; Docker's own where its name says none.
+fn registry(image: &str) -> &str {
+    match image.split_once('/') {
+        Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => host,
+        _ => "docker.io",
     }
 }
 

@@ -43,7 +43,11 @@ pub(crate) async fn run(
     };
     if response.headers().contains_key(NOT_STARTED) {
         let internal = format!("{}: the sandbox that had room took no more", function.name);
-        return course.fail(&Problem::new(ProblemCode::NodeFull).internal(internal).retry_after(1));
+        return course.fail(
+            &Problem::new(ProblemCode::NodeFull)
+                .internal(internal)
+                .retry_after(1),
+        );
     }
     course.answered();
     let status = response.status();
@@ -61,7 +65,14 @@ pub(crate) async fn run(
         // It answered as any server may that doesn't want to switch: the connection ends with the answer.
         let held = (course, ticket, driver);
         let body = incoming.map_err(|error| BodyError::Cut(error.to_string()));
-        return answer.map(|_| Held { body, held: Some(held), status }.boxed_unsync());
+        return answer.map(|_| {
+            Held {
+                body,
+                held: Some(held),
+                status,
+            }
+            .boxed_unsync()
+        });
     };
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     if let Some(protocol) = protocol {

@@ -53,6 +53,18 @@ pub trait Node: Send + Sync + 'static {
     /// Every sandbox that exists apart from an instance, the oldest first.
     fn sandboxes(&self) -> Vec<api::Sandbox>;
 
+    /// The same, of every node that this one speaks for.
+    fn instances_of_all(&self) -> BoxFuture<'_, Vec<api::Instance>> {
+        let own = self.instances();
+        Box::pin(async move { own })
+    }
+
+    /// The same, of every node that this one speaks for.
+    fn sandboxes_of_all(&self) -> BoxFuture<'_, Vec<api::Sandbox>> {
+        let own = self.sandboxes();
+        Box::pin(async move { own })
+    }
+
     /// The containers that functions started through their Docker sockets, the oldest first.
     fn children(&self) -> Vec<api::Child> {
         Vec::new()

@@ -10,7 +10,7 @@ use http::{Method, Request, Response, Uri};
 use jiff::Timestamp;
 use skep_backlog::Runner;
 use skep_catalogue::Catalogue;
-use skep_invoke::{Body, Invocation, Invoker, LocalRedirect, Report, empty};
+use skep_invoke::{Body, Invocation, LocalRedirect, Report, empty};
 use skep_model::{Function, Handler, InvocationId, Problem, ProblemCode, Trigger};
 use skep_store::Store;
 use tokio::net::{TcpListener, TcpStream};
@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::listener::{self, Serving};
 use crate::metrics::Metrics;
 use crate::runner::StoredRunner;
+use crate::work::Work;
 use crate::workers::Workers;
 
 /// How often a script may send the server elsewhere before it is held for a loop.
@@ -34,7 +35,7 @@ pub struct Gateway(Arc<Inner>, Workers);
 struct Inner {
     config: Config,
     catalogue: watch::Receiver<Arc<Catalogue>>,
-    invoker: Invoker,
+    work: Work,
     store: Store,
     metrics: Metrics,
 }
@@ -69,14 +70,14 @@ impl Gateway {
     pub fn new(
         config: Config,
         catalogue: watch::Receiver<Arc<Catalogue>>,
-        invoker: Invoker,
+        work: impl Into<Work>,
         store: Store,
         metrics: Metrics,
     ) -> Self {
         let inner = Inner {
             config,
             catalogue,
-            invoker,
+            work: work.into(),
             store,
             metrics,
         };
@@ -126,8 +127,8 @@ impl Gateway {
         &self.0.config
     }
 
-    pub(crate) fn invoker(&self) -> &Invoker {
-        &self.0.invoker
+    pub(crate) fn work(&self) -> &Work {
+        &self.0.work
     }
 
     pub(crate) fn store(&self) -> &Store {
@@ -165,7 +166,7 @@ impl Gateway {
     pub(crate) async fn run(&self, invocation: Box<Invocation>, door: Door) -> Response<Body> {
         match invocation.function.settings.handler {
             Handler::Cgi => Box::pin(self.run_script(invocation, door)).await,
-            Handler::Http | Handler::Exec => self.0.invoker.invoke(invocation).await,
+            Handler::Http | Handler::Exec => self.0.work.invoke(invocation).await,
         }
     }
 
@@ -173,7 +174,7 @@ impl Gateway {
         let mut again = Again::of(&invocation);
         let mut parent = invocation.id;
         for _ in 0..MAX_REDIRECTS {
-            let mut response = self.0.invoker.invoke(invocation).await;
+            let mut response = self.0.work.invoke(invocation).await;
             let Some(LocalRedirect(path)) = response.extensions_mut().remove() else {
                 return response;
             };

@@ -24,6 +24,7 @@ mod stream;
 mod trusted;
 mod turn;
 mod upload;
+mod work;
 mod workers;
 
 pub use config::Config;
@@ -31,4 +32,5 @@ pub use gateway::Gateway;
 pub use listener::Serving;
 pub use metrics::Metrics;
 pub use trusted::{NetworkError, TrustedProxies};
+pub use work::{Elsewhere, Work};
 pub use workers::Workers;

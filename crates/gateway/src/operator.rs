@@ -19,7 +19,7 @@ impl Gateway {
         self.invoke_as(id, function, request)
             .await
             .unwrap_or_else(|problem| {
-                self.invoker().metrics().problem(problem.code);
+                self.work().metrics().problem(problem.code);
                 problem_response(&problem, Some(id))
             })
     }

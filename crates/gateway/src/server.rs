@@ -51,7 +51,7 @@ pub(crate) async fn serve(
         turn.clone(),
         config.header_timeout,
         config.send_timeout,
-        Box::new(move |problem| problems.invoker().metrics().problem(problem.code)),
+        Box::new(move |problem| problems.work().metrics().problem(problem.code)),
     );
     let origin = Origin::new(peer, local, &config.trusted_proxies);
     let connection = Arc::new(Connection {

@@ -54,7 +54,7 @@ impl Connection {
         let leftover = unread.then(|| Leftover::new(self.tasks.clone()));
         let answered = self.respond(id, request, leftover.clone()).await;
         let response = answered.unwrap_or_else(|problem| {
-            self.gateway.invoker().metrics().problem(problem.code);
+            self.gateway.work().metrics().problem(problem.code);
             if let Some(internal) = &problem.internal {
                 tracing::warn!(invocation = %id, code = problem.code.as_str(), internal, "a request was refused");
             }
@@ -157,7 +157,7 @@ impl Connection {
     }
 
     async fn parent(&self, headers: &HeaderMap) -> Option<InvocationId> {
-        let dispatcher = self.gateway.invoker().dispatcher();
+        let dispatcher = self.gateway.work().dispatcher()?;
         let peer = self.origin.peer();
         // A command may call before the engine has told where it runs.
         let calls = |instance: InstanceId, invocation: Option<InvocationId>| {

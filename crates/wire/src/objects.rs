@@ -14,6 +14,9 @@ pub const KEYS_FILE: &str = "/run/secrets/skep-keys";
 /// host to the engine API's `AuthConfig`.
 pub const REGISTRIES_FILE: &str = "/run/secrets/skep-registries";
 
+/// The file in a launcher's task that is there when its agent runs.
+pub const READY_FILE: &str = "/tmp/skep-agent-runs";
+
 /// The variables that tell a part where it is.
 pub mod variable {
     /// In a gateway: the name of the Swarm config that holds `pause`.
@@ -27,5 +30,5 @@ pub mod variable {
 }
 
 /// The label of everything that `skep install` made; its value is the part: `gateway`, `agent`, `pause`, `keys`,
-/// `registries`, `network`.
+/// `registries`, `network`, `lease`.
 pub const PART: &str = "skep.part";

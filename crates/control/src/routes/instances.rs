@@ -10,7 +10,7 @@ use crate::api;
 #[utoipa::path(get, path = "/v1/instances", tag = "instances", responses((status = 200, body = api::Instances)))]
 pub(crate) async fn instances(State(shared): State<Shared>) -> Json<api::Instances> {
     Json(api::Instances {
-        instances: shared.node.instances(),
+        instances: shared.node.instances_of_all().await,
     })
 }
 
@@ -28,6 +28,6 @@ pub(crate) async fn children(State(shared): State<Shared>) -> Json<api::Children
 #[utoipa::path(get, path = "/v1/sandboxes", tag = "instances", responses((status = 200, body = api::Sandboxes)))]
 pub(crate) async fn sandboxes(State(shared): State<Shared>) -> Json<api::Sandboxes> {
     Json(api::Sandboxes {
-        sandboxes: shared.node.sandboxes(),
+        sandboxes: shared.node.sandboxes_of_all().await,
     })
 }
