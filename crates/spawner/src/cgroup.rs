@@ -11,6 +11,8 @@ use crate::spec::Tree;
 pub(crate) struct Cgroups {
     folders: Vec<PathBuf>,
     unified: bool,
+    /// Where the kernel counts what it ended for want of memory.
+    memory_events: Option<PathBuf>,
 }
 
 impl Cgroups {
@@ -19,12 +21,18 @@ impl Cgroups {
         let mut made = Self {
             folders: Vec::with_capacity(tree.directories.len()),
             unified: tree.unified,
+            memory_events: None,
         };
         for directory in &tree.directories {
             let folder = Path::new(&directory.parent).join(name);
             if let Err(error) = fs::create_dir(&folder) {
                 made.remove();
                 return Err((format!("make the cgroup {}", folder.display()), error));
+            }
+            if tree.unified {
+                made.memory_events = Some(folder.join("memory.events"));
+            } else if directory.name.split(',').any(|controller| controller == "memory") {
+                made.memory_events = Some(folder.join("memory.oom_control"));
             }
             made.folders.push(folder);
         }
@@ -45,6 +53,7 @@ impl Cgroups {
         Self {
             folders: Vec::new(),
             unified: false,
+            memory_events: None,
         }
     }
 
@@ -70,15 +79,12 @@ impl Cgroups {
 
     /// Whether the kernel ended a process in there for want of memory.
     pub(crate) fn out_of_memory(&self) -> bool {
-        let events = ["memory.oom_control", "memory.events"];
-        self.folders
-            .iter()
-            .flat_map(|folder| events.map(|event| folder.join(event)))
-            .any(|path| {
-                let text = fs::read_to_string(path).unwrap_or_default();
-                let killed = |line: &str| line.strip_prefix("oom_kill ").is_some_and(|count| count != "0");
-                text.lines().any(killed)
-            })
+        let Some(file) = &self.memory_events else {
+            return false;
+        };
+        let text = fs::read_to_string(file).unwrap_or_default();
+        let killed = |line: &str| line.strip_prefix("oom_kill ").is_some_and(|count| count != "0");
+        text.lines().any(killed)
     }
 
     /// Lets frozen processes run: on v1 a frozen one does not even take a signal that kills it.

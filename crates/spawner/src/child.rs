@@ -72,11 +72,14 @@ pub(crate) fn read_report(report: OwnedFd) -> Result<(), Failure> {
     Err(serde_json::from_slice(&text).unwrap_or_else(|error| broken(error.into())))
 }
 
+/// Should the spawner be killed now: until it is in its cgroups, nobody else would find this process.
+fn tie_to_spawner() -> Result<(), Failure> {
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+        .step("tie its life to the spawner's")
+}
+
 /// Waits until this process is in its cgroups.
 fn pass(gate: BorrowedFd<'_>) -> Result<(), Failure> {
-    // Should the spawner be killed now: until it is in its cgroups, nobody else would find this process.
-    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
-        .step("tie its life to the spawner's")?;
     let opened = rustix::io::retry_on_intr(|| rustix::io::read(gate, &mut [0_u8; 1]));
     if opened.step("wait for the gate")? == 0 {
         return Err(failure(
@@ -95,17 +98,24 @@ fn become_instance(
     given: &Given,
     gate: BorrowedFd<'_>,
 ) -> Result<Infallible, Failure> {
+    tie_to_spawner()?;
+    enter_network(launch, given)?;
+    let root = match &given.root {
+        Some(earlier) => mounts::take_root(&spec.root, &launch.files, earlier.as_fd())?,
+        None => mounts::make_root(&spec.root, &launch.files)?,
+    };
+    // So far its cgroups may still be in the making.
     pass(gate)?;
-    enter_namespaces(spec, launch, given)?;
+    // Only now: what is born into a cgroup of version 2 would take its parent's for the root of a namespace made
+    // at its birth.
+    if spec.cgroup_namespace {
+        skep_sys::unshare_cgroup_namespace().step("make a cgroup namespace")?;
+    }
     for (name, value) in &spec.sysctls {
         let path = format!("/proc/sys/{}", name.replace('.', "/"));
         std::fs::write(&path, value).template(|| format!("set the sysctl {name}={value}"))?;
     }
     join_keyring(launch)?;
-    let root = match &given.root {
-        Some(earlier) => mounts::take_root(&spec.root, &launch.files, earlier.as_fd())?,
-        None => mounts::make_root(&spec.root, &launch.files)?,
-    };
     mounts::mount_all(&root, spec, &launch.name)?;
     mounts::bind_all(&root, &launch.binds)?;
     devices::make(&root, spec)?;
@@ -114,6 +124,8 @@ fn become_instance(
     mounts::enter(root, spec.root.read_only)?;
     rustix::system::sethostname(launch.hostname.as_bytes()).step("set the host name")?;
     match own {
+        // Only its root was wanted, which whoever holds its mount namespace has.
+        Some(own) if own.arguments.is_empty() => skep_sys::exit_now(0),
         Some(own) => {
             let process = Process {
                 arguments: own.arguments.clone(),
@@ -127,7 +139,7 @@ fn become_instance(
     }
 }
 
-fn enter_namespaces(spec: &Spec, launch: &Launch, given: &Given) -> Result<(), Failure> {
+fn enter_network(launch: &Launch, given: &Given) -> Result<(), Failure> {
     match &given.streams.network {
         Some(network) => {
             let kind = Some(LinkNameSpaceType::Network);
@@ -140,11 +152,6 @@ fn enter_namespaces(spec: &Spec, launch: &Launch, given: &Given) -> Result<(), F
                 handover::give(to, port).step("open the listener for its calls")?;
             }
         }
-    }
-    // Only now: what is born into a cgroup of version 2 would take its parent's for the root of a namespace made
-    // at its birth.
-    if spec.cgroup_namespace {
-        skep_sys::unshare_cgroup_namespace().step("make a cgroup namespace")?;
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ mod client;
 mod handover;
 mod server;
 mod spec;
+mod start;
 mod wire;
 
 pub use client::{Child, Spawner};

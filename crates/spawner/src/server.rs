@@ -1,6 +1,7 @@
 //! The spawner's side: one thread, one loop over the requests and the children's ends.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -8,11 +9,12 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus};
-use skep_sys::{Forked, NewNamespaces};
+use skep_sys::NewNamespaces;
 
 use crate::cgroup::Cgroups;
 use crate::child;
 use crate::spec::Spec;
+use crate::start::{birthplace, enter, fork_into, machine, start};
 use crate::wire::{self, Exited, Failure, Given, Joining, Launch, Own, Reply, Request, Streams};
 
 /// How soon the removal of a cgroup that was still busy is tried again.
@@ -200,9 +202,8 @@ impl Server {
         let resumes = own.is_some_and(|own| own.resumes);
         let given = given(launch.listener.is_some(), resumes, descriptors)
             .ok_or_else(|| missing("take the standard streams"))?;
-        let mut cgroups =
-            Cgroups::create(&spec.cgroup, &launch.name).map_err(|(step, error)| machine(&step, error))?;
-        match start(spec, launch, own, &given, &cgroups) {
+        let mut cgroups = Cgroups::none();
+        match start(spec, launch, own, &given, &mut cgroups) {
             Ok((process, descriptor, report)) => Ok(Running {
                 id: 0,
                 process,
@@ -228,10 +229,16 @@ impl Server {
         let instance = children.find(|child| child.id == joining.instance && child.report.is_none());
         let instance = instance.ok_or_else(gone)?;
         let spec = instance.spec.as_ref().ok_or_else(gone)?;
-        let joined = fork_into(NewNamespaces::default(), &instance.cgroups, |gate, reporter| {
-            let target = instance.descriptor.as_fd();
-            child::join(spec, joining, &given.streams, target, (gate, reporter))
-        });
+        let cgroups = &instance.cgroups;
+        let joined = fork_into(
+            NewNamespaces::default(),
+            birthplace(cgroups)?.as_ref(),
+            |process| enter(cgroups, process),
+            |gate, reporter| {
+                let target = instance.descriptor.as_fd();
+                child::join(spec, joining, &given.streams, target, (gate, reporter))
+            },
+        );
         let (process, descriptor, report) = joined?;
         Ok(Running {
             id: 0,
@@ -257,10 +264,12 @@ impl Server {
             code,
             out_of_memory: cgroups.out_of_memory(),
         };
+        // Said first: whoever waits for it need not wait for the kernel to clear up.
+        let said = wire::send(self.socket.as_fd(), &Reply::Exited { id, exited }, &[]);
         if !cgroups.remove() {
             self.leaving.push(cgroups);
         }
-        wire::send(self.socket.as_fd(), &Reply::Exited { id, exited }, &[])
+        said
     }
 
     /// Kills every child and removes what they had, as far as the kernel lets go of it within a second.
@@ -304,78 +313,8 @@ fn given(listens: bool, resumes: bool, descriptors: Vec<OwnedFd>) -> Option<Give
 
 /// The mount namespace of a process that was just made.
 fn mounts_of(process: u32) -> Option<OwnedFd> {
-    let file = std::fs::File::open(format!("/proc/{process}/ns/mnt")).ok()?;
+    let file = File::open(format!("/proc/{process}/ns/mnt")).ok()?;
     Some(file.into())
-}
-
-fn start(
-    spec: &Spec,
-    launch: &Launch,
-    own: Option<&Own>,
-    given: &Given,
-    cgroups: &Cgroups,
-) -> Result<(u32, OwnedFd, OwnedFd), Failure> {
-    let namespaces = NewNamespaces {
-        mount: true,
-        process: true,
-        ipc: spec.ipc_namespace,
-        uts: true,
-        network: given.streams.network.is_none(),
-        // Made by the child itself, once it is in its cgroups.
-        cgroup: false,
-    };
-    fork_into(namespaces, cgroups, |gate, reporter| {
-        child::run(spec, launch, own, given, gate.as_fd(), reporter.as_fd())
-    })
-}
-
-/// Forks, moves the child into cgroups and lets it go on; what becomes of it is said on the pipe.
-fn fork_into(
-    namespaces: NewNamespaces,
-    cgroups: &Cgroups,
-    child: impl FnOnce(OwnedFd, OwnedFd),
-) -> Result<(u32, OwnedFd, OwnedFd), Failure> {
-    let (report, reporter) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
-        .map_err(|error| machine("make a pipe", error.into()))?;
-    // A pipe, because it closes with this process: a child that nobody lets go on ends.
-    let (gate, opener) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
-        .map_err(|error| machine("make a pipe", error.into()))?;
-    let birthplace = cgroups
-        .birthplace()
-        .map_err(|error| machine("open the cgroup", error))?;
-    let forked = skep_sys::fork(namespaces, birthplace.as_ref().map(AsFd::as_fd));
-    match forked.map_err(|error| machine("make a process", error))? {
-        Forked::Child => {
-            drop((opener, report));
-            child(gate, reporter);
-            skep_sys::exit_now(127)
-        }
-        Forked::Parent { process, descriptor } => {
-            let entered = cgroups
-                .enter(process)
-                .map_err(|(step, error)| machine(&step, error));
-            let opened = entered.and_then(|()| {
-                let opened = rustix::io::write(&opener, &[1]);
-                opened.map_err(|error| machine("open the gate", error.into()))
-            });
-            if let Err(failure) = opened {
-                let _ended = rustix::process::pidfd_send_signal(&descriptor, Signal::KILL);
-                let _code = wait_for_end(descriptor.as_fd());
-                return Err(failure);
-            }
-            Ok((process, descriptor, report))
-        }
-    }
-}
-
-fn machine(step: &str, error: io::Error) -> Failure {
-    Failure {
-        step: step.to_owned(),
-        error: error
-            .raw_os_error()
-            .unwrap_or(rustix::io::Errno::INVAL.raw_os_error()),
-        template: false,
-    }
 }
 
 /// Reaps a child; gives its exit code as Docker counts.

@@ -42,7 +42,7 @@ pub struct Launch {
 /// What one launch has of its own, where instances of one spec are not all alike.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Own {
-    /// The command and its arguments, in the place of the spec's.
+    /// The command and its arguments, in the place of the spec's; without any its root is made and nothing is run.
     pub arguments: Vec<String>,
     /// All of its environment, in the place of the spec's and of the launch's.
     pub environment: Vec<String>,
@@ -179,7 +179,10 @@ pub(crate) fn receive<T: DeserializeOwned>(
     socket: BorrowedFd<'_>,
     buffer: &mut Vec<u8>,
 ) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
-    buffer.resize(MAX_MESSAGE, 0);
+    // Just as large as it has to be: what the spawner's memory holds, each fork copies the map of.
+    let look = RecvFlags::PEEK | RecvFlags::TRUNC;
+    let (_, length) = rustix::io::retry_on_intr(|| rustix::net::recv(socket, &mut [0_u8; 0][..], look))?;
+    buffer.resize(length.max(1), 0);
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let received = rustix::io::retry_on_intr(|| {

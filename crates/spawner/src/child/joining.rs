@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::thread::ThreadNameSpaceType;
 use skep_sys::{Forked, NewNamespaces};
 
-use super::{Step, pass, process, say};
+use super::{Step, pass, process, say, tie_to_spawner};
 use crate::server::wait_for_end;
 use crate::spec::{Process, Spec};
 use crate::wire::{Failure, Joining, Streams};
@@ -22,7 +22,7 @@ pub(super) fn run(
     gate: BorrowedFd<'_>,
     reporter: OwnedFd,
 ) -> ! {
-    let forked = pass(gate).and_then(|()| {
+    let forked = tie_to_spawner().and_then(|()| pass(gate)).and_then(|()| {
         let own = ThreadNameSpaceType::PROCESS_ID;
         rustix::thread::move_into_thread_name_spaces(instance, own).step("enter the process namespace")?;
         skep_sys::fork(NewNamespaces::default(), None).step("make a process")

@@ -96,9 +96,14 @@ fn mount_one(root: &Rooted, spec: &Spec, entry: &Mount, name: &str) -> Result<()
     let what = || format!("mount {}", entry.target);
     let virtual_file_system = |kind: &str, options: &str| -> Result<(), Failure> {
         // An image whose /proc is a link would have us mount somewhere else: refused, as by runc.
-        let made = root.make_folder(&entry.target).template(what)?;
-        drop(made);
-        let target = root.open_plain_folder(&entry.target).template(what)?;
+        let target = match root.open_plain_folder(&entry.target) {
+            Err(rustix::io::Errno::NOENT) => {
+                drop(root.make_folder(&entry.target).template(what)?);
+                root.open_plain_folder(&entry.target)
+            }
+            other => other,
+        };
+        let target = target.template(what)?;
         mount(kind, &place(&target), kind, flags, options).step(&what())
     };
     match &entry.kind {
@@ -208,20 +213,16 @@ fn mount_cgroups(root: &Rooted, spec: &Spec, entry: &Mount, name: &str) -> Resul
         ..entry.options
     };
     mount("tmpfs", &target, "tmpfs", flags(writable), "mode=755").step(step)?;
+    // Fresh and out of everybody's sight: nothing stands in it that could lead elsewhere.
+    let folder = root.open(&entry.target).step(step)?;
+    let flags = flags(entry.options) | MountFlags::BIND;
     for directory in &spec.cgroup.directories {
         let source = format!("{}/{name}", directory.parent);
-        let target = format!("{}/{}", entry.target, directory.name);
-        bind(
-            root,
-            &source,
-            &Mount {
-                target,
-                ..entry.clone()
-            },
-            false,
-        )?;
+        let target = format!("{}/{}", place(&folder), directory.name);
+        rustix::fs::mkdirat(&folder, directory.name.as_str(), Mode::from_raw_mode(0o755)).step(step)?;
+        rustix::mount::mount_bind(source.as_str(), target.as_str()).step(step)?;
+        rustix::mount::mount_remount(target.as_str(), flags, c"").step(step)?;
         for alias in directory.name.split(',').filter(|alias| *alias != directory.name) {
-            let folder = root.open(&entry.target).step(step)?;
             rustix::fs::symlinkat(directory.name.as_str(), &folder, alias).step(step)?;
         }
     }
