@@ -45,7 +45,8 @@ fuzz: ## feed the parsers of functions' Docker requests for a while (SECONDS=60)
 
 bench: ## measure Skep beside its yardsticks
 	@scripts/setup bench
-	@cargo run --release -p skep-bench
+	@cargo build --release -p skep -p skep-bench
+	@target/release/skep-bench
 
 image: ## build the image of Skep (IMAGE=skep:latest)
 	@scripts/setup demo

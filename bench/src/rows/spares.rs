@@ -1,5 +1,6 @@
 //! Functions in languages whose runtimes start slowly: a container never used before for each request, with spares
-//! and without.
+//! and without. `skep.ready` names a path: the question whether it is ready runs the code that a first request meets
+//! cold, so that the request itself does not.
 
 use std::path::Path;
 use std::process::Command;
@@ -15,8 +16,8 @@ use crate::table::{Line, Report, milliseconds};
 const LANGUAGES: [(&str, &str); 2] = [("python", "Python"), ("node", "Node")];
 const REQUESTS: usize = 40;
 const COLD_REQUESTS: usize = 10;
-/// Between two requests: long enough for a spare to take the place of the one that was used.
-const PAUSE: Duration = Duration::from_millis(400);
+/// Between two requests, in times of what a start takes: another spare takes the place of the one that was used.
+const STARTS: u32 = 4;
 
 pub(crate) async fn measure(context: &Context) -> anyhow::Result<Report> {
     let mut lines = Vec::new();
@@ -29,6 +30,7 @@ pub(crate) async fn measure(context: &Context) -> anyhow::Result<Report> {
                 ("skep.function", function),
                 ("skep.namespace", namespace.as_str()),
                 ("skep.spares", spares),
+                ("skep.ready", "/"),
             ];
             let name = format!("{namespace}-{function}");
             let created = context
@@ -61,19 +63,20 @@ fn build(folder: &str) -> anyhow::Result<String> {
 /// The times with spares and without, in order.
 fn ask(context: &Context, namespace: &str) -> anyhow::Result<(Vec<Duration>, Vec<Duration>)> {
     let serve = Serve::start(&context.skep, namespace.to_owned())?;
-    let times = |path: &str, count: usize| -> anyhow::Result<Vec<Duration>> {
+    let times = |path: &str, count: usize, pause: Duration| -> anyhow::Result<Vec<Duration>> {
         serve.wait_for(path)?;
         let mut times = Vec::with_capacity(count);
         for _ in 0..count {
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(pause);
             times.extend(latencies(serve.listen, path, 1)?);
         }
         times.sort_unstable();
         Ok(times)
     };
-    let measured = (times("/spared", REQUESTS)?, times("/cold", COLD_REQUESTS)?);
+    let cold = times("/cold", COLD_REQUESTS, Duration::ZERO)?;
+    let spared = times("/spared", REQUESTS, cold[COLD_REQUESTS / 2] * STARTS)?;
     serve.stop()?;
-    Ok(measured)
+    Ok((spared, cold))
 }
 
 fn line(language: &str, spared: Vec<Duration>, cold: Vec<Duration>) -> Line {
