@@ -11,8 +11,8 @@ use crate::error::InstallError;
 use crate::material::member;
 use crate::options::{Gateways, Options, Publish};
 use crate::spec::{
-    GATEWAY_VOLUME, LISTEN_PORT, SOCKET, agent_arguments, constraints, gateway_environment, grace_seconds,
-    place, short_digest,
+    AGENT_HEALTH, GATEWAY_HEALTH, GATEWAY_START, GATEWAY_VOLUME, HEALTH_INTERVAL, LISTEN_PORT, SOCKET,
+    agent_arguments, agent_start, constraints, gateway_environment, grace_seconds, place, short_digest,
 };
 
 /// What is to be in one folder.
@@ -100,6 +100,12 @@ services:
       - source: gateway-keys
         target: {keys}
         mode: 0400
+    healthcheck:
+      test: {gateway_health}
+      interval: {interval}s
+      timeout: {interval}s
+      retries: 3
+      start_period: {gateway_start}s
     stop_grace_period: {grace}s
     deploy:
 {mode}\
@@ -130,6 +136,12 @@ services:
       - source: agent-keys
         target: {keys}
         mode: 0400
+    healthcheck:
+      test: {agent_health}
+      interval: {interval}s
+      timeout: {interval}s
+      retries: 3
+      start_period: {agent_start}s
     stop_grace_period: {grace}s
     deploy:
       mode: global
@@ -178,6 +190,11 @@ configs:
         image = quoted(&options.image),
         environment = list(6, &environment),
         port = options.port,
+        gateway_health = Value::from(GATEWAY_HEALTH.to_vec()),
+        agent_health = Value::from(AGENT_HEALTH.to_vec()),
+        interval = HEALTH_INTERVAL.as_secs(),
+        gateway_start = GATEWAY_START.as_secs(),
+        agent_start = agent_start(options).as_secs(),
         grace = grace_seconds(options.drain),
         constraints = list(10, &constraints(options)),
         arguments = list(6, &agent_arguments(options)),

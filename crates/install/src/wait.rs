@@ -30,7 +30,7 @@ pub(crate) async fn running(
         let id = service.as_ref().and_then(|service| service.id.clone());
         let tasks = swarm::tasks(docker, id.as_deref().unwrap_or_default()).await?;
         let state = service.and_then(|service| service.update_status?.state);
-        let said = complaint(&tasks).unwrap_or_default();
+        let said = complaint(&of_digest(&tasks, digest)).unwrap_or_default();
         if is_rollback(state) {
             return Err(InstallError::RolledBack {
                 service: name.to_owned(),
@@ -99,6 +99,19 @@ pub(crate) async fn ended(
     }
 }
 
+fn is_of(task: &Task, digest: &str) -> bool {
+    let container = task.spec.as_ref().and_then(|spec| spec.container_spec.as_ref());
+    let labels = container.and_then(|container| container.labels.as_ref());
+    labels
+        .and_then(|labels| labels.get(DIGEST))
+        .is_some_and(|own| own == digest)
+}
+
+/// What went wrong with earlier specs is of no interest any more.
+fn of_digest(tasks: &[Task], digest: &str) -> Vec<Task> {
+    tasks.iter().filter(|task| is_of(task, digest)).cloned().collect()
+}
+
 /// How many tasks are as they should be, and how many are still as they were.
 #[derive(Debug, PartialEq, Eq)]
 struct Count {
@@ -113,12 +126,7 @@ impl Count {
             .iter()
             .filter(|task| task.desired_state == Some(TaskState::RUNNING))
         {
-            let container = task.spec.as_ref().and_then(|spec| spec.container_spec.as_ref());
-            let labels = container.and_then(|container| container.labels.as_ref());
-            let new = labels
-                .and_then(|labels| labels.get(DIGEST))
-                .is_some_and(|own| own == digest);
-            if !new {
+            if !is_of(task, digest) {
                 count.old += 1;
             } else if state(task) == Some(TaskState::RUNNING) {
                 count.new += 1;

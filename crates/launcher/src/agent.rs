@@ -11,6 +11,7 @@ use bollard::query_parameters::{
 use futures::StreamExt;
 use skep_wire::AGENT_CONTAINER;
 use tokio::io::AsyncWriteExt;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -27,6 +28,7 @@ pub(crate) struct Voice {
     /// When the launcher began to listen.
     pub(crate) since: Instant,
     last: Arc<Mutex<String>>,
+    spoke: watch::Receiver<bool>,
     ended: AbortOnDropHandle<()>,
 }
 
@@ -34,6 +36,12 @@ impl Voice {
     /// Its last line.
     pub(crate) fn last(&self) -> String {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether it has said something, when it has: its first word is where it answers gateways. One that ends without
+    /// a word never comes up.
+    pub(crate) async fn first_word(&mut self) -> bool {
+        self.spoke.wait_for(|spoke| *spoke).await.is_ok()
     }
 
     /// Returns when it has said its last.
@@ -101,10 +109,13 @@ async fn attach(docker: &Docker, id: &str, stdin: bool) -> Result<(Voice, Input)
     let last = Arc::new(Mutex::new(String::new()));
     let kept = last.clone();
     let mut output = attached.output;
+    // One that is adopted has spoken before.
+    let (speaks, spoke) = watch::channel(!stdin);
     let ended = tokio::spawn(async move {
         while let Some(Ok(piece)) = output.next().await {
             let text = String::from_utf8_lossy(&piece.into_bytes()).into_owned();
             eprint!("{text}");
+            speaks.send_replace(true);
             if let Some(line) = text.lines().rfind(|line| !line.trim().is_empty()) {
                 *kept.lock().unwrap_or_else(PoisonError::into_inner) = line.trim().to_owned();
             }
@@ -114,15 +125,14 @@ async fn attach(docker: &Docker, id: &str, stdin: bool) -> Result<(Voice, Input)
         id: id.to_owned(),
         since: Instant::now(),
         last,
+        spoke,
         ended: AbortOnDropHandle::new(ended),
     };
     Ok((voice, attached.input))
 }
 
-/// Tells an agent to end what runs, and waits for it; one that takes longer than it may is killed.
-pub(crate) async fn end(docker: &Docker, id: &str, drain: Duration) -> Result<(), LauncherError> {
-    tracing::info!(agent = short(id), "the agent is told to end");
-    signal(docker, id).await?;
+/// Waits for an agent that was told to end; one that takes longer than it may is killed.
+pub(crate) async fn gone(docker: &Docker, id: &str, drain: Duration) -> Result<(), LauncherError> {
     let deadline = Instant::now() + drain;
     while Instant::now() < deadline {
         if !node::agents(docker).await?.iter().any(|agent| agent.id == id) {

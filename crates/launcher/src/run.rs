@@ -7,7 +7,7 @@ use std::time::Duration;
 use bollard::Docker;
 use bollard::query_parameters::EventsOptionsBuilder;
 use futures::{Stream, StreamExt};
-use skep_wire::PART;
+use skep_wire::{PART, READY_FILE};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::agent::{self, Voice, short};
@@ -32,6 +32,10 @@ struct Launcher<'a> {
     here: Here,
     voice: Option<Voice>,
     failures: u32,
+    /// Whether the task's health check has been told that there is an agent.
+    ready: bool,
+    /// The agents that were told to end.
+    told: Vec<String>,
 }
 
 /// Keeps this node's agent until the signal. `again` is asked for a second signal while the agent ends.
@@ -55,6 +59,8 @@ where
         here,
         voice: None,
         failures: 0,
+        ready: false,
+        told: Vec::new(),
     };
     let kept = {
         let keeping = launcher.keep();
@@ -64,7 +70,8 @@ where
         }
     };
     kept?;
-    launcher.leave(again()).await
+    launcher.leave(again()).await;
+    Ok(())
 }
 
 impl Launcher<'_> {
@@ -85,9 +92,15 @@ impl Launcher<'_> {
                     continue;
                 }
             }
+            let ready = self.ready;
             let silence = async {
                 match &mut self.voice {
-                    Some(voice) => voice.silence().await,
+                    Some(voice) => {
+                        if !ready && voice.first_word().await {
+                            self.ready = say_ready().await;
+                        }
+                        voice.silence().await;
+                    }
                     None => std::future::pending().await,
                 }
             };
@@ -119,7 +132,7 @@ impl Launcher<'_> {
                     }
                     return Ok(());
                 }
-                Step::End(id) => agent::end(self.docker, &id, self.settings.drain).await?,
+                Step::End(id) => self.end(&id).await?,
                 Step::Remove(id) => node::remove(self.docker, &id).await?,
                 Step::Wait => sleep(FIRST_PAUSE).await,
                 Step::Start => {
@@ -153,35 +166,69 @@ impl Launcher<'_> {
         Ok(())
     }
 
-    /// The task was told to end. A successor takes the agent over; without one, it goes.
-    async fn leave(&mut self, again: impl Future<Output = ()>) -> Result<(), LauncherError> {
+    /// The task was told to end. A successor takes the agent over; without one, it goes. Swarm is the one that loses
+    /// patience: an engine that does not answer is asked again.
+    async fn leave(&mut self, again: impl Future<Output = ()>) {
+        let began = Instant::now();
+        let mut again = std::pin::pin!(again);
+        let mut hurried = false;
+        loop {
+            let left = tokio::select! {
+                left = self.hand_over_or_end() => left,
+                () = &mut again, if !hurried => {
+                    hurried = true;
+                    // The agent's own second signal.
+                    self.hurry().await
+                }
+            };
+            match left {
+                Ok(true) => break,
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::warn!(error = %report(&error), "the agent could not be ended yet");
+                    sleep(FIRST_PAUSE).await;
+                }
+            }
+        }
+        tracing::info!(seconds = began.elapsed().as_secs(), "the launcher ends");
+    }
+
+    async fn hand_over_or_end(&mut self) -> Result<bool, LauncherError> {
         let launchers = node::launchers(self.docker, &self.here).await?;
         if !acts(&self.settings.task, &launchers) {
             tracing::info!("another launcher has taken over");
-            return Ok(());
+            return Ok(true);
         }
-        let gone = async {
-            for agent in node::agents(self.docker).await? {
-                agent::end(self.docker, &agent.id, self.settings.drain).await?;
-            }
-            Ok(())
-        };
-        let hurried = async {
-            again.await;
-            // The agent's own second signal.
-            for agent in node::agents(self.docker).await? {
-                agent::signal(self.docker, &agent.id).await?;
-            }
-            std::future::pending::<Result<(), LauncherError>>().await
-        };
-        let began = Instant::now();
-        let left = tokio::select! {
-            gone = gone => gone,
-            Err(error) = hurried => Err(error),
-        };
-        tracing::info!(seconds = began.elapsed().as_secs(), "the agent is gone");
-        left
+        for agent in node::agents(self.docker).await? {
+            self.end(&agent.id).await?;
+        }
+        Ok(true)
     }
+
+    /// Tells an agent to end what runs, once: to be told again means to end at once.
+    async fn end(&mut self, id: &str) -> Result<(), LauncherError> {
+        if !self.told.iter().any(|told| told == id) {
+            tracing::info!(agent = short(id), "the agent is told to end");
+            agent::signal(self.docker, id).await?;
+            self.told.push(id.to_owned());
+        }
+        agent::gone(self.docker, id, self.settings.drain).await
+    }
+
+    async fn hurry(&self) -> Result<bool, LauncherError> {
+        for agent in node::agents(self.docker).await? {
+            agent::signal(self.docker, &agent.id).await?;
+        }
+        Ok(false)
+    }
+}
+
+async fn say_ready() -> bool {
+    let written = tokio::fs::write(READY_FILE, "").await;
+    if let Err(error) = &written {
+        tracing::warn!(%error, "{READY_FILE} can't be written: Swarm will take this task for unhealthy");
+    }
+    written.is_ok()
 }
 
 /// Something happened to an agent's container.

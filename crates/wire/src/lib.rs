@@ -14,7 +14,8 @@ pub use context::{CONTEXT, Context, ContextError, INVOCATION, SANDBOX};
 pub use definition::{Definition, label};
 pub use keys::Keys;
 pub use objects::{
-    AGENT_CONTAINER, AGENT_SERVICE, GATEWAY_SERVICE, KEYS_FILE, NETWORK, PART, REGISTRIES_FILE, variable,
+    AGENT_CONTAINER, AGENT_SERVICE, GATEWAY_SERVICE, KEYS_FILE, NETWORK, PART, READY_FILE, REGISTRIES_FILE,
+    variable,
 };
 pub use outcome::{OUTCOME, Outcome};
 pub use picture::{NodePicture, SandboxPicture};

@@ -10,7 +10,10 @@ use bollard::models::{
 };
 use skep_wire::{AGENT_SERVICE, KEYS_FILE};
 
-use super::{Material, SOCKET, bind, grace, nanoseconds, place, restarted, sealed, seconds, secret};
+use super::{
+    AGENT_HEALTH, GATEWAY_START, Material, SOCKET, bind, grace, health, nanoseconds, place, restarted,
+    sealed, seconds, secret,
+};
 use crate::options::Options;
 
 pub(crate) fn agent(options: &Options, material: &Material) -> ServiceSpec {
@@ -24,6 +27,8 @@ pub(crate) fn agent(options: &Options, material: &Material) -> ServiceSpec {
         env: Some(place().to_vec()),
         mounts: Some(vec![bind(SOCKET)]),
         secrets: Some(vec![secret(&material.agent_keys, KEYS_FILE)]),
+        // Its predecessor's agent may take as long as it may to end what runs.
+        health_check: Some(health(&AGENT_HEALTH, start(options))),
         stop_grace_period: Some(grace(options.drain)),
         ..TaskSpecContainerSpec::default()
     };
@@ -54,6 +59,11 @@ pub(crate) fn agent(options: &Options, material: &Material) -> ServiceSpec {
         ..ServiceSpec::default()
     };
     sealed(spec, "agent")
+}
+
+/// How long a launcher may take until its agent answers.
+pub(crate) fn start(options: &Options) -> Duration {
+    options.drain.saturating_add(GATEWAY_START)
 }
 
 /// What the launcher is told.

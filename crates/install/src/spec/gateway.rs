@@ -12,7 +12,8 @@ use bollard::models::{
 use skep_wire::{GATEWAY_SERVICE, KEYS_FILE, REGISTRIES_FILE, variable};
 
 use super::{
-    GATEWAY_VOLUME, Material, SOCKET, bind, grace, nanoseconds, place, restarted, sealed, seconds, secret,
+    GATEWAY_HEALTH, GATEWAY_START, GATEWAY_VOLUME, Material, SOCKET, bind, grace, health, nanoseconds, place,
+    restarted, sealed, seconds, secret,
 };
 use crate::options::{Gateways, Options, Publish};
 
@@ -139,6 +140,7 @@ fn container(options: &Options, material: &Material) -> TaskSpecContainerSpec {
             },
         ]),
         secrets: Some(secrets),
+        health_check: Some(health(&GATEWAY_HEALTH, GATEWAY_START)),
         stop_grace_period: Some(grace(options.drain)),
         ..TaskSpecContainerSpec::default()
     }

@@ -8,14 +8,14 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use bollard::models::{
-    Mount, MountType, ServiceSpec, TaskSpecContainerSpecFile, TaskSpecContainerSpecSecrets,
+    HealthConfig, Mount, MountType, ServiceSpec, TaskSpecContainerSpecFile, TaskSpecContainerSpecSecrets,
     TaskSpecRestartPolicy, TaskSpecRestartPolicyConditionEnum,
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use skep_wire::{PART, variable};
+use skep_wire::{PART, READY_FILE, variable};
 
-pub(crate) use agent::{agent, arguments as agent_arguments};
+pub(crate) use agent::{agent, arguments as agent_arguments, start as agent_start};
 pub(crate) use gateway::{LISTEN_PORT, constraints, environment as gateway_environment, gateway};
 pub(crate) use leave::leave;
 
@@ -27,6 +27,15 @@ pub(crate) const GATEWAY_VOLUME: &str = "skep-gateway";
 pub(crate) const SOCKET: &str = "/var/run/docker.sock";
 /// A task gets more than its work, so that Swarm isn't the one to cut it short.
 const GRACE: Duration = Duration::from_secs(30);
+
+/// The first look comes after as long, too, so that it can't be much longer; each costs a process.
+pub(crate) const HEALTH_INTERVAL: Duration = Duration::from_secs(5);
+/// A gateway is of use when it accepts connections.
+pub(crate) const GATEWAY_HEALTH: [&str; 4] = ["CMD", "bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/8080"];
+/// A launcher is, when its agent has spoken.
+pub(crate) const AGENT_HEALTH: [&str; 4] = ["CMD", "test", "-e", READY_FILE];
+/// How long a gateway may take to come up.
+pub(crate) const GATEWAY_START: Duration = Duration::from_secs(60);
 
 /// A secret or config on the Swarm.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,6 +139,18 @@ fn restarted() -> TaskSpecRestartPolicy {
         condition: Some(TaskSpecRestartPolicyConditionEnum::ANY),
         delay: Some(nanoseconds(Duration::from_secs(1))),
         ..TaskSpecRestartPolicy::default()
+    }
+}
+
+/// How Swarm learns that a task is of use, so that an update goes on to the next node only then.
+fn health(test: &[&str], start: Duration) -> HealthConfig {
+    HealthConfig {
+        test: Some(test.iter().map(|word| (*word).to_owned()).collect()),
+        interval: Some(nanoseconds(HEALTH_INTERVAL)),
+        timeout: Some(nanoseconds(HEALTH_INTERVAL)),
+        retries: Some(3),
+        start_period: Some(nanoseconds(start)),
+        ..HealthConfig::default()
     }
 }
 
