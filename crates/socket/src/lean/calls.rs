@@ -35,7 +35,7 @@ pub(crate) async fn call(
     let query = |name: &str| context.query.get(name).unwrap_or_default();
     match call {
         ContainerCall::Inspect => {
-            let mut value = inspect::whole(&shared, &lean, &child).await;
+            let mut value = inspect::whole(&shared, &lean, &child, context.query.flag("size")).await;
             show_inspect(&shared, &known, &mut value);
             Ok(json(StatusCode::OK, &value))
         }
@@ -265,6 +265,11 @@ async fn rename(
     child: &Arc<LeanChild>,
 ) -> Result<Answer, Refusal> {
     let name = names::asked(context.query.get("name").unwrap_or_default())?;
+    if name == known.name {
+        return Err(Refusal::malformed(
+            "Renaming a container with the same name as its current name",
+        ));
+    }
     named(&context.shared, &known.marks.function, &name)?;
     let old = std::mem::replace(&mut *lock(&child.name), name.clone());
     let (kept, facts) = (child.clone(), child.facts());

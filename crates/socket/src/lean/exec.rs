@@ -136,10 +136,23 @@ pub(super) fn create(
     }
     execs.insert(id.clone(), Arc::new(exec));
     drop(execs);
-    let action = format!("exec_create: {}", command.join(" "));
+    let action = format!("exec_create: {}", said(&command));
     lean.events
         .say(&context.shared, child, &action, &[("execID", id.clone())]);
     Ok(crate::answer::json(StatusCode::CREATED, &json!({ "Id": id })))
+}
+
+/// A command as events tell it: its first word and the others, also where there are none.
+fn said(command: &[String]) -> String {
+    let (first, rest) = command
+        .split_first()
+        .map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
+    format!("{first} {}", rest.join(" "))
+}
+
+fn says_missing(engine: &str) -> bool {
+    let major = engine.split('.').next().and_then(|major| major.parse().ok());
+    major.is_none_or(|major: u32| major >= 25)
 }
 
 fn conflict(message: String) -> Refusal {
@@ -202,7 +215,7 @@ async fn start(
     let broken = |error: std::io::Error| super::create::failed(&error.to_string());
     let (theirs, mut ours) = streams::make(terminal, exec.flag("AttachStdin") && !detach).map_err(broken)?;
     let command = exec.texts("Cmd");
-    let action = format!("exec_start: {}", command.join(" "));
+    let action = format!("exec_start: {}", said(&command));
     lean.events
         .say(&context.shared, &child, &action, &[("execID", exec.id.clone())]);
     let joined = running.join(JoinRun {
@@ -216,9 +229,31 @@ async fn start(
     let joined = match joined.await {
         Ok(joined) => joined,
         Err(error) => {
-            let (status, code, message) = run::translated(command.first().map_or("", String::as_str), &error);
+            let command = command.first().map_or("", String::as_str);
+            let (_, code, message) = run::translated(command, &error);
+            // Older engines tell no difference between what is not there and what can't be run.
+            let code = if code == 127 && !says_missing(&context.shared.engine_version) {
+                126
+            } else {
+                code
+            };
             lock(&exec.doing).code = Some(i32::try_from(code).unwrap_or(126));
-            return Err(Refusal { status, message });
+            if detach {
+                return Err(Refusal { status: 400, message });
+            }
+            let message = message.replace(run::CREATE, "OCI runtime exec failed: exec failed:");
+            let said = Bytes::from(format!("{message}\r\n"));
+            let (follower, outputs) = mpsc::channel(attach::WAITING);
+            drop(follower.try_send((1, said)));
+            drop(follower);
+            let output = attach::framed(outputs, [true, true], terminal);
+            return Ok(attach::answer(
+                context,
+                (headers, Some(upgrade)),
+                terminal,
+                output,
+                None,
+            ));
         }
     };
     drop(running);

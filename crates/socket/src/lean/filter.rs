@@ -28,7 +28,7 @@ pub(crate) async fn listed(
         if !(all || child.doing().status.runs()) || !named(&lock(&child.name)) {
             continue;
         }
-        let entry = inspect::summary(&context.shared, &lean, &child).await;
+        let entry = inspect::summary(&context.shared, &lean, &child, context.query.flag("size")).await;
         if matches(&child, &entry, &known, filters) {
             listed.push((known, entry));
         }

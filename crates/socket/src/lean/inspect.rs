@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::Method;
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use skep_lean::RunningChild;
 
 use super::child::{Doing, LeanChild, Status};
 use super::{Lean, lock};
@@ -14,7 +15,7 @@ use crate::shared::Shared;
 const NEVER: &str = "0001-01-01T00:00:00Z";
 
 /// `GET /containers/ID/json`, before the host's own is left out of it.
-pub(super) async fn whole(shared: &Shared, lean: &Lean, child: &LeanChild) -> Value {
+pub(super) async fn whole(shared: &Shared, lean: &Lean, child: &LeanChild, sized: bool) -> Value {
     let doing = child.doing();
     let mut value = child.inspect.clone();
     let time = |time: Option<Timestamp>| time.map_or(NEVER.to_owned(), |time| time.to_string());
@@ -26,33 +27,26 @@ pub(super) async fn whole(shared: &Shared, lean: &Lean, child: &LeanChild) -> Va
     });
     value["Name"] = format!("/{}", lock(&child.name)).into();
     value["ExecIDs"] = lean.exec_ids(&child.id);
-    if let Some(network) = network(shared, lean, child, &doing).await {
+    size(child, &doing, sized, &mut value);
+    if let Some(network) = shown_network(shared, lean, &doing).await {
         value["NetworkSettings"] = network;
     }
     value
 }
 
-/// What Docker says of the sandbox that it is in.
-async fn network(shared: &Shared, lean: &Lean, child: &LeanChild, doing: &Doing) -> Option<Value> {
-    let container = doing.running.as_ref()?.network_container()?;
+/// What Docker says of the sandbox that a child runs in.
+pub(super) async fn network(shared: &Shared, lean: &Lean, running: &RunningChild) -> Option<Value> {
+    let container = running.network_container()?;
     let known = lock(&lean.networks).get(container).cloned();
     if let Some(known) = known {
         return Some(known);
     }
-    let found = shared
-        .daemon
-        .ask(Method::GET, &format!("/containers/{container}/json"), None)
-        .await
-        .ok()?;
+    let path = format!("/containers/{container}/json");
+    let found = shared.daemon.ask(Method::GET, &path, None).await.ok()?;
     let mut settings = found.get("NetworkSettings")?.clone();
-    // Aliases are the sandbox's own id.
     for endpoint in settings.get_mut("Networks")?.as_object_mut()?.values_mut() {
-        endpoint["Aliases"] = child
-            .inspect
-            .pointer("/NetworkSettings/Networks")
-            .and_then(Value::as_object)
-            .and_then(|networks| networks.values().next())
-            .map_or(Value::Null, |own| own["Aliases"].clone());
+        // They are the sandbox's own id.
+        endpoint["Aliases"] = Value::Null;
     }
     let mut networks = lock(&lean.networks);
     if networks.len() > 1000 {
@@ -62,13 +56,39 @@ async fn network(shared: &Shared, lean: &Lean, child: &LeanChild, doing: &Doing)
     Some(settings)
 }
 
+/// What is still shown of a network when the child has ended.
+pub(super) fn left(lean: &Lean, container: &str) -> Option<Value> {
+    let mut settings = lock(&lean.networks).get(container)?.clone();
+    blank(&mut settings);
+    Some(settings)
+}
+
+fn blank(value: &mut Value) {
+    for (name, value) in value.as_object_mut().into_iter().flatten() {
+        match value {
+            Value::Object(_) => blank(value),
+            Value::String(text) if !matches!(name.as_str(), "SandboxID" | "NetworkID") => text.clear(),
+            Value::Number(_) => *value = 0.into(),
+            _ => {}
+        }
+    }
+}
+
+/// Its network as it is shown.
+async fn shown_network(shared: &Shared, lean: &Lean, doing: &Doing) -> Option<Value> {
+    match &doing.running {
+        Some(running) => network(shared, lean, running).await,
+        None => doing.network.clone(),
+    }
+}
+
 /// One entry of `GET /containers/json`.
-pub(super) async fn summary(shared: &Shared, lean: &Lean, child: &Arc<LeanChild>) -> Value {
+pub(super) async fn summary(shared: &Shared, lean: &Lean, child: &Arc<LeanChild>, sized: bool) -> Value {
     let doing = child.doing();
-    let settings = network(shared, lean, child, &doing).await;
+    let settings = shown_network(shared, lean, &doing).await;
     let networks = settings.as_ref().unwrap_or(&child.inspect["NetworkSettings"]);
     let networks = networks.get("Networks").cloned().unwrap_or(json!({}));
-    json!({
+    let mut entry = json!({
         "Id": child.id, "Names": [format!("/{}", lock(&child.name))],
         "Image": child.text("/Config/Image"), "ImageID": child.text("/Image"),
         "Command": command(child), "Created": child.created.as_second(), "Ports": [],
@@ -76,7 +96,26 @@ pub(super) async fn summary(shared: &Shared, lean: &Lean, child: &Arc<LeanChild>
         "State": doing.status.word(), "Status": status(&doing),
         "HostConfig": { "NetworkMode": child.text("/HostConfig/NetworkMode") },
         "NetworkSettings": { "Networks": networks }, "Mounts": child.inspect["Mounts"],
-    })
+    });
+    size(child, &doing, sized, &mut entry);
+    entry
+}
+
+/// What its files take, where that is asked for.
+fn size(child: &LeanChild, doing: &Doing, sized: bool, value: &mut Value) {
+    let Some(fields) = value.as_object_mut() else {
+        return;
+    };
+    fields.remove("SizeRootFs");
+    if sized {
+        let image = child
+            .inspect
+            .get("SizeRootFs")
+            .and_then(Value::as_u64)
+            .unwrap_or(0);
+        fields.insert("SizeRw".to_owned(), doing.kept.into());
+        fields.insert("SizeRootFs".to_owned(), (image + doing.kept).into());
+    }
 }
 
 fn command(child: &LeanChild) -> String {

@@ -13,12 +13,14 @@ use tokio::net::unix::pipe;
 use super::child::{Doing, LeanChild, Status};
 use super::create::failed;
 use super::log::Cutter;
-use super::{Lean, journal, lock, shapes, streams};
+use super::{Lean, inspect, journal, lock, shapes, streams};
 use crate::children::State;
 use crate::shared::Shared;
 
 /// SIGKILL.
 pub(super) const KILL: i32 = 9;
+/// What Docker says before everything that went wrong when a container was started.
+pub(super) const CREATE: &str = "failed to create shim task: OCI runtime create failed: runc create failed:";
 /// How long children have to end when Skep does.
 const LAST: Duration = Duration::from_secs(2);
 /// What is said of a child that Skep's end has ended.
@@ -127,10 +129,7 @@ pub(super) async fn lay_out(
 /// How Docker says that a command can't be run: the status, the exit code, the words.
 pub(super) fn translated(command: &str, error: &RunError) -> (u16, i64, String) {
     let words = |what: &str| {
-        format!(
-            "failed to create shim task: OCI runtime create failed: runc create failed: unable to start container \
-             process: exec: \"{command}\": {what}: unknown"
-        )
+        format!("{CREATE} unable to start container process: exec: \"{command}\": {what}: unknown")
     };
     let runs = error.own && error.message.starts_with("run ");
     match error.error {
@@ -173,6 +172,11 @@ async fn began(
     });
     shared.children().runs(&child.id, now);
     lean.events.say(shared, child, "start", &[]);
+    let (looked, at, on) = (shared.clone(), lean.clone(), running.clone());
+    // Once for each sandbox; what it has of a network is shown of its children even when they have ended.
+    shared
+        .tasks
+        .spawn(async move { drop(inspect::network(&looked, &at, &on).await) });
     let readers: Vec<_> = ours
         .outputs
         .into_iter()
@@ -182,11 +186,14 @@ async fn began(
     let tasks = shared.tasks.clone();
     tasks.spawn(async move {
         let exit = running.exited().await;
+        let left = running
+            .network_container()
+            .and_then(|container| inspect::left(&lean, container));
         drop(running);
         for reader in readers {
             drop(reader.await);
         }
-        ended(&shared, &lean, &child, exit).await;
+        ended(&shared, &lean, &child, exit, left).await;
     });
 }
 
@@ -225,7 +232,13 @@ async fn keep(child: &Arc<LeanChild>, stream: u8, lines: Vec<Vec<u8>>) {
     }
 }
 
-async fn ended(shared: &Arc<Shared>, lean: &Arc<Lean>, child: &Arc<LeanChild>, exit: skep_engine::Exit) {
+async fn ended(
+    shared: &Arc<Shared>,
+    lean: &Arc<Lean>,
+    child: &Arc<LeanChild>,
+    exit: skep_engine::Exit,
+    left: Option<serde_json::Value>,
+) {
     let stopping = shared.stop.is_cancelled() || lean.is_ending();
     let mounts = child.doing().mounts;
     let kept = match &mounts {
@@ -251,7 +264,7 @@ async fn ended(shared: &Arc<Shared>, lean: &Arc<Lean>, child: &Arc<LeanChild>, e
         doing.out_of_memory = exit.out_of_memory;
         doing.finished = Some(now);
         doing.ends += 1;
-        (doing.running, doing.master, doing.network) = (None, None, None);
+        (doing.running, doing.master, doing.network) = (None, None, left);
         doing.kept = kept;
         if stopping {
             ENDED.clone_into(&mut doing.error);

@@ -159,6 +159,7 @@ async fn find_out(shared: &Arc<Shared>, request: &Request, key: &str) -> Result<
             config.get("Env").cloned().unwrap_or(Value::Null),
         );
     }
+    inspect["SizeRootFs"] = described.get("Size").cloned().unwrap_or(0.into());
     let function = function(shared, request, &inspect, (&id, &image), key)?;
     let lean = shared.lean().ok_or("there is no lean engine")?;
     let shape = lean
