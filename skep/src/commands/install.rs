@@ -109,7 +109,9 @@ async fn connect(docker_host: Option<&str>) -> Result<bollard::Docker, Failed> {
 }
 
 fn path(path: &Path) -> Result<String, Failed> {
-    let text = path.to_str().filter(|_| path.is_absolute() && path.parent().is_some());
+    let text = path
+        .to_str()
+        .filter(|_| path.is_absolute() && path.parent().is_some());
     text.map(str::to_owned).ok_or_else(|| {
         Failed::new(
             Exit::Usage,
@@ -125,11 +127,13 @@ fn path(path: &Path) -> Result<String, Failed> {
 fn failed(error: &InstallError) -> Failed {
     let failed = Failed::from_error(Exit::Failure, error);
     match failed.message.clone().split_once("; ") {
-        Some((what, hint)) if matches!(error, InstallError::NoSwarm | InstallError::NoGateway { .. }) => Failed {
-            message: what.to_owned(),
-            ..failed
+        Some((what, hint)) if matches!(error, InstallError::NoSwarm | InstallError::NoGateway { .. }) => {
+            Failed {
+                message: what.to_owned(),
+                ..failed
+            }
+            .hint(hint)
         }
-        .hint(hint),
         _ => failed,
     }
 }
