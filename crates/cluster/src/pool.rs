@@ -418,8 +418,11 @@ fn updated(key: NodeKey, shown: &SandboxPicture, before: Option<Sandbox>) -> San
         idle: shown.idle,
         own,
         peak: own,
-        // A sandbox that began to end never comes back.
-        draining: shown.draining,
+        // Where the function can't be run it is as if there were none.
+        draining: shown.draining || !shown.reasons.is_empty(),
         refused: false,
     }
 }
+
+#[cfg(test)]
+mod tests;

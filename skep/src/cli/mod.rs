@@ -1,11 +1,13 @@
 //! What can be typed, as types. Nothing here reads a file, opens a socket or decides anything.
 
 mod agent;
+mod gateway;
 mod inspect;
 mod install;
 mod serve;
 
 pub(crate) use agent::Agent;
+pub(crate) use gateway::Gateway;
 pub(crate) use inspect::{Control, Deploy, Doctor, Inspect, Invoke, List, Logs, Remove, Tree};
 pub(crate) use install::{Install, Launcher, Publish, Uninstall};
 pub(crate) use serve::{EngineDefault, LogFormat, Serve};
@@ -57,6 +59,9 @@ pub(crate) enum Verb {
     /// hands it its keys through standard input
     #[command(hide = true)]
     Agent(Box<Agent>),
+    /// Take requests on a Swarm and have its agents run them; `skep install` starts it on managers
+    #[command(hide = true)]
+    Gateway(Box<Gateway>),
     /// Put Skep onto a Swarm, or bring it up to date there; run as often as you like
     Install(Install),
     /// Take Skep off a Swarm; functions stay, they are Docker's own

@@ -36,6 +36,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Verb::Install(options) => brief(install::run(&printer, options)),
         Verb::Uninstall(options) => brief(install::leave(&printer, options)),
         Verb::Launcher(options) => brief(serve::launcher::run(options)),
+        Verb::Gateway(options) => serve::gateway::run(&printer, *options),
         Verb::Spawner => serve::spawner::serve(),
     };
     match outcome {

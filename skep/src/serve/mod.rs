@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 mod drain;
+pub(crate) mod gateway;
 pub(crate) mod launcher;
 mod limits;
 mod logging;

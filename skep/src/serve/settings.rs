@@ -33,7 +33,11 @@ pub(super) struct Settings {
 
 impl Settings {
     pub(super) fn resolve(options: cli::Serve) -> Result<Self, Failed> {
-        let access = access(&options)?;
+        let access = access(
+            options.control,
+            options.control_token_file.as_deref(),
+            &options.control_names,
+        )?;
         let mut gateway = skep_gateway::Config::default();
         let proxies = options.trusted_proxies.join(",");
         gateway.trusted_proxies = proxies
@@ -65,11 +69,16 @@ impl Settings {
     }
 }
 
-fn access(options: &cli::Serve) -> Result<Access, Failed> {
-    let token = options.control_token_file.as_deref().map(token).transpose()?;
+/// Who may speak to a control listener.
+pub(super) fn access(
+    address: SocketAddr,
+    token_file: Option<&Path>,
+    names: &[String],
+) -> Result<Access, Failed> {
+    let token = token_file.map(token).transpose()?;
     let own = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let names = options.control_names.iter().cloned().chain([own]);
-    Access::new(options.control, token, names).map_err(|error| {
+    let names = names.iter().cloned().chain([own]);
+    Access::new(address, token, names).map_err(|error| {
         Failed::new(Exit::Usage, error.to_string())
             .hint("write a secret into a file and give it with --control-token-file, or listen on 127.0.0.1")
     })

@@ -1,0 +1,259 @@
+//! The whole cluster as a gateway's control listener shows it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::body::Body;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use serde::de::DeserializeOwned;
+use skep_catalogue::Catalogue;
+use skep_cluster::Cluster;
+use skep_control::{InvocationFilter, LogFilter, Node, api, view};
+use skep_discovery::Connection;
+use skep_gateway::Gateway;
+use skep_invoke::BodyError;
+use skep_model::{InvocationId, Problem};
+use skep_store::Store;
+use tokio::sync::watch;
+
+use crate::commands::encoded;
+use crate::serve::records;
+
+/// Reads from the parts of a running gateway, and from every agent.
+pub(super) struct ClusterNode {
+    pub(super) cluster: Cluster,
+    pub(super) catalogue: watch::Receiver<Arc<Catalogue>>,
+    pub(super) connection: watch::Receiver<Connection>,
+    pub(super) store: Store,
+    pub(super) gateway: Gateway,
+}
+
+/// What goes on in one function, over all nodes.
+#[derive(Default)]
+struct Course {
+    running: u32,
+    idle: u32,
+    queued: u32,
+    engine: Option<String>,
+    fallback: Vec<String>,
+}
+
+impl ClusterNode {
+    fn courses(&self) -> HashMap<String, Course> {
+        let mut courses: HashMap<String, Course> = HashMap::new();
+        for node in self.cluster.nodes() {
+            for sandbox in &node.picture.sandboxes {
+                let course = courses.entry(sandbox.function.clone()).or_default();
+                course.running += sandbox.running;
+                course.idle += sandbox.idle;
+                course.engine = Some(node.picture.engine.clone());
+                for reason in &node.picture.fallback {
+                    let said = format!("{}: {reason}", node.picture.hostname);
+                    if !course.fallback.contains(&said) {
+                        course.fallback.push(said);
+                    }
+                }
+            }
+        }
+        for (name, queued) in self.cluster.waiting() {
+            courses.entry(name.to_string()).or_default().queued = queued;
+        }
+        courses
+    }
+
+    /// The answers of all agents to one question, each with its node's name.
+    async fn ask<T: DeserializeOwned>(&self, path: &str) -> Vec<(String, T)> {
+        let answers = self.cluster.ask_all(path).await;
+        let read = answers.into_iter().filter_map(|(picture, answer)| {
+            let read = serde_json::from_value(answer);
+            let read = read.map_err(|error| {
+                tracing::warn!(node = picture.hostname, path, %error, "an agent's answer can't be read");
+            });
+            Some((picture.hostname, read.ok()?))
+        });
+        read.collect()
+    }
+}
+
+fn counted(mut function: api::Function, courses: &HashMap<String, Course>) -> api::Function {
+    if let Some(course) = courses.get(&function.name) {
+        function.instances = course.running + course.idle;
+        function.running = course.running;
+        function.queued = course.queued;
+        function.engine = course.engine.clone();
+        function.fallback = course.fallback.clone();
+    }
+    function
+}
+
+impl Node for ClusterNode {
+    fn functions(&self) -> Vec<api::Function> {
+        let courses = self.courses();
+        let catalogue = self.catalogue.borrow();
+        let valid = catalogue
+            .functions()
+            .map(|function| counted(view::function(function), &courses));
+        let mut functions: Vec<api::Function> = valid
+            .chain(catalogue.invalid().iter().map(view::invalid))
+            .collect();
+        functions.sort_by(|a, b| a.name.cmp(&b.name));
+        functions
+    }
+
+    fn function(&self, name: &str) -> Option<api::FunctionDetail> {
+        let catalogue = self.catalogue.borrow().clone();
+        let function = catalogue.function(name);
+        let invalid: Vec<api::Function> = catalogue
+            .invalid()
+            .iter()
+            .filter(|invalid| invalid.name == name)
+            .map(view::invalid)
+            .collect();
+        if function.is_none() && invalid.is_empty() {
+            return None;
+        }
+        let template = function.map(|function| &function.template);
+        Some(api::FunctionDetail {
+            name: name.to_owned(),
+            function: function.map(|function| counted(view::function(function), &self.courses())),
+            settings: function
+                .map(|function| view::settings(&function.settings))
+                .unwrap_or_default(),
+            networks: template
+                .map(|template| template.networks.clone())
+                .unwrap_or_default(),
+            memory: template.and_then(|template| template.memory),
+            image_id: template.map(|template| template.image_id.clone()),
+            invalid,
+        })
+    }
+
+    /// They are the nodes' to tell: see `instances_of_all`.
+    fn instances(&self) -> Vec<api::Instance> {
+        Vec::new()
+    }
+
+    fn sandboxes(&self) -> Vec<api::Sandbox> {
+        Vec::new()
+    }
+
+    fn instances_of_all(&self) -> BoxFuture<'_, Vec<api::Instance>> {
+        Box::pin(async move {
+            let answers: Vec<(String, api::Instances)> = self.ask("/v1/instances").await;
+            let mut instances: Vec<api::Instance> = answers
+                .into_iter()
+                .flat_map(|(node, answer)| {
+                    answer.instances.into_iter().map(move |mut instance| {
+                        let there = instance.locator.take().unwrap_or_default();
+                        instance.locator = Some(format!("{node}/{there}"));
+                        instance
+                    })
+                })
+                .collect();
+            instances.sort_by_key(|instance| instance.started);
+            instances
+        })
+    }
+
+    fn sandboxes_of_all(&self) -> BoxFuture<'_, Vec<api::Sandbox>> {
+        Box::pin(async move {
+            let answers: Vec<(String, api::Sandboxes)> = self.ask("/v1/sandboxes").await;
+            let mut sandboxes: Vec<_> = answers
+                .into_iter()
+                .flat_map(|(_, answer)| answer.sandboxes)
+                .collect();
+            sandboxes.sort_by_key(|sandbox| sandbox.created);
+            sandboxes
+        })
+    }
+
+    /// The newest of all nodes and of this gateway, which keeps what no node has.
+    fn invocations(&self, filter: InvocationFilter) -> BoxFuture<'_, Result<Vec<api::Invocation>, Problem>> {
+        Box::pin(async move {
+            let path = format!("/v1/invocations?{}", query(&filter));
+            let limit = filter.limit as usize;
+            let (own, elsewhere) = tokio::join!(
+                records::page(&self.store, filter),
+                self.ask::<api::Invocations>(&path)
+            );
+            let mut all = own?;
+            all.extend(elsewhere.into_iter().flat_map(|(_, answer)| answer.invocations));
+            // Ids sort by their time; one that was accepted here and ran there is the gateway's.
+            all.sort_by(|a, b| b.id.cmp(&a.id));
+            all.dedup_by(|later, first| later.id == first.id);
+            all.truncate(limit);
+            Ok(all)
+        })
+    }
+
+    fn invocation(&self, id: InvocationId) -> BoxFuture<'_, Result<Option<api::Invocation>, Problem>> {
+        Box::pin(async move {
+            if let Some(own) = records::one(&self.store, id).await? {
+                return Ok(Some(own));
+            }
+            let path = format!("/v1/invocations/{id}");
+            let answers: Vec<(String, api::Invocation)> = self.ask(&path).await;
+            Ok(answers.into_iter().next().map(|(_, invocation)| invocation))
+        })
+    }
+
+    fn logs(
+        &self,
+        filter: LogFilter,
+    ) -> BoxFuture<'_, Result<BoxStream<'static, Result<api::LogLine, Problem>>, Problem>> {
+        Box::pin(async move { Ok(records::logs(&self.store, filter)) })
+    }
+
+    fn invoke(&self, function: &str, request: Request<Body>) -> BoxFuture<'_, Response<Body>> {
+        let function = function.to_owned();
+        Box::pin(async move {
+            let request = request.map(|body| {
+                body.map_err(|error| BodyError::Broken(error.to_string()))
+                    .boxed_unsync()
+            });
+            self.gateway.invoke(&function, request).await.map(Body::new)
+        })
+    }
+
+    fn readiness(&self) -> BoxFuture<'_, Vec<api::Check>> {
+        Box::pin(async move {
+            let connection = self.connection.borrow().clone();
+            let agents = !self.cluster.nodes().is_empty();
+            let check = |name: &str, ok: bool, text: &str| api::Check {
+                name: name.to_owned(),
+                ok,
+                detail: (!ok).then(|| text.to_owned()),
+            };
+            vec![
+                check(
+                    "engine",
+                    connection.connected,
+                    "the Swarm's manager does not answer",
+                ),
+                check(
+                    "functions",
+                    connection.listed,
+                    "the functions were not listed yet",
+                ),
+                check("agents", agents, "no node's agent is connected"),
+                records::check(&self.store),
+            ]
+        })
+    }
+}
+
+/// The filter, as it is asked of agents.
+fn query(filter: &InvocationFilter) -> String {
+    let mut parts = vec![format!("limit={}", filter.limit.min(1000))];
+    let mut put = |name: &str, value: Option<String>| {
+        parts.extend(value.map(|value| format!("{name}={}", encoded(&value))));
+    };
+    put("function", filter.function.clone());
+    put("status", filter.status.map(|status| status.as_str().to_owned()));
+    put("since", filter.since.map(|time| time.to_string()));
+    put("cursor", filter.before.map(|id| id.to_string()));
+    parts.join("&")
+}
