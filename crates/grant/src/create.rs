@@ -120,6 +120,10 @@ impl Create {
         if body.maybe_texts("Shell")?.is_some_and(|shell| !shell.is_empty()) {
             return Err(Refusal::forbidden("Shell: nothing is built through this socket"));
         }
+        // dockerode repeats here what it says in the query, where alone it is read.
+        for repeated in ["name", "platform"] {
+            body.text(repeated)?;
+        }
         body.neutral(tables::CONFIG)?;
         body.finish()?;
         if create.exposed.len() > PORTS {

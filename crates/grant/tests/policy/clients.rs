@@ -62,6 +62,8 @@ fn what_dockerode_sends_goes_through() {
     let body = include_str!("../corpus/create-dockerode.json");
     through(&body.replace(",\"VolumesFrom\":[]", ""), &spawn()).unwrap();
     through(body, &spawn()).unwrap();
+    let named = through(r#"{"name":"web","Image":"debian:bookworm-slim"}"#, &spawn()).unwrap();
+    assert!(named.get("name").is_none());
     ExecStart::parse(Json::parse(br#"{"hijack":true,"stdin":true}"#).unwrap()).unwrap();
 }
 

@@ -1,0 +1,195 @@
+//! Children of both kinds, Docker's and lean's: what a client sees of one is what it sees of the other.
+
+use skep_tests::{DEBIAN, Skep, eventually};
+
+use super::{run, shell};
+
+/// The same function twice: `fast` has lean children, `slow` Docker's.
+async fn both(name: &str, labels: &[&str]) -> Skep {
+    let skep = Skep::start(name).await;
+    let granted = [&["spawn=debian:bookworm-slim"], labels].concat();
+    shell(&skep, "fast", &granted, &["--network", "none"]).await;
+    let docker = [&granted[..], &["engine=docker"]].concat();
+    shell(&skep, "slow", &docker, &["--network", "none"]).await;
+    skep
+}
+
+/// How many children lean has.
+fn lean_children(skep: &Skep) -> usize {
+    std::fs::read_dir(skep.data().join("children")).map_or(0, Iterator::count)
+}
+
+/// Text without what differs from child to child: ids, times, process ids.
+fn alike(text: &str) -> String {
+    let is_id =
+        |word: &str| matches!(word.len(), 12 | 64) && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_time = |word: &str| word.len() > 19 && word.starts_with("20") && word.as_bytes()[10] == b'T';
+    let line = |line: &str| {
+        let words =
+            line.split_inclusive(|letter: char| !letter.is_ascii_alphanumeric() && !"-:.".contains(letter));
+        let word = |word: &str| {
+            let bare = word.trim_end_matches(|letter: char| !letter.is_ascii_alphanumeric());
+            let end = &word[bare.len()..];
+            if is_id(bare) {
+                format!("ID{end}")
+            } else if is_time(bare) {
+                format!("TIME{end}")
+            } else {
+                word.to_owned()
+            }
+        };
+        words.map(word).collect::<String>()
+    };
+    let has_pid = |line: &&str| !line.contains("\"Pid\"");
+    text.lines()
+        .filter(has_pid)
+        .map(|text| line(text) + "\n")
+        .collect()
+}
+
+/// Runs a script with both kinds of children, and holds what it says against each other.
+async fn compare(skep: &Skep, script: &str) -> String {
+    let fast = run(skep, "fast", script).await;
+    let slow = run(skep, "slow", script).await;
+    let (fast, slow) = (alike(&fast), alike(&slow));
+    assert_eq!(fast, slow, "lean on the left, Docker on the right");
+    fast
+}
+
+#[tokio::test]
+async fn a_lean_child_shows_of_itself_what_dockers_would() {
+    let skep = both("kinds-show", &[]).await;
+    let script = format!(
+        "docker run --name one -e A=b -l x=y -w /tmp {DEBIAN} sh -c 'echo out; sleep 0.2; echo err >&2; exit 5'
+         echo code $?
+         docker inspect one; docker wait one; docker logs --tail 1 one; docker logs -t one 2>&1 | wc -l
+         docker logs --since 2020-01-01T00:00:00Z --until 2021-01-01T00:00:00Z one
+         docker ps -a --format '{{{{.Image}}}} {{{{.Command}}}} {{{{.Names}}}} {{{{.Ports}}}} {{{{.Labels}}}} {{{{.Networks}}}} {{{{.State}}}}'
+         for filter in exited=5 exited=4 label=x=y label=z name=one status=exited status=running ancestor={DEBIAN}; do
+           echo $filter $(docker ps -a --filter $filter -q | wc -l)
+         done
+         docker kill one; docker pause one; docker exec one true; docker rename one one; docker rename one two
+         docker create --name two {DEBIAN} true; docker rm two"
+    );
+    let said = compare(&skep, &script).await;
+    assert!(said.contains("code 5") && said.contains("out"), "{said}");
+    assert_eq!(lean_children(&skep), 0, "it was removed");
+}
+
+#[tokio::test]
+async fn a_lean_child_ends_as_dockers_would() {
+    let skep = both("kinds-end", &[]).await;
+    let script = format!(
+        "docker run --rm {DEBIAN} sh -c 'exit 3'; echo $?
+         docker run --rm {DEBIAN} no-such-program 2>/dev/null; echo $?
+         docker run --rm {DEBIAN} /etc/passwd 2>/dev/null; echo $?
+         docker run --rm {DEBIAN} sh -c 'kill -SEGV $$'; echo $?
+         docker run --name big -m 16m {DEBIAN} sh -c 'x=$(head -c 50000000 /dev/zero | tr \"\\0\" x)' 2>/dev/null; echo $?
+         docker inspect big --format '{{{{.State.OOMKilled}}}} {{{{.State.ExitCode}}}}'
+         docker run -d --name stays {DEBIAN} sleep 300 >/dev/null
+         docker rm stays; docker stop -t 0 stays; docker inspect stays --format '{{{{.State.ExitCode}}}}'
+         docker start stays; docker kill -s TERM stays; docker restart -t 0 stays; docker kill stays; docker wait stays
+         echo in | docker run -i --rm {DEBIAN} cat; docker run -t --rm {DEBIAN} tty
+         docker rm -f stays big"
+    );
+    let said = compare(&skep, &script).await;
+    assert!(said.starts_with("3\n127\n126\n139\n137\n"), "{said}");
+}
+
+#[tokio::test]
+async fn processes_and_files_go_into_a_lean_child_as_into_dockers() {
+    let skep = both("kinds-into", &[]).await;
+    let script = format!(
+        "docker create --name box -v /data {DEBIAN} sleep 300 >/dev/null
+         echo early >/tmp/file; docker cp /tmp/file box:/root/file
+         docker start box; docker exec box cat /root/file
+         docker exec -u 33:33 -w /var -e Q=1 box sh -c 'id; pwd; echo $Q; exit 9'; echo $?
+         docker exec box no-such-program; echo $?
+         echo piped | docker exec -i box cat; docker exec -t box tty
+         docker exec box sh -c 'echo kept >/root/kept; echo volume >/data/kept'
+         docker pause box; docker ps --format '{{{{.State}}}}'; docker unpause box
+         docker cp box:/root/kept - | tar -tf -; docker cp box:/no/such - 2>&1
+         docker stop -t 0 box; docker cp box:/root/kept - | tar -xOf -
+         docker start box; docker exec box cat /root/kept /data/kept
+         docker rm -f box"
+    );
+    let said = compare(&skep, &script).await;
+    assert!(
+        said.contains("early\n") && said.contains("kept\nvolume\n"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn events_of_lean_children_come_in_dockers_order() {
+    let skep = both("kinds-events", &[]).await;
+    let script = format!(
+        "begin=$(date +%s)
+         docker run --name one {DEBIAN} true; docker start one >/dev/null; docker wait one >/dev/null
+         docker rename one two; docker rm two >/dev/null; docker run --rm {DEBIAN} false
+         sleep 1.1
+         docker events --since $begin --until $(date +%s) --format '{{{{.Action}}}}'
+         docker events --since $begin --until $(date +%s) --filter event=die --format '{{{{.Action}}}}'"
+    );
+    let said = compare(&skep, &script).await;
+    assert!(
+        said.starts_with("create\nattach\nstart\ndie\nstart\ndie\nrename\ndestroy\n"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn lean_children_are_known_after_a_crash_and_their_end_is_told() {
+    let mut skep = Skep::start("kinds-crash").await;
+    let labels = ["spawn=debian:bookworm-slim", "spawn.max=3"];
+    shell(&skep, "fast", &labels, &["--network", "none"]).await;
+    let script = format!(
+        "docker run -d --name runs {DEBIAN} sh -c 'echo before; exec sleep 300'
+         docker create --name made {DEBIAN} echo made; docker run --name ended {DEBIAN} sh -c 'echo end; exit 4'
+         docker run -d --rm --name leaves {DEBIAN} sleep 300"
+    );
+    run(&skep, "fast", &script).await;
+    assert_eq!(lean_children(&skep), 4, "all of them are lean's");
+    skep.kill();
+    skep.restart().await;
+    eventually("the function", async || {
+        let answer = skep.control.get("/v1/functions/fast").await;
+        (answer.status == http::StatusCode::OK).then_some(())
+    })
+    .await;
+    let script = "docker ps -a --format '{{.Names}} {{.State}}' | sort
+         docker inspect runs --format '{{.State.ExitCode}} {{.State.Error}}'
+         docker logs runs; docker logs ended; docker wait ended
+         docker events --since 0 --until $(date +%s) --filter container=runs --format '{{.Action}} {{.Actor.Attributes.exitCode}}'
+         docker start -a made; docker start runs; docker ps -q | wc -l; docker rm -f runs made ended";
+    let said = run(&skep, "fast", script).await;
+    assert!(
+        said.starts_with("ended exited\nmade created\nruns exited\n137 Skep ended"),
+        "{said}"
+    );
+    assert!(
+        said.contains("\nbefore\nend\n4\ndie 137\nmade\nruns\n1\n"),
+        "{said}"
+    );
+    assert_eq!(lean_children(&skep), 0);
+}
+
+#[tokio::test]
+async fn both_kinds_of_children_are_held_to_one_budget_and_one_set_of_names() {
+    let skep = Skep::start("kinds-budget").await;
+    let labels = ["spawn=debian:bookworm-slim", "spawn.max=2", "spawn.memory=64m"];
+    shell(&skep, "fast", &labels, &["--network", "none"]).await;
+    let script = format!(
+        "docker run -d --name lean -m 16m {DEBIAN} sleep 300 >/dev/null
+         docker create --name lean --restart always {DEBIAN} sleep 300 2>&1 | grep -c 'already in use'
+         docker run -d --name docker --restart always -m 32m {DEBIAN} sleep 300 >/dev/null
+         docker run {DEBIAN} true 2>&1 | grep -o 'skep.spawn.max grants 2'
+         docker rm -f lean
+         docker run -m 48m {DEBIAN} true 2>&1 | grep -o 'skep.spawn.memory grants'
+         docker run --rm -m 16m {DEBIAN} echo fits
+         docker ps -a --format '{{{{.Names}}}}'; docker rm -f docker"
+    );
+    let said = run(&skep, "fast", &script).await;
+    let wanted = "1\nskep.spawn.max grants 2\nlean\nskep.spawn.memory grants\nfits\ndocker\ndocker\n";
+    assert!(said.contains(wanted), "{said}");
+}
