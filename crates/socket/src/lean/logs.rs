@@ -106,6 +106,10 @@ struct Reader {
     child: Arc<LeanChild>,
     wanted: Wanted,
     place: (u64, u64),
+    /// Lines from there on that were not asked for.
+    skip: usize,
+    /// What there was when the reading began.
+    begun: Written,
     written: tokio::sync::watch::Receiver<Written>,
     /// How often the child had ended when the reading began.
     ends: u64,
@@ -147,32 +151,38 @@ pub(super) async fn stream(
     let runs = child.doing().status.runs();
     let follow = wanted.follow && runs;
     let ends = written.borrow().ends;
-    let (mut place, mut first) = ((0, 0), BytesMut::new());
+    let begun = *written.borrow();
+    let (mut place, mut skip) = ((0, 0), 0);
     if let Some(tail) = wanted.tail {
-        let mut last: VecDeque<Line> = VecDeque::new();
-        let until = *written.borrow();
-        while place != (until.file, until.length) {
-            let (lines, next) = some(child, place, until).await.map_err(|_| broke_off())?;
-            let moved = next != place;
-            place = next;
-            for line in lines.into_iter().filter(|line| wanted.has(line)) {
-                last.push_back(line);
-                if last.len() > tail {
-                    last.pop_front();
-                }
+        // Where the last so many lines begin, without keeping them: each reader may ask for all that there are.
+        let (mut pieces, mut covered) = (VecDeque::new(), 0);
+        while place != (begun.file, begun.length) {
+            let (lines, next) = some(child, place, begun).await.map_err(|_| broke_off())?;
+            let count = lines.iter().filter(|line| wanted.has(line)).count();
+            pieces.push_back((place, count));
+            covered += count;
+            while let Some((_, first)) = pieces.front()
+                && covered - first >= tail
+            {
+                covered -= first;
+                pieces.pop_front();
             }
-            if !moved {
+            if next == place {
                 break;
             }
+            place = next;
         }
-        last.iter().for_each(|line| wanted.write(line, &mut first));
+        place = pieces.front().map_or(place, |(first, _)| *first);
+        skip = covered.saturating_sub(tail);
     }
     let reader = Reader {
         child: child.clone(),
         place,
+        skip,
         written,
+        begun,
         ends,
-        over: !follow && wanted.tail.is_some(),
+        over: false,
         wanted: Wanted { follow, ..wanted },
     };
     let rest = stream::unfold(reader, |mut reader| async move {
@@ -180,13 +190,19 @@ pub(super) async fn stream(
             if reader.over {
                 return None;
             }
-            let until = *reader.written.borrow_and_update();
+            let now = *reader.written.borrow_and_update();
+            // Who doesn't follow gets what there was, however fast the child goes on writing.
+            let until = if reader.wanted.follow { now } else { reader.begun };
             match some(&reader.child, reader.place, until).await {
                 Ok((lines, place)) => {
                     reader.place = place;
                     let mut out = BytesMut::new();
-                    let has = lines.iter().filter(|line| reader.wanted.has(line));
-                    has.for_each(|line| reader.wanted.write(line, &mut out));
+                    for line in lines.iter().filter(|line| reader.wanted.has(line)) {
+                        match reader.skip.checked_sub(1) {
+                            Some(left) => reader.skip = left,
+                            None => reader.wanted.write(line, &mut out),
+                        }
+                    }
                     if !out.is_empty() {
                         return Some((Ok(Frame::data(out.freeze())), reader));
                     }
@@ -205,9 +221,5 @@ pub(super) async fn stream(
             }
         }
     });
-    let first = Some(first.freeze()).filter(|first| !first.is_empty());
-    Ok(futures::StreamExt::chain(
-        stream::iter(first.map(|first| Ok(Frame::data(first)))),
-        rest,
-    ))
+    Ok(rest)
 }
