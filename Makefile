@@ -10,7 +10,7 @@ export DEMO_CONTROL_PORT ?= 8081
 IMAGE ?= skep:latest
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-down test test-vm churn fuzz bench image fmt lint ci
+.PHONY: help build demo demo-down test test-vm test-swarm swarm-demo swarm-demo-down churn fuzz bench image fmt lint ci
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,11 +29,23 @@ test: ## set up and run every test, the browser's included, and those of the who
 	@scripts/setup test
 	@examples/voting/build
 	@cargo build -p skep
-	@cargo nextest run --workspace
+	@cargo nextest run --workspace --exclude skep-swarm-tests
 	@SKEP_TEST_ENGINE=docker cargo nextest run -p skep-tests -E 'not test(/^lean::/)'
 
 test-vm: ## run the lean engine's tests on cgroup v2, AppArmor and a newer Docker, in a machine of their own (slow)
 	@scripts/vm test lean::
+
+test-swarm: ## run the tests that need a Swarm, on Swarms of nodes in containers
+	@scripts/setup test
+	@cargo build -p skep
+	@cargo nextest run -p skep-swarm-tests; ended=$$?; scripts/swarm sweep; exit $$ended
+
+swarm-demo: ## install Skep on a Swarm of three nodes on this machine, and vote there
+	@scripts/setup demo
+	@scripts/swarm-demo up
+
+swarm-demo-down: ## remove that Swarm and everything in it
+	@scripts/swarm-demo down
 
 churn: ## ten minutes of full load on the lean engine: what is there at its end is what was there before
 	@scripts/setup test

@@ -1,0 +1,221 @@
+//! A Swarm of nodes in containers.
+
+use std::fs::File;
+use std::process::{Command, Output};
+
+use crate::image::{binary, root};
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its exit code.
+    pub code: Option<i32>,
+    /// What it wrote as data.
+    pub stdout: String,
+    /// What it said about it.
+    pub stderr: String,
+}
+
+impl From<Output> for Ended {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        }
+    }
+}
+
+/// A cluster; nodes are numbered from 1, which is a manager.
+#[derive(Debug)]
+pub struct Cluster {
+    name: String,
+    own: bool,
+}
+
+impl Cluster {
+    /// The cluster of all tests of a run: the one that `SKEP_TEST_SWARM` names, or one that is made by the first test
+    /// and goes when the process that runs the tests has ended and another cluster is made.
+    ///
+    /// # Panics
+    /// When it can't be made.
+    pub fn shared() -> Self {
+        if let Ok(name) = std::env::var("SKEP_TEST_SWARM") {
+            return Self { name, own: false };
+        }
+        let runner = std::os::unix::process::parent_id();
+        let name = format!("tests-{runner}");
+        // Tests run in processes of their own: the first makes it, the others wait.
+        let lock = File::create(std::env::temp_dir().join(format!("skep-{name}.lock"))).expect("a lock file");
+        lock.lock().expect("the lock of the shared cluster");
+        let there = script(&["status"]).stdout;
+        if !there.lines().any(|line| line == name) {
+            up(&name, &["--owner", &runner.to_string()]);
+        }
+        Self { name, own: false }
+    }
+
+    /// A cluster of this test's own, with so many nodes and managers, which goes with the test.
+    ///
+    /// # Panics
+    /// When it can't be made.
+    pub fn own(nodes: u32, managers: u32) -> Self {
+        let id = uuid::Uuid::now_v7().simple().to_string();
+        let name = format!("test-{}", &id[20..]);
+        let owner = std::process::id().to_string();
+        up(
+            &name,
+            &[
+                "--nodes",
+                &nodes.to_string(),
+                "--managers",
+                &managers.to_string(),
+                "--owner",
+                &owner,
+            ],
+        );
+        Self { name, own: true }
+    }
+
+    /// The docker command against a node's engine; what it wrote.
+    ///
+    /// # Panics
+    /// When it fails, with what it said.
+    pub fn docker(&self, node: u32, arguments: &[&str]) -> String {
+        let ended = self.try_docker(node, arguments);
+        assert_eq!(
+            ended.code,
+            Some(0),
+            "docker {arguments:?} on node {node}: {}",
+            ended.stderr
+        );
+        ended.stdout
+    }
+
+    /// The docker command against a node's engine, however it ends.
+    ///
+    /// # Panics
+    /// When there is no docker command.
+    pub fn try_docker(&self, node: u32, arguments: &[&str]) -> Ended {
+        let output = Command::new("docker")
+            .args(arguments)
+            .env("DOCKER_HOST", self.host(node))
+            .output();
+        output.expect("the docker command").into()
+    }
+
+    /// A command on a node; what it wrote.
+    ///
+    /// # Panics
+    /// When it fails, with what it said.
+    pub fn exec(&self, node: u32, arguments: &[&str]) -> String {
+        self.script_of("exec", node, arguments)
+    }
+
+    /// `skep` against a node's engine.
+    ///
+    /// # Panics
+    /// When there is no such binary.
+    pub fn skep(&self, node: u32, arguments: &[&str]) -> Ended {
+        let output = Command::new(binary())
+            .args(arguments)
+            .env("DOCKER_HOST", self.host(node))
+            .env("NO_COLOR", "1")
+            .output();
+        output.expect("the binary").into()
+    }
+
+    /// Puts an image of this machine's into the cluster's registry; gives its name there.
+    ///
+    /// # Panics
+    /// When it can't be pushed.
+    pub fn push(&self, image: &str) -> String {
+        succeeded(script(&["push", &self.name, image]))
+    }
+
+    /// Puts an image of this machine's into every node.
+    ///
+    /// # Panics
+    /// When it can't be loaded.
+    pub fn load(&self, image: &str) {
+        succeeded(script(&["load", &self.name, image]));
+    }
+
+    /// The address of a node, as this machine reaches it.
+    ///
+    /// # Panics
+    /// When there is no such node.
+    pub fn address(&self, node: u32) -> String {
+        self.script_of("address", node, &[])
+    }
+
+    /// A node loses power.
+    ///
+    /// # Panics
+    /// When it had none.
+    pub fn kill(&self, node: u32) {
+        self.script_of("kill", node, &[]);
+    }
+
+    /// And has it again.
+    ///
+    /// # Panics
+    /// When its engine does not come back.
+    pub fn start(&self, node: u32) {
+        self.script_of("start", node, &[]);
+    }
+
+    /// A node loses its network.
+    ///
+    /// # Panics
+    /// When that can't be done.
+    pub fn cut(&self, node: u32) {
+        self.script_of("cut", node, &[]);
+    }
+
+    /// And has it again.
+    ///
+    /// # Panics
+    /// When that can't be done.
+    pub fn mend(&self, node: u32) {
+        self.script_of("mend", node, &[]);
+    }
+
+    fn host(&self, node: u32) -> String {
+        let folder = std::env::var("SKEP_SWARM_DIR").unwrap_or_else(|_| "/run/skep-swarm".to_owned());
+        format!("unix://{folder}/{}/{node}/docker.sock", self.name)
+    }
+
+    fn script_of(&self, verb: &str, node: u32, more: &[&str]) -> String {
+        let node = node.to_string();
+        let mut arguments = vec![verb, &self.name, &node];
+        arguments.extend(more);
+        succeeded(script(&arguments))
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if self.own {
+            script(&["down", &self.name]);
+        }
+    }
+}
+
+fn up(name: &str, more: &[&str]) {
+    let mut arguments = vec!["up", name];
+    arguments.extend(more);
+    succeeded(script(&arguments));
+}
+
+fn script(arguments: &[&str]) -> Ended {
+    let output = Command::new(root().join("scripts/swarm"))
+        .args(arguments)
+        .output();
+    output.expect("scripts/swarm").into()
+}
+
+fn succeeded(ended: Ended) -> String {
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    ended.stdout
+}

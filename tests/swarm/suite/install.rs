@@ -1,0 +1,78 @@
+//! Onto a Swarm, up to date, and off it again.
+
+use skep_swarm_tests::{Cluster, eventually, skep_image};
+
+/// Everything of Skep's on a node, one line each.
+fn remains(cluster: &Cluster, node: u32, data: bool) -> String {
+    let mut lines = cluster.docker(node, &["ps", "-aq", "--filter", "label=skep.part"]);
+    let networks = cluster.docker(node, &["network", "ls", "--format", "{{.Name}}"]);
+    lines.extend(networks.lines().filter(|name| *name == "skep"));
+    if data {
+        lines += &cluster.docker(node, &["volume", "ls", "-q", "--filter", "name=skep"]);
+        lines += &cluster.exec(node, &["find", "/var/lib/skep", "-mindepth", "1"]);
+    }
+    if node == 1 {
+        for kind in ["service", "secret", "config"] {
+            lines += &cluster.docker(1, &[kind, "ls", "-q"]);
+        }
+    }
+    lines
+}
+
+#[test]
+fn it_comes_onto_every_node_has_nothing_to_do_the_second_time_and_leaves_nothing() {
+    let cluster = Cluster::own(3, 1);
+    let image = cluster.push(&skep_image());
+    // What is the user's own stays.
+    cluster.docker(
+        1,
+        &["config", "create", "--label", "mine=yes", "mine", "/etc/hostname"],
+    );
+
+    let first = cluster.skep(1, &["install", "--image", &image]);
+    assert_eq!(first.code, Some(0), "{}", first.stderr);
+    assert_eq!(first.stdout, format!("http://{}:8080", cluster.address(1)));
+    for node in 1..=3 {
+        let agent = cluster.docker(
+            node,
+            &[
+                "inspect",
+                "skep-agent",
+                "--format",
+                "{{.State.Running}} {{.HostConfig.Privileged}}",
+            ],
+        );
+        assert_eq!(agent, "true false", "node {node}");
+        let keys = cluster.docker(node, &["inspect", "skep-agent"]);
+        assert!(
+            !keys.contains("PRIVATE KEY"),
+            "node {node} shows the agent's keys"
+        );
+    }
+
+    let before = cluster.docker(1, &["service", "ps", "-q", "skep-agent", "skep-gateway"]);
+    let second = cluster.skep(1, &["install", "--image", &image]);
+    assert_eq!(second.code, Some(0), "{}", second.stderr);
+    assert!(second.stderr.contains("as it should be"), "{}", second.stderr);
+    assert_eq!(
+        cluster.docker(1, &["service", "ps", "-q", "skep-agent", "skep-gateway"]),
+        before
+    );
+
+    let gone = cluster.skep(1, &["uninstall", "--data"]);
+    assert_eq!(gone.code, Some(0), "{}", gone.stderr);
+    assert_eq!(
+        cluster.docker(1, &["config", "ls", "--format", "{{.Name}}"]),
+        "mine"
+    );
+    cluster.docker(1, &["config", "rm", "mine"]);
+    for node in 1..=3 {
+        // The last sweep's own containers go a moment after they ended.
+        eventually(&format!("node {node} to be as it was"), || {
+            remains(&cluster, node, true).is_empty().then_some(())
+        });
+    }
+    let again = cluster.skep(1, &["uninstall"]);
+    assert_eq!(again.code, Some(0), "{}", again.stderr);
+    assert!(again.stderr.contains("was not on this Swarm"), "{}", again.stderr);
+}
