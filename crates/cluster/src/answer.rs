@@ -56,6 +56,7 @@ pub(crate) fn pass_on(
         status,
         problem,
         outcome: None,
+        cut: None,
         upload,
     };
     answer.map(|_| body.boxed_unsync())
@@ -128,6 +129,9 @@ struct AnswerBody {
     status: StatusCode,
     problem: Option<ProblemCode>,
     outcome: Option<Outcome>,
+    /// Why it is cut, once what came before has had its chance to be sent: a server that meets an error forgets what it
+    /// has not written.
+    cut: Option<BodyError>,
     /// The request's body, which may still be on its way.
     upload: Source,
 }
@@ -162,7 +166,7 @@ impl http_body::Body for AnswerBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if self.state.is_none() {
-            return Poll::Ready(None);
+            return Poll::Ready(self.cut.take().map(Err));
         }
         loop {
             let Some(incoming) = &mut self.incoming else {
@@ -190,7 +194,11 @@ impl http_body::Body for AnswerBody {
                     }
                     Poll::Ready(Some(Ok(frame)))
                 }
-                Some(Err(error)) => Poll::Ready(Some(Err(self.broken(&error)))),
+                Some(Err(error)) => {
+                    self.cut = Some(self.broken(&error));
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                }
                 None => {
                     self.finish();
                     Poll::Ready(None)
@@ -200,7 +208,7 @@ impl http_body::Body for AnswerBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.state.is_none()
+        self.state.is_none() && self.cut.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {

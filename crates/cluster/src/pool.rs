@@ -4,18 +4,19 @@
 //! What must hold: a sandbox is never given more than its room by this gateway's own count; callers of one function are
 //! served in the order of their coming; nothing waits where a sandbox has room.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+mod group;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use skep_model::{Function, FunctionName, Revision};
-use skep_wire::{NodePicture, NotStarted, SandboxPicture};
+use skep_model::{Function, FunctionName};
+use skep_wire::{NodePicture, NotStarted};
 use tokio::sync::oneshot;
+
+use group::{Group, Sandbox, updated};
 
 /// A connection to an agent.
 pub(crate) type NodeKey = u64;
-
-/// Of so many turns one is asynchronous work's, however many callers wait.
-const SHARE: u32 = 8;
 
 /// Where an invocation is to go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,98 +52,6 @@ struct Node {
     picture: NodePicture,
     /// Room that is not in use, over all its sandboxes.
     free: i64,
-}
-
-#[derive(Debug)]
-struct Group {
-    sandboxes: Vec<Sandbox>,
-    /// Callers, and asynchronous work.
-    lanes: [VecDeque<oneshot::Sender<Placement>>; 2],
-    turns: u32,
-    revision: Option<Revision>,
-    concurrency: u32,
-}
-
-#[derive(Debug)]
-struct Sandbox {
-    id: Arc<str>,
-    node: NodeKey,
-    revision: String,
-    slots: u32,
-    /// What others have running there, as far as can be told.
-    others: u32,
-    /// Ready instances that nobody was sent to since they were told of.
-    idle: u32,
-    /// What this gateway has there, and the most of it since the last picture.
-    own: u32,
-    peak: u32,
-    draining: bool,
-    /// It refused since the last picture.
-    refused: bool,
-}
-
-impl Sandbox {
-    fn free(&self, concurrency: u32) -> i64 {
-        let room = i64::from(self.slots) * i64::from(concurrency);
-        room - i64::from(self.others) - i64::from(self.own)
-    }
-
-    fn may_take(&self, concurrency: u32) -> bool {
-        !self.draining && !self.refused && self.free(concurrency) > 0
-    }
-}
-
-impl Default for Group {
-    fn default() -> Self {
-        Self {
-            sandboxes: Vec::new(),
-            lanes: Default::default(),
-            turns: 0,
-            revision: None,
-            concurrency: 1,
-        }
-    }
-}
-
-impl Group {
-    /// The sandboxes that count: those of the newest revision; while it has none yet, the older ones go on.
-    fn usable(&self) -> impl Iterator<Item = (usize, &Sandbox)> {
-        let current = |sandbox: &Sandbox| {
-            self.revision
-                .as_ref()
-                .is_none_or(|revision| sandbox.revision == revision.as_str())
-        };
-        let any = self
-            .sandboxes
-            .iter()
-            .any(|sandbox| !sandbox.draining && current(sandbox));
-        self.sandboxes
-            .iter()
-            .enumerate()
-            .filter(move |(_, sandbox)| !sandbox.draining && (!any || current(sandbox)))
-    }
-
-    fn waiting(&self) -> usize {
-        self.lanes
-            .iter()
-            .flatten()
-            .filter(|waiter| !waiter.is_closed())
-            .count()
-    }
-
-    fn next_lane(&mut self) -> Option<usize> {
-        for lane in &mut self.lanes {
-            while lane.front().is_some_and(oneshot::Sender::is_closed) {
-                lane.pop_front();
-            }
-        }
-        let both = self.lanes.iter().all(|lane| !lane.is_empty());
-        if both {
-            self.turns += 1;
-            return Some(usize::from(self.turns.is_multiple_of(SHARE)));
-        }
-        self.lanes.iter().position(|lane| !lane.is_empty())
-    }
 }
 
 impl Pool {
@@ -399,28 +308,6 @@ impl Pool {
         if self.is_wanted(name) {
             self.wanted.insert(name.clone());
         }
-    }
-}
-
-/// A sandbox as it is shown now; what this gateway has there stays counted.
-fn updated(key: NodeKey, shown: &SandboxPicture, before: Option<Sandbox>) -> Sandbox {
-    let (own, peak) = before
-        .as_ref()
-        .map_or((0, 0), |sandbox| (sandbox.own, sandbox.peak));
-    // What has just ended here may still be shown as running: nobody is kept waiting for that, the agent would say so.
-    let others = shown.running.saturating_sub(peak.max(own));
-    Sandbox {
-        id: Arc::from(shown.id.as_str()),
-        node: key,
-        revision: shown.revision.clone(),
-        slots: shown.slots,
-        others,
-        idle: shown.idle,
-        own,
-        peak: own,
-        // Where the function can't be run it is as if there were none.
-        draining: shown.draining || !shown.reasons.is_empty(),
-        refused: false,
     }
 }
 

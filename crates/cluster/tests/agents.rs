@@ -18,8 +18,8 @@ use skep_model::{
 };
 use skep_tls::{Authority, Identity, Listener, Reply};
 use skep_wire::{
-    AGENT_NAME, CONTEXT, Context, GATEWAY_NAME, INVOCATION, NOT_STARTED, NodePicture, NotStarted, OUTCOME, Outcome,
-    SANDBOX, SandboxPicture,
+    AGENT_NAME, CONTEXT, Context, GATEWAY_NAME, INVOCATION, NOT_STARTED, NodePicture, NotStarted, OUTCOME,
+    Outcome, SANDBOX, SandboxPicture,
 };
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
@@ -54,7 +54,10 @@ impl Reply for FakeAgent {
                     let _ = tokio::time::timeout(Duration::from_millis(500), picture.changed()).await;
                 }
                 let line = serde_json::to_string(&*picture.borrow_and_update()).ok()? + "\n";
-                Some((Ok::<_, std::io::Error>(Frame::data(Bytes::from(line))), (picture, false)))
+                Some((
+                    Ok::<_, std::io::Error>(Frame::data(Bytes::from(line))),
+                    (picture, false),
+                ))
             });
             return Response::new(skep_tls::body(StreamBody::new(lines.boxed())));
         }
@@ -76,8 +79,11 @@ impl Reply for FakeAgent {
                     let fields = HeaderMap::from_iter([(OUTCOME, outcome().header())]);
                     frames.push(Ok(Frame::trailers(fields)));
                 }
-                let mut response = Response::new(skep_tls::body(StreamBody::new(futures::stream::iter(frames))));
-                let timing = "queue;dur=1.000, start;dur=3.000, handler;dur=2.000".parse().unwrap();
+                let mut response =
+                    Response::new(skep_tls::body(StreamBody::new(futures::stream::iter(frames))));
+                let timing = "queue;dur=1.000, start;dur=3.000, handler;dur=2.000"
+                    .parse()
+                    .unwrap();
                 response.headers_mut().insert("server-timing", timing);
                 response
             }
@@ -203,7 +209,9 @@ impl World {
     fn invocation(&self, trigger: Trigger, report: Report) -> Box<Invocation> {
         let mut request = Request::new(full("some work"));
         *request.uri_mut() = "/path?query=1".parse().unwrap();
-        request.headers_mut().insert("host", "shop.example.com".parse().unwrap());
+        request
+            .headers_mut()
+            .insert("host", "shop.example.com".parse().unwrap());
         Box::new(Invocation {
             id: InvocationId::generate(),
             function: self.function.clone(),
@@ -234,7 +242,10 @@ async fn an_invocation_goes_to_an_agent_with_all_that_belongs_to_it() {
     assert_eq!(response.status(), 200);
     assert_eq!(response.headers()["skep-invocation"], id.as_str());
     let timing = response.headers()["server-timing"].to_str().unwrap().to_owned();
-    assert!(timing.contains("start;dur=3.000") && timing.contains("handler;dur=2.000"), "{timing}");
+    assert!(
+        timing.contains("start;dur=3.000") && timing.contains("handler;dur=2.000"),
+        "{timing}"
+    );
     assert_eq!(timing.matches("queue").count(), 1, "{timing}");
     assert_eq!(text(response).await, "some work");
     let seen = agent.seen.lock().unwrap()[0].clone();
@@ -250,10 +261,18 @@ async fn what_was_not_started_is_given_to_another_as_it_was() {
         let refusing = world.agent("a", Manner::Refuse(reason), 1).await;
         let other = world.agent("b", Manner::Echo, 0).await;
         let (cluster, _finding) = world.cluster(&[&refusing, &other]).await;
-        let response = cluster.invoke(world.invocation(Trigger::Request, Report::Journal)).await;
+        let response = cluster
+            .invoke(world.invocation(Trigger::Request, Report::Journal))
+            .await;
         assert_eq!(response.status(), 200, "{reason}");
         assert_eq!(text(response).await, "some work");
-        assert_eq!((refusing.seen.lock().unwrap().len(), other.seen.lock().unwrap().len()), (1, 1));
+        assert_eq!(
+            (
+                refusing.seen.lock().unwrap().len(),
+                other.seen.lock().unwrap().len()
+            ),
+            (1, 1)
+        );
     }
 }
 
@@ -268,12 +287,17 @@ async fn what_was_running_on_a_lost_node_fails_and_is_not_repeated() {
     let running = tokio::spawn(async move { invoking.invoke(invocation).await });
     dying.began.wait_for(|count| *count > 0).await.unwrap();
     drop(dying);
-    let response = tokio::time::timeout(Duration::from_secs(8), running).await.expect("within seconds").unwrap();
+    let response = tokio::time::timeout(Duration::from_secs(8), running)
+        .await
+        .expect("within seconds")
+        .unwrap();
     assert_eq!(response.status(), 502);
     assert!(text(response).await.contains("node-lost"));
     assert!(other.seen.lock().unwrap().is_empty());
     // The next goes to the other.
-    let next = cluster.invoke(world.invocation(Trigger::Request, Report::Journal)).await;
+    let next = cluster
+        .invoke(world.invocation(Trigger::Request, Report::Journal))
+        .await;
     assert_eq!(next.status(), 200);
 }
 
@@ -294,17 +318,24 @@ async fn who_waits_for_a_sandbox_gets_the_first_that_comes() {
     let response = waiting.await.unwrap();
     assert_eq!(response.status(), 200);
     let timing = response.headers()["server-timing"].to_str().unwrap();
-    assert!(timing.contains("sandbox;dur="), "the wait says what it was for: {timing}");
+    assert!(
+        timing.contains("sandbox;dur="),
+        "the wait says what it was for: {timing}"
+    );
 }
 
 #[tokio::test]
 async fn the_wait_for_a_sandbox_is_bounded() {
     let world = World::new(&[("skep.timeout", "100ms"), ("skep.queue", "0")]);
     let (cluster, _finding) = world.cluster(&[]).await;
-    let response = cluster.invoke(world.invocation(Trigger::Request, Report::Journal)).await;
+    let response = cluster
+        .invoke(world.invocation(Trigger::Request, Report::Journal))
+        .await;
     assert_eq!(response.status(), 429);
     let world = World::new(&[("skep.timeout", "100ms")]);
-    let response = cluster.invoke(world.invocation(Trigger::Request, Report::Journal)).await;
+    let response = cluster
+        .invoke(world.invocation(Trigger::Request, Report::Journal))
+        .await;
     assert_eq!(response.status(), 504);
     assert!(text(response).await.contains("queue-timeout"));
 }
@@ -315,9 +346,14 @@ async fn an_asynchronous_one_ends_as_its_node_says() {
     let agent = world.agent("a", Manner::Echo, 0).await;
     let (cluster, _finding) = world.cluster(&[&agent]).await;
     let (report, ended) = oneshot::channel();
-    let response = cluster.invoke(world.invocation(Trigger::Async, Report::To(report))).await;
+    let response = cluster
+        .invoke(world.invocation(Trigger::Async, Report::To(report)))
+        .await;
     let (collected, record) = tokio::join!(response.into_body().collect(), ended);
-    assert!(collected.unwrap().trailers().is_none(), "what is for the gateway alone stays there");
+    assert!(
+        collected.unwrap().trailers().is_none(),
+        "what is for the gateway alone stays there"
+    );
     let record = record.unwrap();
     assert_eq!(record.status, Status::Failed);
     assert_eq!(record.ending.unwrap().exit_code, Some(3));

@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use skep_model::Revision;
+use skep_wire::SandboxPicture;
 
 use super::*;
 
@@ -55,7 +57,9 @@ fn a_free_instance_comes_before_an_empty_slot_and_then_nodes_fill_evenly() {
     pool.picture(1, node("a", vec![shown("a1", 4, 3, 1)]), "default");
     pool.picture(2, node("b", vec![shown("b1", 4, 0, 0)]), "default");
     pool.picture(3, node("c", vec![shown("c1", 4, 1, 0)]), "default");
-    let order: Vec<String> = (0..6).map(|_| placed(pool.arrive(&hello, false)).sandbox.to_string()).collect();
+    let order: Vec<String> = (0..6)
+        .map(|_| placed(pool.arrive(&hello, false)).sandbox.to_string())
+        .collect();
     assert_eq!(order[..2], ["a1", "b1"]);
     let count = |id: &str| order.iter().filter(|got| *got == id).count();
     assert_eq!((count("a1"), count("b1") + count("c1")), (1, 5));
@@ -94,7 +98,11 @@ fn asynchronous_work_gets_its_share_and_no_more() {
     let mut callers: Vec<_> = (0..16).map(|_| waits(pool.arrive(&hello, false))).collect();
     let mut background: Vec<_> = (0..16).map(|_| waits(pool.arrive(&hello, true))).collect();
     pool.picture(1, node("a", vec![shown("a1", 16, 0, 0)]), "default");
-    let served = |all: &mut Vec<oneshot::Receiver<Placement>>| all.iter_mut().map(|w| usize::from(w.try_recv().is_ok())).sum::<usize>();
+    let served = |all: &mut Vec<oneshot::Receiver<Placement>>| {
+        all.iter_mut()
+            .map(|w| usize::from(w.try_recv().is_ok()))
+            .sum::<usize>()
+    };
     assert_eq!((served(&mut callers), served(&mut background)), (14, 2));
 }
 
