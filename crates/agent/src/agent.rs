@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -75,7 +75,10 @@ pub struct Agent {
     pub(crate) table: Table,
     /// Containers that look like sandboxes and can't be read, with the reason.
     pub(crate) refused: Arc<Mutex<BTreeMap<String, String>>>,
-    pub(crate) connected: Arc<AtomicBool>,
+    /// Whether Docker answers.
+    pub(crate) connected: tokio::sync::watch::Sender<bool>,
+    /// Whether nothing more is taken, wherever it comes up.
+    draining: Arc<AtomicBool>,
     pictures: Pictures,
     about: About,
     /// What lets sandboxes go.
@@ -128,7 +131,8 @@ impl Agent {
             }),
             table,
             refused: Arc::default(),
-            connected: Arc::default(),
+            connected: tokio::sync::watch::Sender::default(),
+            draining: Arc::default(),
             pictures: Pictures::new(),
             tasks: TaskTracker::new(),
         })
@@ -169,7 +173,13 @@ impl Agent {
 
     /// Whether Docker answers.
     pub fn is_connected(&self) -> bool {
-        self.connected.load(std::sync::atomic::Ordering::Relaxed)
+        *self.connected.borrow()
+    }
+
+    /// Returns when the sandboxes of this node were found once.
+    pub async fn listed(&self) {
+        // Its sender is part of this.
+        let _ = self.connected.subscribe().wait_for(|connected| *connected).await;
     }
 
     /// Looks after the sandboxes, and draws what gateways are told of them, until `stop`.
@@ -183,6 +193,7 @@ impl Agent {
 
     /// Takes nothing more; returns when every invocation has ended, and every instance. The sandboxes stay.
     pub async fn drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
         let all = self.table.all();
         for sandbox in &all {
             sandbox.begin_drain();
@@ -199,6 +210,14 @@ impl Agent {
         drop(tokio::task::spawn_blocking(move || copies.remove_all()).await);
     }
 
+    /// A sandbox is there.
+    pub(crate) fn gained(&self, sandbox: Arc<Sandbox>) {
+        self.table.insert(sandbox.clone());
+        if self.draining.load(Ordering::SeqCst) {
+            sandbox.begin_drain();
+        }
+    }
+
     /// Swarm wants a task ended: it takes nothing more, and ends with its last invocation.
     pub(crate) fn let_go(&self, container: &str) {
         let Some(sandbox) = self.table.get(container) else {
@@ -208,6 +227,7 @@ impl Agent {
             return;
         }
         tracing::info!(container, function = %sandbox.function.name, "a sandbox is let go");
+        self.tell_engines();
         let docker = self.adopter.docker.clone();
         self.tasks.spawn(async move {
             sandbox.drained().await;
@@ -216,7 +236,7 @@ impl Agent {
     }
 
     /// A sandbox is gone, and what ran in it.
-    pub(crate) async fn lost(&self, sandbox: &Arc<Sandbox>) {
+    pub(crate) fn lost(&self, sandbox: &Arc<Sandbox>) {
         tracing::info!(container = sandbox.id, function = %sandbox.function.name, "a sandbox is gone");
         sandbox.begin_drain();
         self.table.remove(&sandbox.id);
@@ -238,11 +258,19 @@ impl Agent {
         }
     }
 
-    /// Tells the lean engine what it runs.
+    /// What is no longer there, or was adopted meanwhile, is not refused.
+    pub(crate) fn forget_refused(&self, standing: &std::collections::BTreeSet<String>) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.retain(|container, _| standing.contains(container) && self.table.get(container).is_none());
+    }
+
+    /// Tells the lean engine what it keeps ready.
     pub(crate) fn tell_engines(&self) {
         let sandboxes = self.table.all().into_iter();
         let lean = sandboxes.filter(|sandbox| {
-            sandbox.reasons.is_empty() && self.adopter.engines.kind_for(&sandbox.function) == EngineKind::Lean
+            sandbox.reasons.is_empty()
+                && !sandbox.is_draining()
+                && self.adopter.engines.kind_for(&sandbox.function) == EngineKind::Lean
         });
         let functions = lean.map(|sandbox| sandbox.function.clone());
         self.adopter.lean.set_functions(functions.collect());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bollard::models::{ContainerInspectResponse, HostConfig, MountPoint, MountType};
 use serde_json::json;
-use skep_model::{Function, Revision, Template};
+use skep_model::{Function, PortChoice, Revision, SandboxChoice, Template};
 use skep_wire::{Definition, label};
 
 use crate::given::Given;
@@ -75,6 +75,7 @@ pub(crate) fn read(
     let swarms = |key: &str| labels.get(key).map(String::as_str).unwrap_or_default();
     let number = share::number(swarms("com.docker.swarm.task.name")).ok_or(Unreadable::NoNumber)?;
     let task = swarms("com.docker.swarm.task.id").to_owned();
+    let alone = listens(inspect.host_config.as_ref());
     put_back(&mut inspect, &definition, image);
     show(&mut inspect, files);
     let (exposing, _) = skep_discovery::template(inspect.clone());
@@ -94,7 +95,10 @@ pub(crate) fn read(
     let revision: Revision = serde_json::from_value(json!(definition.revision))?;
     let mut function = Function::from_template(Arc::new(template), revision).map_err(Unreadable::Function)?;
     let settings = &mut function.settings;
-    let slots = share::share(settings.max, definition.slots, number);
+    let mut slots = share::share(settings.max, definition.slots, number);
+    if alone || settings.sandbox == SandboxChoice::Private || matches!(settings.port, PortChoice::Fixed(_)) {
+        slots = slots.min(1);
+    }
     settings.spares = share::share(settings.spares, definition.slots, number).min(slots);
     settings.max = slots.max(1);
     // What only this sandbox can be made for is made as soon as it is there.
@@ -104,6 +108,17 @@ pub(crate) fn read(
         function,
         slots,
         task,
+    })
+}
+
+/// Whether an instance could read the traffic of others beside it.
+fn listens(host: Option<&HostConfig>) -> bool {
+    let added = host.and_then(|host| host.cap_add.as_ref()).into_iter().flatten();
+    let mut names = added.map(|name| name.trim_start_matches("CAP_"));
+    names.any(|name| {
+        ["NET_RAW", "ALL"]
+            .iter()
+            .any(|known| name.eq_ignore_ascii_case(known))
     })
 }
 
@@ -203,3 +218,6 @@ fn show(inspect: &mut ContainerInspectResponse, files: &[Shown]) {
         ..bollard::models::Mount::default()
     }));
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,7 +37,7 @@ pub(crate) async fn watch(agent: &Agent, stop: CancellationToken) {
             () = stop.cancelled() => return,
             problem = session => problem,
         };
-        agent.connected.store(false, std::sync::atomic::Ordering::Relaxed);
+        agent.connected.send_replace(false);
         tracing::warn!(problem, "the bond with the Docker engine broke; trying again");
         tokio::select! {
             () = stop.cancelled() => return,
@@ -61,6 +61,7 @@ async fn session(agent: &Agent, since: &mut i64) -> String {
         filters: Some(filters),
     };
     let mut events = Box::pin(docker.events(Some(options)));
+    let began = jiff::Timestamp::now().as_second();
     let mut looks = tokio::time::interval(agent.adopter.relist);
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     // What Swarm wants ended, known or not yet.
@@ -70,15 +71,28 @@ async fn session(agent: &Agent, since: &mut i64) -> String {
             biased;
             event = events.next() => match event {
                 Some(Ok(event)) => {
-                    if let Some(time) = event.time {
-                        *since = time;
+                    let time = event.time.unwrap_or(began);
+                    *since = time;
+                    let happened = happened(event);
+                    if let Some(Happened::Ended(container) | Happened::Started(container)) = &happened {
+                        ended.remove(container);
                     }
-                    match wish(&event) {
-                        Some(container) => {
+                    match happened {
+                        Some(Happened::Wished(container)) => {
                             agent.let_go(&container);
                             ended.insert(container);
                         }
-                        None => looks.reset_immediately(),
+                        // What the engine lists is a little behind what it says of itself.
+                        Some(Happened::Ended(container)) => {
+                            if let Some(gone) = agent.table.get(&container) {
+                                agent.lost(&gone);
+                            }
+                        }
+                        // What happened before this session the list tells.
+                        Some(Happened::Started(container)) if time >= began => {
+                            adopt(agent, vec![container], &ended).await;
+                        }
+                        _ => {}
                     }
                 }
                 Some(Err(error)) => return format!("the events broke off: {error}"),
@@ -86,7 +100,7 @@ async fn session(agent: &Agent, since: &mut i64) -> String {
             },
             _ = looks.tick() => {
                 match timeout(PATIENCE, look(agent, &mut ended)).await {
-                    Ok(Ok(())) => agent.connected.store(true, std::sync::atomic::Ordering::Relaxed),
+                    Ok(Ok(())) => drop(agent.connected.send_replace(true)),
                     Ok(Err(error)) => return format!("the containers can't be listed: {error}"),
                     Err(_) => return "no answer to a list of the containers".to_owned(),
                 }
@@ -95,12 +109,25 @@ async fn session(agent: &Agent, since: &mut i64) -> String {
     }
 }
 
-/// The container that somebody asks to end, where an event says so.
-fn wish(event: &EventMessage) -> Option<String> {
-    let actor = event.actor.as_ref()?;
-    let signal = actor.attributes.as_ref()?.get("signal");
-    let asks = event.action.as_deref() == Some("kill") && signal.is_none_or(|signal| signal != KILL);
-    asks.then(|| actor.id.clone()).flatten()
+/// What an event says of a sandbox.
+#[derive(Debug, PartialEq, Eq)]
+enum Happened {
+    Started(String),
+    /// Somebody asks it to end.
+    Wished(String),
+    Ended(String),
+}
+
+fn happened(event: EventMessage) -> Option<Happened> {
+    let actor = event.actor?;
+    let container = actor.id?;
+    let signal = actor.attributes.unwrap_or_default().remove("signal");
+    match event.action?.as_str() {
+        "start" => Some(Happened::Started(container)),
+        "kill" if signal.as_deref() != Some(KILL) => Some(Happened::Wished(container)),
+        "die" | "destroy" => Some(Happened::Ended(container)),
+        _ => None,
+    }
 }
 
 /// Compares what there is with what is known.
@@ -116,15 +143,22 @@ async fn look(agent: &Agent, ended: &mut BTreeSet<String>) -> Result<(), bollard
         .filter_map(|found: ContainerSummary| found.id)
         .collect();
     for gone in agent.table.all() {
+        // Whatever an agent that was away did not hear of.
         if !standing.contains(&gone.id) {
-            agent.lost(&gone).await;
+            agent.lost(&gone);
         }
     }
+    agent.forget_refused(&standing);
     ended.retain(|container| standing.contains(container));
-    let fresh: Vec<String> = standing
+    adopt(agent, standing.into_iter().collect(), ended).await;
+    Ok(())
+}
+
+/// Takes these containers for sandboxes, as far as they are.
+async fn adopt(agent: &Agent, fresh: Vec<String>, ended: &BTreeSet<String>) {
+    let fresh = fresh
         .into_iter()
-        .filter(|container| agent.table.get(container).is_none())
-        .collect();
+        .filter(|container| agent.table.get(container).is_none());
     let adopting = futures::stream::iter(fresh).map(|container| async move {
         let adopted = agent.adopter.adopt(&container).await;
         (container, adopted)
@@ -135,14 +169,9 @@ async fn look(agent: &Agent, ended: &mut BTreeSet<String>) -> Result<(), bollard
         match adopted {
             Ok(sandbox) => {
                 some = true;
-                agent
-                    .refused
-                    .lock()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner)
-                    .remove(&container);
                 let (function, slots) = (sandbox.function.name.clone(), sandbox.slots);
                 tracing::info!(container, %function, slots, "a sandbox is here");
-                agent.table.insert(Arc::new(sandbox));
+                agent.gained(Arc::new(sandbox));
                 if ended.contains(&container) {
                     agent.let_go(&container);
                 }
@@ -153,7 +182,6 @@ async fn look(agent: &Agent, ended: &mut BTreeSet<String>) -> Result<(), bollard
     if some {
         agent.tell_engines();
     }
-    Ok(())
 }
 
 impl Adopter {
@@ -228,5 +256,41 @@ pub(crate) async fn end(docker: &bollard::Docker, container: &str) {
     // Ended by itself, or by Swarm's patience, is as good.
     if let Ok(Err(error)) = killed {
         tracing::debug!(container, %error, "a sandbox that was let go could not be ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bollard::models::EventActor;
+
+    use super::*;
+
+    fn event(action: &str, signal: Option<&str>) -> EventMessage {
+        let attributes = signal.map(|signal| HashMap::from([("signal".to_owned(), signal.to_owned())]));
+        EventMessage {
+            action: Some(action.to_owned()),
+            actor: Some(EventActor {
+                id: Some("c".to_owned()),
+                attributes,
+            }),
+            ..EventMessage::default()
+        }
+    }
+
+    #[test]
+    fn a_signal_other_than_the_last_asks_for_an_end() {
+        assert_eq!(
+            happened(event("kill", Some("15"))),
+            Some(Happened::Wished("c".to_owned()))
+        );
+        assert_eq!(
+            happened(event("kill", Some("3"))),
+            Some(Happened::Wished("c".to_owned()))
+        );
+        assert_eq!(happened(event("kill", Some(KILL))), None);
+        assert_eq!(
+            happened(event("die", None)),
+            Some(Happened::Ended("c".to_owned()))
+        );
     }
 }

@@ -3,7 +3,6 @@
 mod node;
 
 use std::io::BufRead;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use prometheus_client::registry::Registry;
@@ -82,14 +81,22 @@ async fn serve(printer: &Printer, options: cli::Agent, identity: &Identity) -> O
             return Ok(Exit::Success);
         }
     };
-    announce(printer, address);
-    tokio::select! {
-        signal = signals.next() => {
-            printer.note(&format!("{signal}: what runs may end; a second signal ends it at once"));
-        }
-        reason = running.supervisor.failed() => {
-            running.end().await;
-            return Err(Failed::new(Exit::Failure, reason));
+    let mut ready = false;
+    loop {
+        tokio::select! {
+            // Gateways are answered before, and told of sandboxes as they are found.
+            () = running.agent.listed(), if !ready => {
+                ready = true;
+                printer.note(&format!("answering gateways on {address}"));
+            }
+            signal = signals.next() => {
+                printer.note(&format!("{signal}: what runs may end; a second signal ends it at once"));
+                break;
+            }
+            reason = running.supervisor.failed() => {
+                running.end().await;
+                return Err(Failed::new(Exit::Failure, reason));
+            }
         }
     }
     let exit = tokio::select! {
@@ -105,10 +112,6 @@ async fn serve(printer: &Printer, options: cli::Agent, identity: &Identity) -> O
     };
     running.end().await;
     Ok(exit)
-}
-
-fn announce(printer: &Printer, address: SocketAddr) {
-    printer.note(&format!("answering gateways on {address}"));
 }
 
 impl Running {
