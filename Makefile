@@ -40,7 +40,7 @@ test-swarm: ## run the tests that need a Swarm, on Swarms of nodes in containers
 	@cargo build -p skep
 	@cargo nextest run -p skep-swarm-tests; ended=$$?; scripts/swarm sweep; exit $$ended
 
-swarm-demo: ## install Skep on a Swarm of three nodes on this machine, and vote there
+swarm-demo: ## install Skep and the voting app on a Swarm of three nodes on this machine
 	@scripts/setup demo
 	@scripts/swarm-demo up
 
