@@ -9,6 +9,7 @@ use skep_engine::{Engine, EngineKind, Launch, LaunchError, Launched};
 use skep_model::{EngineChoice, Function};
 
 use crate::engine::LeanEngine;
+use crate::layers::Waiting;
 use crate::pool::Definition;
 
 /// How many templates' answers are remembered; beyond it they are found anew.
@@ -50,6 +51,20 @@ impl Engines {
         reasons
     }
 
+    /// Whether lean makes a function's instances, now or once its image's layers are there.
+    pub fn is_leans(&self, function: &Function) -> bool {
+        match self.choice(function) {
+            EngineChoice::Docker => false,
+            EngineChoice::Lean => true,
+            EngineChoice::Auto => self.lean_reasons(function).is_empty(),
+        }
+    }
+
+    /// Why lean, which gives what a function asks for, can't make an instance of it at once.
+    fn waiting(&self, function: &Function) -> Option<Waiting> {
+        self.lean.shared.waiting(function)
+    }
+
     fn choice(&self, function: &Function) -> EngineChoice {
         match function.settings.engine {
             EngineChoice::Auto => self.default,
@@ -67,14 +82,23 @@ impl Engine for Engines {
         match self.choice(function) {
             EngineChoice::Docker => EngineKind::Docker,
             EngineChoice::Lean => EngineKind::Lean,
-            EngineChoice::Auto if self.lean_reasons(function).is_empty() => EngineKind::Lean,
+            EngineChoice::Auto if self.is_leans(function) && self.waiting(function).is_none() => {
+                EngineKind::Lean
+            }
             EngineChoice::Auto => EngineKind::Docker,
         }
     }
 
     fn fallback(&self, function: &Function) -> Vec<String> {
         match self.choice(function) {
-            EngineChoice::Auto => self.lean_reasons(function).to_vec(),
+            EngineChoice::Auto => {
+                let reasons = self.lean_reasons(function);
+                let waiting = || self.waiting(function).map(|waiting| waiting.to_string());
+                match reasons.is_empty() {
+                    true => waiting().into_iter().collect(),
+                    false => reasons.to_vec(),
+                }
+            }
             EngineChoice::Lean | EngineChoice::Docker => Vec::new(),
         }
     }
@@ -89,7 +113,13 @@ impl Engine for Engines {
     fn launch(&self, launch: Launch) -> BoxFuture<'_, Result<Launched, LaunchError>> {
         match self.kind_for(&launch.function) {
             EngineKind::Lean => self.lean.launch(launch),
-            EngineKind::Docker => self.docker.launch(launch),
+            EngineKind::Docker => {
+                if self.is_leans(&launch.function) {
+                    // Until they are there, Docker makes its instances.
+                    self.lean.shared.want(&launch.function);
+                }
+                self.docker.launch(launch)
+            }
         }
     }
 }

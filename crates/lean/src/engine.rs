@@ -1,6 +1,6 @@
 //! The engine's public face: whether it can be used, what it can't give, its sandboxes, its background.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,6 +21,7 @@ use crate::children::Grounds;
 use crate::folders::Folders;
 use crate::held::Held;
 use crate::host::Host;
+use crate::layers::{Exporter, Image, Layers, Source, Store, Waiting};
 use crate::metrics::Metrics;
 use crate::pool::{Definition, Pool};
 use crate::sandbox::{Maker, SandboxError};
@@ -57,6 +58,8 @@ pub(crate) struct Shared {
     pub(crate) spawner: Spawner,
     pub(crate) namespace: Namespace,
     pub(crate) folders: Folders,
+    /// Images that had to be flattened; there where lean can be used.
+    layers: Option<Arc<Store>>,
     owner: String,
     usual: OnceCell<Usual>,
     functions: watch::Sender<Vec<Arc<Function>>>,
@@ -86,6 +89,46 @@ impl Shared {
     pub(crate) fn cgroups(&self) -> Result<&Cgroups, String> {
         let missing = || "the lean engine has no cgroups here".to_owned();
         self.cgroups.as_ref().ok_or_else(missing)
+    }
+
+    fn exporter(&self) -> Exporter {
+        Exporter {
+            docker: self.client.clone(),
+            engine: self.engine.clone(),
+            owner: self.owner.clone(),
+            namespace: self.namespace.clone(),
+        }
+    }
+
+    /// The store and a function's image, where the engine shows layers to nobody.
+    fn hidden(&self, function: &Function) -> Option<(&Arc<Store>, Image)> {
+        let host = self.host.as_ref().ok()?;
+        let store = self.layers.as_ref().filter(|_| host.layers != Source::Overlay2)?;
+        Some((store, Image::of(&function.template)?))
+    }
+
+    /// Why a function's layers can't be had at once; `None` where they can.
+    pub(crate) fn waiting(&self, function: &Function) -> Option<Waiting> {
+        let (store, image) = self.hidden(function)?;
+        store.waiting(&image)
+    }
+
+    /// Sees to it that a function's layers will be there.
+    pub(crate) fn want(&self, function: &Function) {
+        if let Some((store, image)) = self.hidden(function) {
+            store.want(&self.exporter(), &self.tasks, &image);
+        }
+    }
+
+    /// A function's layers out of Skep's own store; `None` where the engine's are used.
+    ///
+    /// # Errors
+    /// Why they can't be made.
+    pub(crate) async fn flattened(&self, function: &Function) -> Result<Option<Layers>, Arc<str>> {
+        match self.hidden(function) {
+            Some((store, image)) => store.get(&self.exporter(), &self.tasks, &image).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// What Docker gives without being asked, found out by the first who needs it, with any image.
@@ -146,13 +189,13 @@ impl LeanEngine {
         if let Ok(host) = &mut host {
             host.sight.add(own);
         }
-        let (mut folders, mut cgroups) = (Folders::default(), None);
+        let (mut folders, mut cgroups, mut layers) = (Folders::default(), None, None);
         if let Ok(found) = &host {
             let prepared = prepare(found, &config).await;
             match prepared {
-                Ok((made, tree)) => {
+                Ok((made, tree, store)) => {
                     let tried = trial::run(&spawner, found, &tree, &made).await;
-                    (folders, cgroups) = (made, Some(tree));
+                    (folders, cgroups, layers) = (made, Some(tree), Some(Arc::new(store)));
                     if let Err(reason) = tried {
                         host = Err(vec![reason]);
                     }
@@ -169,6 +212,7 @@ impl LeanEngine {
             spawner,
             namespace: config.namespace,
             folders,
+            layers,
             owner,
             usual: OnceCell::new(),
             functions: watch::Sender::default(),
@@ -243,6 +287,9 @@ impl LeanEngine {
                 () = self.look_after_sandboxes() => {}
             }
         }
+        if let Some(store) = &shared.layers {
+            store.stop();
+        }
         self.end_sandboxes().await;
         shared.grounds.discard(shared, true);
         shared.tasks.close();
@@ -269,6 +316,11 @@ impl LeanEngine {
         self.discard_idle(false).await;
         self.shared.grounds.discard(&self.shared, false);
         let functions = self.shared.functions.borrow().clone();
+        if let Some(store) = &self.shared.layers {
+            let images = functions.iter().filter_map(|function| self.shared.hidden(function));
+            let needed: BTreeSet<Image> = images.map(|(_, image)| image).collect();
+            store.collect(&needed).await;
+        }
         for function in functions
             .iter()
             .filter(|function| function.settings.sandboxes > 0)
@@ -291,15 +343,17 @@ impl LeanEngine {
 }
 
 /// Makes what the instances of this node have in common.
-async fn prepare(host: &Host, config: &Config) -> Result<(Folders, Cgroups), String> {
+async fn prepare(host: &Host, config: &Config) -> Result<(Folders, Cgroups, Store), String> {
     let folders = Folders::prepare(&config.data_directory)
         .map_err(|error| format!("the lean engine's folders can't be made: {error}"))?;
     host.sight.check(&folders.pause)?;
+    let opened = Store::open(&folders.layers);
+    let layers = opened.map_err(|error| format!("the store of layers can't be opened: {error}"))?;
     let (host, namespace) = (host.clone(), config.namespace.clone());
     // It may wait for systemd, and for the end of what a crash left.
     let cgroups = tokio::task::spawn_blocking(move || Cgroups::prepare(&host, &namespace)).await;
     let cgroups = cgroups.map_err(|error| format!("making Skep's cgroups was cut short: {error}"))??;
-    Ok((folders, cgroups))
+    Ok((folders, cgroups, layers))
 }
 
 impl Engine for LeanEngine {

@@ -3,6 +3,7 @@
 use bollard::Docker;
 
 use crate::host::Host;
+use crate::layers::Source;
 
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,13 +18,26 @@ pub struct Examination {
 pub async fn examine(docker: &Docker) -> Examination {
     match Host::probe(docker).await {
         Ok(host) => Examination {
-            means: vec![host.cgroup.to_string(), module(&host)],
+            means: [host.cgroup.to_string(), module(&host)]
+                .into_iter()
+                .chain(layers(&host))
+                .collect(),
             reasons: Vec::new(),
         },
         Err(reasons) => Examination {
             means: Vec::new(),
             reasons,
         },
+    }
+}
+
+/// Said where it is not the usual way: it costs a disk's space and a first request's time.
+fn layers(host: &Host) -> Option<String> {
+    match &host.layers {
+        Source::Overlay2 => None,
+        Source::Hidden(driver) => Some(format!(
+            "images flattened into Skep's data, each once, since Docker keeps them with {driver}"
+        )),
     }
 }
 

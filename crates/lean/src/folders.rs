@@ -14,6 +14,8 @@ pub(crate) struct Folders {
     pub(crate) pause: PathBuf,
     /// The lowest layer of every instance.
     pub(crate) base: PathBuf,
+    /// The flattened layers of images.
+    pub(crate) layers: PathBuf,
 }
 
 impl Folders {
@@ -29,6 +31,7 @@ impl Folders {
             staging,
             pause: pause::install(&data)?,
             base: base::install(&data)?,
+            layers: data.join("layers"),
         })
     }
 }

@@ -7,6 +7,7 @@ use bollard::Docker;
 
 use crate::apparmor;
 use crate::cgroups::Kind;
+use crate::layers::Source;
 use crate::limits::Conversions;
 use crate::plan;
 use crate::sight::Sight;
@@ -19,6 +20,8 @@ const DOCKERS_PROFILE: &str = "docker-default";
 pub(crate) struct Host {
     /// The version of its cgroups.
     pub(crate) cgroup: Kind,
+    /// Where images' layers are.
+    pub(crate) layers: Source,
     /// How the engine's runtime reads limits.
     pub(crate) conversions: Conversions,
     /// Whether Docker's engine is of a line whose seccomp profile is older than ours.
@@ -61,14 +64,13 @@ impl Host {
         };
         let root = facts.docker_root_dir.unwrap_or_default();
         let sight = Sight::find(docker).await;
-        if facts.driver.as_deref() != Some("overlay2") {
-            let driver = facts.driver.unwrap_or_default();
+        let (layers, folder) = match facts.driver.unwrap_or_default().as_str() {
+            "overlay2" => (Source::Overlay2, Path::new(&root).join("overlay2")),
+            driver => (Source::Hidden(driver.to_owned()), Path::new(&root).to_owned()),
+        };
+        if !(sight.has(&folder) && folder.is_dir()) {
             reasons.push(format!(
-                "Docker keeps images with {driver}, and the lean engine reads overlay2's layers"
-            ));
-        } else if !(sight.has(Path::new(&root)) && Path::new(&root).join("overlay2").is_dir()) {
-            reasons.push(format!(
-                "Docker's layers in {root} can't be seen from here (a container needs -v {root}:{root})"
+                "Docker's data in {root} can't be seen from here (a container needs -v {root}:{root})"
             ));
         }
         let runtime = facts.default_runtime.unwrap_or_else(|| "runc".to_owned());
@@ -98,6 +100,7 @@ impl Host {
         let version = facts.server_version.unwrap_or_default();
         Ok(Self {
             cgroup,
+            layers,
             conversions,
             strict_seccomp: version
                 .split('.')

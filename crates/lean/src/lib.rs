@@ -22,6 +22,7 @@ mod host;
 mod inspect;
 mod instance;
 mod launch;
+mod layers;
 mod limits;
 mod metrics;
 mod pause;

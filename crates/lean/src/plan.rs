@@ -19,6 +19,7 @@ pub(crate) use self::network::{Network, Sharing};
 pub(crate) use self::volumes::Volume;
 use crate::host::Host;
 use crate::inspect::{Fields, not_given};
+use crate::layers::{Image, Source};
 use crate::limits::Limits;
 use crate::{capabilities, limits, seccomp};
 
@@ -94,6 +95,12 @@ pub(crate) fn plan(function: &Function, host: &Host) -> Result<Plan, Vec<String>
         reasons.push(
             "the lean engine does not carry over what was put into the template with docker cp".to_owned(),
         );
+    }
+    if host.layers != Source::Overlay2 && Image::of(&function.template).is_none() {
+        reasons.push(format!(
+            "the image {} has no digest by which its layers could be kept",
+            function.template.image_id
+        ));
     }
     let network = network::read(function, &mut host_config, &inspect, &mut reasons);
     let mut process = process(&mut config, &mut host_config, &mut reasons);

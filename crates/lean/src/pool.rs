@@ -11,6 +11,7 @@ use skep_spawner::{Root, Spec, Tree};
 use tokio::sync::{Notify, OwnedMutexGuard};
 
 use crate::engine::Shared;
+use crate::layers::Layers;
 use crate::held::{Held, Place};
 use crate::plan::{self, Plan, Sharing};
 use crate::sandbox::{self, Sandbox, SandboxError};
@@ -121,6 +122,11 @@ impl Pool {
         let Ok(entry) = self.entry(shared, function) else {
             return;
         };
+        if shared.waiting(function).is_some() {
+            // It takes long, and other functions' sandboxes are looked after meanwhile.
+            shared.want(function);
+            return;
+        }
         loop {
             let mut sandboxes = entry.sandboxes.clone().lock_owned().await;
             remove_dead(shared, &mut sandboxes);
@@ -248,6 +254,8 @@ async fn add(shared: &Shared, entry: &Entry, sandboxes: Option<Sandboxes>) -> Re
 pub(crate) enum PlaceError {
     #[error("{0}")]
     Unsupported(String),
+    #[error("its image can't be flattened for the lean engine: {0}")]
+    Layers(Arc<str>),
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
     #[error("the spawner does not answer: {0}")]
@@ -259,13 +267,14 @@ pub(crate) enum PlaceError {
 async fn make(shared: &Shared, entry: &Entry) -> Result<Arc<Held>, PlaceError> {
     let function = &entry.function;
     let begin = Instant::now();
+    let layers = shared.flattened(function).await.map_err(PlaceError::Layers)?;
     let maker = shared.maker();
     let id = InstanceId::generate();
     shared.keep(id);
     let making = if entry.plan.given {
-        sandbox::given(maker.docker, function, id).await
+        sandbox::given(maker.docker, function, layers, id).await
     } else {
-        sandbox::make(&maker, function, &entry.plan, id).await
+        sandbox::make(&maker, function, &entry.plan, layers, id).await
     };
     let made = match making {
         Ok(made) => made,
@@ -315,9 +324,9 @@ pub(crate) fn spec_in(
     plan: &Plan,
     disk: u64,
     cgroup: Tree,
-    (layers, usual): (&(String, Vec<String>), &Usual),
+    (layers, usual): (&Layers, &Usual),
 ) -> Result<Spec, String> {
-    let (base, mut lower) = layers.clone();
+    let mut lower = layers.lower.clone();
     lower.push(shared.folders.base.display().to_string());
     let mut process = plan.confined_process()?;
     process.usual_limits.clone_from(&usual.limits);
@@ -332,7 +341,7 @@ pub(crate) fn spec_in(
     Ok(Spec {
         root: Root {
             staging: shared.folders.staging.display().to_string(),
-            base,
+            base: layers.base.clone(),
             lower,
             disk,
             read_only: plan.read_only_root,

@@ -23,10 +23,13 @@ use tokio::sync::OnceCell;
 use tokio_util::sync::DropGuard;
 
 pub(crate) use self::request::{is_first, sleeping};
+use crate::layers::Layers;
 use crate::plan::{Network, Plan, Volume};
 
 /// How long an answer of Docker is waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// The same where the engine may have to copy a whole image.
+const LONG_PATIENCE: Duration = Duration::from_secs(600);
 /// How long is waited before a removal is tried again; twice as long each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LAST_PAUSE: Duration = Duration::from_secs(2);
@@ -38,8 +41,8 @@ pub(crate) struct Sandbox {
     pub(crate) container: String,
     /// The name under which the engine's sweep knows it.
     pub(crate) id: InstanceId,
-    /// The folder of the image's layers, and their names in it, the top one first.
-    pub(crate) layers: (String, Vec<String>),
+    /// The image's layers.
+    pub(crate) layers: Layers,
     /// Its network, for a function that has one.
     pub(crate) network: Option<SandboxNetwork>,
     /// Whether somebody else made it, and removes it.
@@ -110,11 +113,12 @@ pub(crate) struct Maker<'a> {
 }
 
 /// Makes the sandbox of a function, under a name that the engine's sweep knows already: it comes by at any time. What
-/// was made is removed again where that fails.
+/// was made is removed again where that fails. `layers` are the image's where the engine shows them to nobody.
 pub(crate) async fn make(
     maker: &Maker<'_>,
     function: &Function,
     plan: &Plan,
+    layers: Option<Layers>,
     id: InstanceId,
 ) -> Result<Sandbox, SandboxError> {
     let name = name(function, "sandbox", &id);
@@ -122,7 +126,7 @@ pub(crate) async fn make(
     let request = request::of(maker, function, plan, &id);
     let create = maker.docker.create_container(Some(options), request.body);
     let created = within("making the sandbox", create).await?;
-    match finish(maker.docker, &created.id, id, plan, request.later).await {
+    match finish(maker.docker, &created.id, (id, layers), plan, request.later).await {
         Ok(sandbox) => Ok(sandbox),
         Err(error) => {
             remove(maker.docker, &created.id).await;
@@ -141,7 +145,7 @@ pub(crate) fn name(function: &Function, what: &str, id: &InstanceId) -> String {
 async fn finish(
     docker: &Docker,
     container: &str,
-    id: InstanceId,
+    (id, layers): (InstanceId, Option<Layers>),
     plan: &Plan,
     later: Vec<(String, EndpointSettings)>,
 ) -> Result<Sandbox, SandboxError> {
@@ -158,7 +162,10 @@ async fn finish(
     }
     let look = docker.inspect_container(container, None::<InspectContainerOptions>);
     let inspect = within("looking at the sandbox", look).await?;
-    let layers = layers(&inspect)?;
+    let layers = match layers {
+        Some(layers) => layers,
+        None => overlay2(&inspect)?,
+    };
     let network = match plan.network {
         Network::Own => None,
         Network::Sandbox => Some(network_of(&inspect, container)?),
@@ -176,6 +183,7 @@ async fn finish(
 pub(crate) async fn given(
     docker: &Docker,
     function: &Function,
+    layers: Option<Layers>,
     id: InstanceId,
 ) -> Result<Sandbox, SandboxError> {
     let container = &*function.template.id.0;
@@ -184,7 +192,7 @@ pub(crate) async fn given(
     Ok(Sandbox {
         container: container.to_owned(),
         id,
-        layers: layers(&inspect)?,
+        layers: layers.map_or_else(|| overlay2(&inspect), Ok)?,
         network: Some(network_of(&inspect, container)?),
         given: true,
     })
@@ -242,7 +250,22 @@ pub(crate) async fn within<T>(
     what: &'static str,
     call: impl Future<Output = Result<T, bollard::errors::Error>>,
 ) -> Result<T, SandboxError> {
-    match tokio::time::timeout(PATIENCE, call).await {
+    within_time(PATIENCE, what, call).await
+}
+
+pub(crate) async fn within_long<T>(
+    what: &'static str,
+    call: impl Future<Output = Result<T, bollard::errors::Error>>,
+) -> Result<T, SandboxError> {
+    within_time(LONG_PATIENCE, what, call).await
+}
+
+async fn within_time<T>(
+    patience: Duration,
+    what: &'static str,
+    call: impl Future<Output = Result<T, bollard::errors::Error>>,
+) -> Result<T, SandboxError> {
+    match tokio::time::timeout(patience, call).await {
         Ok(answer) => answer.map_err(|error| SandboxError::Docker(what, error)),
         Err(_) => Err(SandboxError::Silent(what)),
     }
@@ -250,7 +273,7 @@ pub(crate) async fn within<T>(
 
 /// The image's layers by the short names that overlay2 keeps for them, so that many fit into a mount's options. The
 /// container's own layer is left out, which goes with it; [`crate::base`] has the same in it.
-fn layers(inspect: &ContainerInspectResponse) -> Result<(String, Vec<String>), SandboxError> {
+fn overlay2(inspect: &ContainerInspectResponse) -> Result<Layers, SandboxError> {
     let upper = inspect
         .graph_driver
         .as_ref()
@@ -268,7 +291,11 @@ fn layers(inspect: &ContainerInspectResponse) -> Result<(String, Vec<String>), S
     let init = format!("../{own_name}-init/diff");
     let is_own = |name: &str| std::fs::read_link(base.join(name)).is_ok_and(|to| to == Path::new(&init));
     let names = lower.trim().split(':').filter(|name| !is_own(name));
-    Ok((base.display().to_string(), names.map(str::to_owned).collect()))
+    Ok(Layers {
+        base: base.display().to_string(),
+        lower: names.map(str::to_owned).collect(),
+        _pin: None,
+    })
 }
 
 fn network_of(inspect: &ContainerInspectResponse, container: &str) -> Result<SandboxNetwork, SandboxError> {

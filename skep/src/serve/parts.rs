@@ -10,11 +10,10 @@ use skep_control::Control;
 use skep_discovery::{Connection, Discovery};
 use skep_dispatch::Dispatcher;
 use skep_docker::{CallReceiver, DockerEngine, EngineError, NamespaceLock};
-use skep_engine::{Engine, EngineKind};
+use skep_engine::Engine;
 use skep_gateway::{Gateway, Serving, Workers};
 use skep_invoke::Invoker;
 use skep_lean::{Engines, LeanEngine};
-use skep_model::Function;
 use skep_socket::{Sockets, SpawningEngine};
 use skep_store::Store;
 use tokio::net::TcpListener;
@@ -88,7 +87,7 @@ impl Parts {
         let sockets = sockets::open(settings, &docker).await?;
         sockets::with_lean(&sockets, &lean, settings).await?;
         let engines = Engines::new(docker.clone(), lean.clone(), settings.engine);
-        let engine = sockets.engine(engines);
+        let engine = sockets.engine(engines.clone());
 
         let mut registry = Registry::default();
         let discovery = discover(settings, &docker, &engine);
@@ -175,7 +174,7 @@ impl Parts {
             hand_over(
                 catalogue.clone(),
                 dispatcher.clone(),
-                (engine, lean.clone()),
+                (engines, lean.clone()),
                 stop.clone(),
             ),
         );
@@ -311,13 +310,13 @@ async fn watch_templates(mut discovery: Discovery, stop: CancellationToken) {
 async fn hand_over(
     mut catalogue: watch::Receiver<Arc<Catalogue>>,
     dispatcher: Dispatcher,
-    (engine, lean): (SpawningEngine<Engines>, LeanEngine),
+    (engines, lean): (Engines, LeanEngine),
     stop: CancellationToken,
 ) {
     loop {
         let functions: Vec<_> = catalogue.borrow_and_update().functions().cloned().collect();
-        let is_lean = |function: &&Arc<Function>| engine.kind_for(function) == EngineKind::Lean;
-        lean.set_functions(functions.iter().filter(is_lean).cloned().collect());
+        let leans = functions.iter().filter(|function| engines.is_leans(function));
+        lean.set_functions(leans.cloned().collect());
         dispatcher.set_functions(functions);
         tokio::select! {
             () = stop.cancelled() => return,

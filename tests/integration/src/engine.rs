@@ -14,6 +14,8 @@ use crate::PATIENCE;
 #[derive(Debug)]
 pub struct Engine {
     directory: TempDir,
+    /// Further flags of `dockerd`.
+    flags: Vec<String>,
     child: Child,
 }
 
@@ -23,9 +25,22 @@ impl Engine {
     /// # Panics
     /// When it doesn't start.
     pub fn start(images: &[&str]) -> Self {
+        Self::with(images, &[])
+    }
+
+    /// Starts one with further flags of `dockerd`.
+    ///
+    /// # Panics
+    /// When it doesn't start.
+    pub fn with(images: &[&str], flags: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        let child = spawn(directory.path());
-        let mut engine = Self { directory, child };
+        let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let child = spawn(directory.path(), &flags);
+        let mut engine = Self {
+            directory,
+            flags,
+            child,
+        };
         engine.answers();
         for image in images {
             let mut save = Command::new("docker");
@@ -92,7 +107,7 @@ impl Engine {
     /// # Panics
     /// When it doesn't start.
     pub fn start_again(&mut self) {
-        self.child = spawn(self.directory.path());
+        self.child = spawn(self.directory.path(), &self.flags);
         self.answers();
     }
 
@@ -158,7 +173,7 @@ impl Drop for Engine {
     }
 }
 
-fn spawn(directory: &Path) -> Child {
+fn spawn(directory: &Path, flags: &[String]) -> Child {
     let log = std::fs::File::options()
         .create(true)
         .append(true)
@@ -183,6 +198,7 @@ fn spawn(directory: &Path) -> Child {
         "--ip-forward=false",
         "--ip-masq=false",
     ]);
+    command.args(flags);
     let own = log.try_clone().expect("a log");
     command
         .stdin(Stdio::null())

@@ -7,6 +7,7 @@ mod crash;
 mod escape;
 mod instances;
 mod killing;
+mod layers;
 mod limits;
 mod parity;
 mod ports;
