@@ -124,11 +124,12 @@ impl Shared {
     ///
     /// # Errors
     /// Why they can't be made.
-    pub(crate) async fn flattened(&self, function: &Function) -> Result<Option<Layers>, Arc<str>> {
-        match self.hidden(function) {
-            Some((store, image)) => store.get(&self.exporter(), &self.tasks, &image).await.map(Some),
-            None => Ok(None),
-        }
+    pub(crate) async fn flattened(&self, function: &Function) -> Result<Option<Layers>, SandboxError> {
+        let Some((store, image)) = self.hidden(function) else {
+            return Ok(None);
+        };
+        let got = store.get(&self.exporter(), &self.tasks, &image).await;
+        got.map(Some).map_err(SandboxError::Layers)
     }
 
     /// What Docker gives without being asked, found out by the first who needs it, with any image.
@@ -317,7 +318,9 @@ impl LeanEngine {
         self.shared.grounds.discard(&self.shared, false);
         let functions = self.shared.functions.borrow().clone();
         if let Some(store) = &self.shared.layers {
-            let images = functions.iter().filter_map(|function| self.shared.hidden(function));
+            let images = functions
+                .iter()
+                .filter_map(|function| self.shared.hidden(function));
             let needed: BTreeSet<Image> = images.map(|(_, image)| image).collect();
             store.collect(&needed).await;
         }

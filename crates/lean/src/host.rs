@@ -24,6 +24,10 @@ pub(crate) struct Host {
     pub(crate) layers: Source,
     /// How the engine's runtime reads limits.
     pub(crate) conversions: Conversions,
+    /// Whether the engine makes what is mounted below a read-only mount read-only too (Docker 25, Linux 5.12).
+    pub(crate) read_only_below: bool,
+    /// The first number of the engine's version.
+    pub(crate) major: u32,
     /// Whether Docker's engine is of a line whose seccomp profile is older than ours.
     pub(crate) strict_seccomp: bool,
     /// The AppArmor profile that Docker gives its containers.
@@ -98,15 +102,19 @@ impl Host {
             return Err(reasons);
         }
         let version = facts.server_version.unwrap_or_default();
+        // One that does not say so is taken for the oldest.
+        let major = version
+            .split('.')
+            .next()
+            .and_then(|major| major.parse().ok())
+            .unwrap_or_default();
         Ok(Self {
             cgroup,
             layers,
             conversions,
-            strict_seccomp: version
-                .split('.')
-                .next()
-                .and_then(|major| major.parse().ok())
-                .is_none_or(|major: u32| major < 29),
+            major,
+            read_only_below: major >= 25 && kernel() >= (5, 12),
+            strict_seccomp: major < 29,
             apparmor,
             runtime,
             sight,
@@ -115,6 +123,19 @@ impl Host {
             capabilities: own_capabilities(&fs::read_to_string("/proc/self/status").unwrap_or_default()),
         })
     }
+}
+
+/// The first two numbers of the kernel's version.
+pub(crate) fn kernel() -> (u32, u32) {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut numbers = release.split(|letter: char| !letter.is_ascii_digit());
+    let mut number = || {
+        numbers
+            .next()
+            .and_then(|text| text.parse().ok())
+            .unwrap_or_default()
+    };
+    (number(), number())
 }
 
 /// What this process has and may hand down: the permitted set, within the bounding one (capabilities(7)).

@@ -43,7 +43,7 @@ async fn place(shared: &Arc<Shared>, launch: &Launch) -> Result<Place, LaunchErr
     let place = shared.pool.place(shared, &launch.function, launch.instance).await;
     place.map_err(|error| LaunchError {
         kind: match &error {
-            PlaceError::Unsupported(_) | PlaceError::Layers(_) => LaunchErrorKind::StartFailed,
+            PlaceError::Unsupported(_) => LaunchErrorKind::StartFailed,
             PlaceError::Sandbox(error) => error.kind(),
             PlaceError::Spawner(_) | PlaceError::Broken => LaunchErrorKind::EngineUnavailable,
         },

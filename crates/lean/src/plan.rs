@@ -17,11 +17,13 @@ use skep_spawner::{Device, Identity, Limit, Mount, MountKind, Process};
 
 pub(crate) use self::network::{Network, Sharing};
 pub(crate) use self::volumes::Volume;
-use crate::host::Host;
+use crate::host::{self, Host};
 use crate::inspect::{Fields, not_given};
 use crate::layers::{Image, Source};
 use crate::limits::Limits;
 use crate::{capabilities, limits, seccomp};
+
+use self::rights::Seccomp;
 
 /// Docker's path where neither image nor template names one.
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -30,7 +32,7 @@ const OWN_LOGS: [&str; 4] = ["", "json-file", "local", "none"];
 
 /// A template, understood in full.
 pub(crate) struct Plan {
-    /// The first process, without what only a launch needs: its seccomp program.
+    /// The first process; with its seccomp program only where that is the template's own.
     pub(crate) process: Process,
     /// Whether Docker's default seccomp profile is applied.
     confined: bool,
@@ -127,12 +129,18 @@ pub(crate) fn plan(function: &Function, host: &Host) -> Result<Plan, Vec<String>
     }
     process.no_new_privileges = rights.no_new_privileges;
     process.apparmor = rights.apparmor;
+    if let Seccomp::Own(profile) = &rights.seccomp {
+        match seccomp::compile(profile, &circumstances(process.capabilities, host)) {
+            Ok(program) => process.seccomp = Some(program),
+            Err(reason) => reasons.push(reason),
+        }
+    }
     let read_only_root = host_config.flag("ReadonlyRootfs");
     let (mounts, volumes) = mounts::read(
         &inspect,
         &mut config,
         &mut host_config,
-        read_only_root,
+        (read_only_root, host.read_only_below),
         &mut reasons,
     );
     reasons.extend(mounts.iter().filter_map(|mount| out_of_sight(mount, host)));
@@ -154,7 +162,7 @@ pub(crate) fn plan(function: &Function, host: &Host) -> Result<Plan, Vec<String>
     });
     let plan = Plan {
         process,
-        confined: rights.confined,
+        confined: rights.seccomp == Seccomp::Default,
         strict_seccomp: host.strict_seccomp,
         mounts,
         volumes,
@@ -183,6 +191,19 @@ pub(crate) fn plan(function: &Function, host: &Host) -> Result<Plan, Vec<String>
         Ok(plan)
     } else {
         Err(reasons)
+    }
+}
+
+/// What a seccomp profile is read with.
+fn circumstances(granted: u64, host: &Host) -> seccomp::Circumstances {
+    let names = capabilities::names(granted).into_iter();
+    seccomp::Circumstances {
+        capabilities: names
+            .map(|name| format!("CAP_{}", name.trim_start_matches("CAP_")))
+            .collect(),
+        kernel: host::kernel(),
+        old_engine: host.major < 23,
+        is_guarded: !host.runtime.contains("crun"),
     }
 }
 

@@ -254,8 +254,6 @@ async fn add(shared: &Shared, entry: &Entry, sandboxes: Option<Sandboxes>) -> Re
 pub(crate) enum PlaceError {
     #[error("{0}")]
     Unsupported(String),
-    #[error("its image can't be flattened for the lean engine: {0}")]
-    Layers(Arc<str>),
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
     #[error("the spawner does not answer: {0}")]
@@ -267,7 +265,7 @@ pub(crate) enum PlaceError {
 async fn make(shared: &Shared, entry: &Entry) -> Result<Arc<Held>, PlaceError> {
     let function = &entry.function;
     let begin = Instant::now();
-    let layers = shared.flattened(function).await.map_err(PlaceError::Layers)?;
+    let layers = shared.flattened(function).await?;
     let maker = shared.maker();
     let id = InstanceId::generate();
     shared.keep(id);

@@ -82,6 +82,8 @@ pub(crate) enum SandboxError {
     Docker(&'static str, #[source] bollard::errors::Error),
     #[error("{0}: {1}")]
     Machine(&'static str, #[source] std::io::Error),
+    #[error("its image can't be flattened for the lean engine: {0}")]
+    Layers(Arc<str>),
     #[error("{0}")]
     Unexpected(&'static str),
 }
@@ -97,7 +99,7 @@ impl SandboxError {
     pub(crate) fn kind(&self) -> LaunchErrorKind {
         use bollard::errors::Error::DockerResponseServerError as Answer;
         match self {
-            Self::Docker(_, Answer { .. }) => LaunchErrorKind::StartFailed,
+            Self::Docker(_, Answer { .. }) | Self::Layers(_) => LaunchErrorKind::StartFailed,
             _ => LaunchErrorKind::EngineUnavailable,
         }
     }

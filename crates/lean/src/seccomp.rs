@@ -1,5 +1,6 @@
 //! Docker's default seccomp profile as a program for the kernel.
 
+mod own;
 mod program;
 
 use std::collections::BTreeMap;
@@ -7,6 +8,7 @@ use std::collections::BTreeMap;
 use skep_spawner::Filter;
 use syscalls::Sysno;
 
+pub(crate) use self::own::{Circumstances, compile};
 use self::program::{Architecture, Verdict};
 use crate::capabilities;
 use crate::syscalls::{ALLOWED, NEWER_CAPABILITIES, NEWER_THAN_20_10, WITH_CAPABILITY};
@@ -36,6 +38,16 @@ fn architectures() -> Option<Vec<(u32, Numbers)>> {
     }
 }
 
+/// Whether no architecture that is known here has a call of this name, and Docker's own profile does not name it.
+fn is_unknown(name: &str) -> bool {
+    let elsewhere = [ALLOWED, NEWER_THAN_20_10].concat().contains(&name);
+    let numbered = architectures()
+        .into_iter()
+        .flatten()
+        .any(|(_, number)| number(name).is_some());
+    !(elsewhere || numbered)
+}
+
 /// The program for an instance with these capabilities. `strict` leaves out what an engine of the 20.10 line leaves
 /// out. A program of an architecture that it does not know is ended.
 ///
@@ -49,8 +61,13 @@ pub(crate) fn default_profile(granted: u64, strict: bool) -> Result<Vec<Filter>,
     let with_verdicts = |(audit, numbers)| Architecture {
         audit,
         verdicts: verdicts(numbers, granted, strict),
+        otherwise: Verdict::Refuse,
+        beyond: Vec::new(),
     };
-    program::assemble(known.into_iter().map(with_verdicts).collect())
+    program::assemble(
+        known.into_iter().map(with_verdicts).collect(),
+        program::KILL_PROCESS,
+    )
 }
 
 /// What becomes of each call that is not refused. One that this architecture doesn't have needs no verdict.

@@ -92,9 +92,14 @@ pub enum MountKind {
 
 /// The flags of a mount (mount(2)).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "each is the flag of its name in mount(2)")]
+#[expect(
+    missing_docs,
+    reason = "each is the flag of its name in mount(2), if nothing else is said"
+)]
 pub struct MountOptions {
     pub read_only: bool,
+    /// With what is mounted below it, where `read_only` alone is for the mount itself.
+    pub read_only_below: bool,
     pub no_suid: bool,
     pub no_devices: bool,
     pub no_exec: bool,

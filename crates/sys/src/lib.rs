@@ -3,6 +3,8 @@
 //! where `unsafe` may stand, each block with the reason why it is sound. It never knows what a container, a function
 //! or Docker is, and it never leaves a thread of the async runtime in another namespace.
 
+#[expect(unsafe_code, reason = "mount_setattr(2) has no safe word; the block is justified")]
+mod below;
 #[expect(unsafe_code, reason = "bpf(2) has no safe word; each block is justified")]
 mod bpf;
 #[expect(
@@ -31,6 +33,7 @@ mod unread;
 #[expect(unsafe_code, reason = "mount_setattr(2) has no safe word")]
 mod view;
 
+pub use below::make_read_only_below;
 pub use bpf::{attach_device_program, load_device_program};
 pub use fork::{
     Forked, Instruction, NewNamespaces, close_on_execute_from, execute, exit_now, fork,

@@ -81,9 +81,10 @@ impl Ground {
     }
 
     pub(crate) async fn make(&self, shared: &Arc<Shared>, plan: &Plan) -> Result<Sandbox, SandboxError> {
+        let layers = shared.flattened(&self.function).await?;
         let id = InstanceId::generate();
         shared.keep(id);
-        let made = sandbox::make(&shared.maker(), &self.function, plan, id).await;
+        let made = sandbox::make(&shared.maker(), &self.function, plan, layers, id).await;
         if made.is_err() {
             shared.release(id);
         }

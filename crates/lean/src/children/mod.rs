@@ -15,6 +15,7 @@ use skep_spawner::Tree;
 
 pub(crate) use self::ground::Grounds;
 pub use self::running::{ChildRun, JoinRun, Joined, RunError, RunningChild};
+use crate::layers::Layers;
 use crate::engine::{LeanEngine, Shared};
 use crate::plan::{self, Plan};
 use crate::{pool, sandbox};
@@ -28,6 +29,8 @@ pub struct Shape {
     pub(crate) spec: u64,
     pub(crate) tree: Tree,
     pub(crate) ground: Arc<Ground>,
+    /// Keeps the image's layers.
+    _layers: Layers,
 }
 
 impl std::fmt::Debug for Shape {
@@ -77,6 +80,7 @@ impl LeanEngine {
             spec,
             tree,
             ground,
+            _layers: layers,
         }))
     }
 

@@ -54,7 +54,10 @@ pub(super) async fn flatten(
 ) -> Result<(), FlattenError> {
     let look = exporter.docker.inspect_image(&image.id);
     let found = within("looking at the image", look).await?;
-    let total = found.size.and_then(|size| u64::try_from(size).ok()).unwrap_or_default();
+    let total = found
+        .size
+        .and_then(|size| u64::try_from(size).ok())
+        .unwrap_or_default();
     progress.send_modify(|progress| progress.total = total);
     let volumes = found.config.and_then(|config| config.volumes).unwrap_or_default();
     let kept = Kept::new(&exporter.engine);
@@ -116,7 +119,9 @@ async fn create(
     }
     let created = exporter.docker.create_container(Some(options.build()), body);
     // Some drivers copy the whole image for it.
-    Ok(sandbox::within_long("making a container of the image", created).await?.id)
+    Ok(sandbox::within_long("making a container of the image", created)
+        .await?
+        .id)
 }
 
 async fn export(
@@ -149,7 +154,9 @@ async fn export(
         }
     }
     drop(sender);
-    let unpacked = unpacking.await.map_err(|error| FlattenError::Unpack(io::Error::other(error)))?;
+    let unpacked = unpacking
+        .await
+        .map_err(|error| FlattenError::Unpack(io::Error::other(error)))?;
     match broken {
         Some(error) => Err(FlattenError::Export(error)),
         None => unpacked.map_err(FlattenError::Unpack),

@@ -57,7 +57,10 @@ impl Image {
         let is_digest = digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
         let platform = manifest.and_then(|manifest| manifest.get("platform"));
         let part = |name: &str| platform?.get(name)?.as_str().filter(|part| !part.is_empty());
-        let parts: Vec<&str> = ["os", "architecture", "variant"].into_iter().filter_map(part).collect();
+        let parts: Vec<&str> = ["os", "architecture", "variant"]
+            .into_iter()
+            .filter_map(part)
+            .collect();
         is_digest.then(|| Self {
             digest: digest.to_owned(),
             id: template.image_id.clone(),

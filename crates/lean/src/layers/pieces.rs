@@ -50,8 +50,16 @@ impl Read for Pieces {
         let length = buffer.len().min(self.current.len());
         buffer[..length].copy_from_slice(&self.current[..length]);
         self.current.advance(length);
-        let zeros = buffer[..length].iter().rev().take_while(|byte| **byte == 0).count();
-        self.zeros = if zeros == length { self.zeros + zeros } else { zeros };
+        let zeros = buffer[..length]
+            .iter()
+            .rev()
+            .take_while(|byte| **byte == 0)
+            .count();
+        self.zeros = if zeros == length {
+            self.zeros + zeros
+        } else {
+            zeros
+        };
         Ok(length)
     }
 }

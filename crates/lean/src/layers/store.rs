@@ -60,7 +60,10 @@ pub(crate) enum Waiting {
 impl fmt::Display for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unasked => write!(f, "its image is flattened for the lean engine at the first request"),
+            Self::Unasked => write!(
+                f,
+                "its image is flattened for the lean engine at the first request"
+            ),
             Self::Made(bytes, total) => write!(
                 f,
                 "its image is being flattened for the lean engine, {} of about {} MiB so far; lean takes over then",
@@ -79,7 +82,10 @@ impl Store {
     /// What the kernel answers.
     pub(crate) fn open(folder: &Path) -> io::Result<Self> {
         use std::os::unix::fs::DirBuilderExt;
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)?;
         let mut slots = HashMap::new();
         for entry in std::fs::read_dir(folder)? {
             let entry = entry?;
@@ -207,7 +213,8 @@ impl Store {
                 Err(error)
             }
         });
-        kept.await.map_err(|error| flatten::FlattenError::Keep(io::Error::other(error)))??;
+        kept.await
+            .map_err(|error| flatten::FlattenError::Keep(io::Error::other(error)))??;
         let (bytes, seconds) = (progress.borrow().bytes, begin.elapsed().as_secs());
         tracing::info!(image = %image.id, bytes, seconds, "the image is flattened");
         Ok(())
@@ -231,7 +238,9 @@ impl Store {
                 }
             }
             slots.retain(|digest, slot| !matches!(slot, Slot::Failed { .. }) || is_needed(digest));
-            gone.into_iter().filter_map(|digest| self.take(&mut slots, &digest)).collect()
+            gone.into_iter()
+                .filter_map(|digest| self.take(&mut slots, &digest))
+                .collect()
         };
         let removed = tokio::task::spawn_blocking(move || taken.iter().for_each(|folder| remove(folder)));
         if removed.await.is_err() {
@@ -247,7 +256,10 @@ impl Store {
             return None;
         }
         slots.remove(digest);
-        tracing::info!(image = digest, "the layers of an image that nobody needs are removed");
+        tracing::info!(
+            image = digest,
+            "the layers of an image that nobody needs are removed"
+        );
         Some(unfinished)
     }
 

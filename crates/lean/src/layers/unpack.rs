@@ -6,9 +6,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags,
-};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags};
 use tar::{Entry, EntryType, Header};
 
 /// Where in an archive an extended attribute stands (pax, as star and Docker write it).
@@ -69,7 +67,8 @@ impl Unpacking {
                 self.folders.push((name, about.times()));
             }
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
-                let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let flags =
+                    OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let file = rustix::fs::openat(parent, last, flags, Mode::from_raw_mode(0o600))?;
                 let mut file = File::from(file);
                 io::copy(entry, &mut file)?;
@@ -83,7 +82,9 @@ impl Unpacking {
                 rustix::fs::linkat(folder, target.as_path(), parent, last, AtFlags::empty())?;
             }
             EntryType::Symlink => {
-                let target = entry.link_name_bytes().ok_or_else(|| hostile("a link to nothing"))?;
+                let target = entry
+                    .link_name_bytes()
+                    .ok_or_else(|| hostile("a link to nothing"))?;
                 rustix::fs::symlinkat(&*target, parent, last)?;
                 about.own(parent, last)?;
             }
@@ -176,7 +177,9 @@ fn device(header: &Header, kind: EntryType) -> io::Result<u64> {
     let (major, minor) = (header.device_major()?, header.device_minor()?);
     let (major, minor) = (major.unwrap_or_default(), minor.unwrap_or_default());
     if kind == EntryType::Char && (major, minor) == (0, 0) {
-        return Err(hostile("the device 0:0, which an overlay takes for a removed file"));
+        return Err(hostile(
+            "the device 0:0, which an overlay takes for a removed file",
+        ));
     }
     Ok(rustix::fs::makedev(major, minor))
 }
@@ -191,7 +194,8 @@ struct About {
 
 impl About {
     fn of(header: &Header) -> io::Result<Self> {
-        let number = |number: u64| u32::try_from(number).map_err(|_| hostile("an owner that no system knows"));
+        let number =
+            |number: u64| u32::try_from(number).map_err(|_| hostile("an owner that no system knows"));
         Ok(Self {
             user: Uid::from_raw(number(header.uid()?)?),
             group: Gid::from_raw(number(header.gid()?)?),
@@ -305,7 +309,10 @@ mod tests {
         let at = |name: &str| folder.path().join(name);
         assert_eq!(std::fs::read_to_string(at("hard")).unwrap(), "text");
         let about = at("a/file").metadata().unwrap();
-        assert_eq!((about.nlink(), about.mode() & 0o7777, about.mtime()), (2, 0o640, 86_400));
+        assert_eq!(
+            (about.nlink(), about.mode() & 0o7777, about.mtime()),
+            (2, 0o640, 86_400)
+        );
         assert_eq!(at("a").metadata().unwrap().mtime(), 86_400);
         assert_eq!(at("soft").symlink_metadata().unwrap().mtime(), 86_400);
         assert_eq!(std::fs::read_link(at("up")).unwrap(), Path::new("../../.."));
@@ -321,11 +328,23 @@ mod tests {
         let hostile: [&[(&str, EntryType, &str)]; 7] = [
             &[("../outside/file", EntryType::Regular, "x")],
             &[("a/../../outside/file", EntryType::Regular, "x")],
-            &[("link", EntryType::Symlink, &away), ("link/file", EntryType::Regular, "x")],
-            &[("link", EntryType::Symlink, &away), ("link/", EntryType::Directory, "")],
-            &[("link", EntryType::Symlink, "../outside/file"), ("link", EntryType::Regular, "x")],
+            &[
+                ("link", EntryType::Symlink, &away),
+                ("link/file", EntryType::Regular, "x"),
+            ],
+            &[
+                ("link", EntryType::Symlink, &away),
+                ("link/", EntryType::Directory, ""),
+            ],
+            &[
+                ("link", EntryType::Symlink, "../outside/file"),
+                ("link", EntryType::Regular, "x"),
+            ],
             &[("hard", EntryType::Link, "../outside/file")],
-            &[("link", EntryType::Symlink, &away), ("hard", EntryType::Link, "link/file")],
+            &[
+                ("link", EntryType::Symlink, &away),
+                ("hard", EntryType::Link, "link/file"),
+            ],
         ];
         for (number, entries) in hostile.iter().enumerate() {
             std::fs::write(outside.join("file"), "theirs").unwrap();
@@ -341,14 +360,19 @@ mod tests {
     fn what_an_overlay_would_take_for_its_own_is_refused_or_left_out() {
         let folder = tempfile::tempdir().unwrap();
         let error = unpacked(&[("gone", EntryType::Char, "")], folder.path()).unwrap_err();
-        assert!(error.to_string().contains("gone: the archive has the device 0:0"), "{error}");
+        assert!(
+            error.to_string().contains("gone: the archive has the device 0:0"),
+            "{error}"
+        );
         let mut archive = Builder::new(Vec::new());
         let pairs = [
             ("SCHILY.xattr.trusted.overlay.opaque", &b"y"[..]),
             ("SCHILY.xattr.user.kept", b"value"),
         ];
         archive.append_pax_extensions(pairs).unwrap();
-        archive.append(&raw("file", None, header(EntryType::Regular, 0)), io::empty()).unwrap();
+        archive
+            .append(&raw("file", None, header(EntryType::Regular, 0)), io::empty())
+            .unwrap();
         let archive = archive.into_inner().unwrap();
         unpack(archive.as_slice(), folder.path()).unwrap();
         let mut value = [0; 16];

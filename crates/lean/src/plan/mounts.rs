@@ -11,18 +11,20 @@ pub(crate) const FILES: [&str; 3] = ["/etc/resolv.conf", "/etc/hostname", "/etc/
 
 const PLAIN: MountOptions = MountOptions {
     read_only: false,
+    read_only_below: false,
     no_suid: true,
     no_devices: true,
     no_exec: true,
     strict_access_times: false,
 };
 
-/// All mounts of a template, and the volumes among them that have a name.
+/// All mounts of a template, and the volumes among them that have a name. `read_only_below` says that the engine
+/// makes what is mounted below a read-only mount read-only too.
 pub(super) fn read(
     inspect: &Value,
     config: &mut Fields,
     host: &mut Fields,
-    read_only_root: bool,
+    (read_only_root, read_only_below): (bool, bool),
     reasons: &mut Vec<String>,
 ) -> (Vec<Mount>, Vec<Volume>) {
     let shared_memory = match host.number("ShmSize") {
@@ -37,7 +39,7 @@ pub(super) fn read(
             "the lean engine does not share System V IPC (--ipc {other})"
         )),
     }
-    let mut own = volumes::read(inspect, config, host, reasons);
+    let mut own = volumes::read(inspect, config, host, read_only_below, reasons);
     let files = FILES.into_iter().enumerate().map(|(index, path)| Mount {
         kind: MountKind::File(index),
         target: path.to_owned(),

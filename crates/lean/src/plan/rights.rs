@@ -12,9 +12,19 @@ pub(crate) struct Rights {
     /// The names of those that the template adds.
     pub(crate) asked: Vec<String>,
     pub(crate) no_new_privileges: bool,
-    /// Whether Docker's default seccomp profile is applied.
-    pub(crate) confined: bool,
+    pub(crate) seccomp: Seccomp,
     pub(crate) apparmor: Option<String>,
+}
+
+/// Which system calls a process may make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Seccomp {
+    /// All that there are.
+    Unconfined,
+    /// Those of Docker's default profile.
+    Default,
+    /// Those of a profile of the template's own, as the engine shows it.
+    Own(String),
 }
 
 pub(super) fn read(host_config: &mut Fields, host: &Host, reasons: &mut Vec<String>) -> Rights {
@@ -23,7 +33,7 @@ pub(super) fn read(host_config: &mut Fields, host: &Host, reasons: &mut Vec<Stri
         capabilities: 0,
         asked: added.clone(),
         no_new_privileges: false,
-        confined: true,
+        seccomp: Seccomp::Default,
         apparmor: host.apparmor.clone(),
     };
     match capabilities::granted(&added, &dropped) {
@@ -39,11 +49,21 @@ pub(super) fn read(host_config: &mut Fields, host: &Host, reasons: &mut Vec<Stri
     }
     for option in host_config.texts("SecurityOpt") {
         // The older way of writing them has a colon.
+        let profile = option
+            .strip_prefix("seccomp")
+            .and_then(|rest| rest.strip_prefix(['=', ':']));
+        if let Some(profile) = profile {
+            rights.seccomp = match profile {
+                "unconfined" => Seccomp::Unconfined,
+                "builtin" => Seccomp::Default,
+                own => Seccomp::Own(own.to_owned()),
+            };
+            continue;
+        }
         let plain = option.replacen(':', "=", 1);
         match plain.as_str() {
             "no-new-privileges" | "no-new-privileges=true" => rights.no_new_privileges = true,
-            "no-new-privileges=false" | "seccomp=builtin" => {}
-            "seccomp=unconfined" => rights.confined = false,
+            "no-new-privileges=false" => {}
             // Without SELinux, where lean is used, there is nothing to disable.
             "label=disable" | "apparmor=unconfined" if host.apparmor.is_none() => {}
             "label=disable" => {}
@@ -52,8 +72,6 @@ pub(super) fn read(host_config: &mut Fields, host: &Host, reasons: &mut Vec<Stri
                 reasons.extend(apparmor::check(profile).err());
                 rights.apparmor = Some(profile.to_owned());
             }
-            other if other.starts_with("seccomp=") => reasons
-                .push("the lean engine does not load a seccomp profile of the template's own".to_owned()),
             _ => reasons.push(format!(
                 "the lean engine does not give the security option {option}"
             )),

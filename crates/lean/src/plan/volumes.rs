@@ -35,11 +35,21 @@ const NEUTRAL_MODES: [&str; 9] = [
     "delegated",
 ];
 
+/// What is known of `--mount type=bind`.
+const BIND_OPTIONS: [&str; 5] = [
+    "Propagation",
+    "CreateMountpoint",
+    "NonRecursive",
+    "ReadOnlyNonRecursive",
+    "ReadOnlyForceRecursive",
+];
+
 /// Reads them from the resolved list that `inspect` shows, and from `HostConfig` what that list leaves out.
 pub(super) fn read(
     inspect: &Value,
     config: &mut Fields,
     host: &mut Fields,
+    read_only_below: bool,
     reasons: &mut Vec<String>,
 ) -> Own {
     let mut own = Own::default();
@@ -48,7 +58,8 @@ pub(super) fn read(
     // `-v` makes a folder that isn't there on the host, `--mount` does not.
     let made: BTreeSet<&str> = binds.iter().filter_map(|bind| bind.split(':').next()).collect();
     let mut named_targets: BTreeSet<&str> = binds.iter().filter_map(|bind| bind.split(':').nth(1)).collect();
-    for mount in asked.as_array().into_iter().flatten() {
+    let asked: Vec<&Value> = asked.as_array().into_iter().flatten().collect();
+    for mount in &asked {
         match Asked::read(mount) {
             Ok(Asked::Temporary(mount)) => own.mounts.push(mount),
             Ok(Asked::Named(target)) => drop(named_targets.insert(target)),
@@ -59,7 +70,12 @@ pub(super) fn read(
     let resolved = inspect.get("Mounts").and_then(Value::as_array);
     for mount in resolved.into_iter().flatten() {
         match self::resolved(mount, &named_targets, &made) {
-            Ok(Some((mount, volume))) => {
+            Ok(Some((mut mount, volume))) => {
+                let options = asked.iter().find(|asked| at(asked) == mount.target);
+                let bind = options.and_then(|asked| asked.get("BindOptions"));
+                if let Err(reason) = narrow(&mut mount, bind, read_only_below) {
+                    reasons.push(reason);
+                }
                 own.mounts.push(mount);
                 own.named.extend(volume);
             }
@@ -104,9 +120,7 @@ impl<'a> Asked<'a> {
         let text = |name: &str| mount.get(name).and_then(Value::as_str).unwrap_or_default();
         let refused = || not_given("HostConfig", "Mounts", mount);
         match text("Type") {
-            "bind" if is_plain(mount, "BindOptions", &["Propagation", "CreateMountpoint"]) => {
-                Ok(Self::Named(text("Target")))
-            }
+            "bind" if is_plain(mount, "BindOptions", &BIND_OPTIONS) => Ok(Self::Named(text("Target"))),
             // Labels and driver only say how Docker made the volume.
             "volume" if is_plain(mount, "VolumeOptions", &["Labels", "DriverConfig", "NoCopy"]) => {
                 Ok(if text("Source").is_empty() {
@@ -131,6 +145,32 @@ impl<'a> Asked<'a> {
             _ => Err(refused()),
         }
     }
+}
+
+fn at(mount: &Value) -> &str {
+    mount.get("Target").and_then(Value::as_str).unwrap_or_default()
+}
+
+/// How far down a mount is shown, and how far down it can't be written, as Docker decides it.
+fn narrow(mount: &mut Mount, options: Option<&Value>, read_only_below: bool) -> Result<(), String> {
+    let asks = |name: &str| {
+        options
+            .and_then(|options| options.get(name)?.as_bool())
+            .unwrap_or_default()
+    };
+    let MountKind::Bind { recursive, .. } = &mut mount.kind else {
+        return Ok(());
+    };
+    *recursive = !asks("NonRecursive");
+    if asks("ReadOnlyForceRecursive") && !read_only_below {
+        return Err(format!(
+            "this engine does not make what is mounted below {} read-only (bind-recursive=readonly)",
+            mount.target
+        ));
+    }
+    mount.options.read_only_below =
+        mount.options.read_only && read_only_below && !asks("ReadOnlyNonRecursive");
+    Ok(())
 }
 
 /// Whether a mount's options hold nothing beside what is known.
@@ -239,4 +279,75 @@ fn temporary(target: &str, options: &str) -> Result<Mount, String> {
         target: target.to_owned(),
         options: flags,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// The options of one bind at `/b`, and whether it is shown with what is mounted below.
+    fn bind(
+        asked: Value,
+        writable: bool,
+        read_only_below: bool,
+    ) -> Result<(bool, MountOptions), Vec<String>> {
+        let inspect =
+            json!({"Mounts": [{"Type": "bind", "Source": "/a", "Destination": "/b", "RW": writable}]});
+        let asked =
+            json!({"Mounts": [{"Type": "bind", "Source": "/a", "Target": "/b", "BindOptions": asked}]});
+        let (mut config, mut host) = (
+            Fields::new("Config", None),
+            Fields::new("HostConfig", Some(asked)),
+        );
+        let mut reasons = Vec::new();
+        let own = read(&inspect, &mut config, &mut host, read_only_below, &mut reasons);
+        if !reasons.is_empty() {
+            return Err(reasons);
+        }
+        match &own.mounts[..] {
+            [
+                Mount {
+                    kind: MountKind::Bind { recursive, .. },
+                    options,
+                    ..
+                },
+            ] => Ok((*recursive, *options)),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_read_only_bind_is_so_with_all_below_where_the_engine_does_that_and_nobody_objects() {
+        let cases = [
+            (json!({}), false, true, (true, true, true)),
+            (json!({}), false, false, (true, true, false)),
+            (json!({}), true, true, (true, false, false)),
+            (
+                json!({"ReadOnlyNonRecursive": true}),
+                false,
+                true,
+                (true, true, false),
+            ),
+            (
+                json!({"ReadOnlyForceRecursive": true}),
+                false,
+                true,
+                (true, true, true),
+            ),
+            (json!({"NonRecursive": true}), false, true, (false, true, true)),
+        ];
+        for (asked, writable, below, expected) in cases {
+            let (recursive, options) = bind(asked.clone(), writable, below).unwrap();
+            assert_eq!(
+                (recursive, options.read_only, options.read_only_below),
+                expected,
+                "{asked}"
+            );
+        }
+        let reasons = bind(json!({"ReadOnlyForceRecursive": true}), false, false).unwrap_err();
+        assert!(reasons[0].contains("bind-recursive=readonly"), "{reasons:?}");
+        assert!(bind(json!({"Surprise": true}), false, true).is_err());
+    }
 }

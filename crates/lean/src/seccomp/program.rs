@@ -2,20 +2,28 @@
 //! every call that there is; so calls are found by halving their ranges, not one after the other: a process starts
 //! half a millisecond earlier.
 
+mod clause;
+
 use std::collections::BTreeMap;
 
 use skep_spawner::Filter;
+
+pub(super) use self::clause::{Comparison, Condition};
 
 /// One of the kernel's ways to number calls.
 pub(super) struct Architecture {
     /// What the kernel calls it.
     pub(super) audit: u32,
-    /// By number. A call that is not among them is refused.
+    /// By number.
     pub(super) verdicts: BTreeMap<u32, Verdict>,
+    /// Of a call that is not among them.
+    pub(super) otherwise: Verdict,
+    /// From which numbers on, above all of those, something else holds.
+    pub(super) beyond: Vec<(u32, Verdict)>,
 }
 
-/// What becomes of a call. Conditions are on its first argument.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What becomes of a call. Conditions are on its first argument, if nothing else is said.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// EPERM.
     Refuse,
@@ -29,14 +37,27 @@ pub(super) enum Verdict {
     ExceptFor(&'static [u32]),
     /// Allowed where the argument is one of these.
     OnlyFor(&'static [u32]),
+    /// What the program returns, as the kernel reads it.
+    Return(u32),
+    /// One thing where all conditions of any clause are true, and another where none is.
+    Clauses {
+        clauses: Vec<Vec<Condition>>,
+        one: u32,
+        none: u32,
+    },
 }
 
 const LOAD: u16 = 0x20;
 const JUMP: u16 = 0x05;
 const IF_EQUAL: u16 = 0x15;
+const IF_MORE: u16 = 0x25;
 const IF_AT_LEAST: u16 = 0x35;
 const IF_ANY_BIT: u16 = 0x45;
+const AND: u16 = 0x54;
 const RETURN: u16 = 0x06;
+
+/// How many instructions the kernel takes (BPF_MAXINSNS).
+const LONGEST: usize = 4096;
 
 const NUMBER: u32 = 0;
 const ARCHITECTURE: u32 = 4;
@@ -44,10 +65,11 @@ const ARCHITECTURE: u32 = 4;
 const ARGUMENT: u32 = 16;
 const ARGUMENT_UPPER: u32 = 20;
 
-const KILL_PROCESS: u32 = 0x8000_0000;
-const ERROR: u32 = 0x0005_0000;
+pub(super) const KILL_PROCESS: u32 = 0x8000_0000;
+pub(super) const KILL_THREAD: u32 = 0;
+pub(super) const ERROR: u32 = 0x0005_0000;
 const EPERM: u32 = ERROR | 1;
-const ALLOWED: u32 = 0x7fff_0000;
+pub(super) const ALLOWED: u32 = 0x7fff_0000;
 
 fn step(code: u16, k: u32) -> Filter {
     branch(code, k, 0, 0)
@@ -62,42 +84,49 @@ fn branch(code: u16, k: u32, jump_true: u8, jump_false: u8) -> Filter {
     }
 }
 
-/// The program: for calls of each architecture its own part, and the end for all others.
+/// The program: for calls of each architecture its own part, and `others` for all others.
 ///
 /// # Errors
 /// Where a part is too long for the kernel's jumps.
-pub(super) fn assemble(architectures: Vec<Architecture>) -> Result<Vec<Filter>, String> {
+pub(super) fn assemble(architectures: Vec<Architecture>, others: u32) -> Result<Vec<Filter>, String> {
     let mut program = vec![step(LOAD, ARCHITECTURE)];
-    for Architecture { audit, verdicts } in architectures {
-        let part = of_calls(&verdicts)?;
-        program.push(branch(IF_EQUAL, audit, 1, 0));
+    for architecture in architectures {
+        let part = of_calls(&architecture)?;
+        program.push(branch(IF_EQUAL, architecture.audit, 1, 0));
         program.push(step(JUMP, length(&part)?));
         program.extend(part);
     }
-    program.push(step(RETURN, KILL_PROCESS));
+    program.push(step(RETURN, others));
+    if program.len() > LONGEST {
+        return Err(too_long());
+    }
     Ok(program)
 }
 
 /// Every path through it ends with a verdict.
-fn of_calls(verdicts: &BTreeMap<u32, Verdict>) -> Result<Vec<Filter>, String> {
+fn of_calls(architecture: &Architecture) -> Result<Vec<Filter>, String> {
     let mut part = vec![step(LOAD, NUMBER)];
-    part.extend(halved(&ranges(verdicts))?);
+    part.extend(halved(&ranges(architecture))?);
     Ok(part)
 }
 
 /// Where each verdict begins to hold, from zero on; it holds up to the next one's beginning.
-fn ranges(verdicts: &BTreeMap<u32, Verdict>) -> Vec<(u32, Verdict)> {
-    let mut ranges = vec![(0, Verdict::Refuse)];
+fn ranges(architecture: &Architecture) -> Vec<(u32, Verdict)> {
+    let (verdicts, otherwise) = (&architecture.verdicts, &architecture.otherwise);
+    let mut ranges = vec![(0, otherwise.clone())];
     let mut begin = |number: u32, verdict: Verdict| match ranges.last_mut() {
         Some(last) if last.1 == verdict => {}
         Some(last) if last.0 == number => last.1 = verdict,
         _ => ranges.push((number, verdict)),
     };
     for (number, verdict) in verdicts {
-        begin(*number, *verdict);
+        begin(*number, verdict.clone());
         if !verdicts.contains_key(&(number + 1)) {
-            begin(number + 1, Verdict::Refuse);
+            begin(number + 1, otherwise.clone());
         }
+    }
+    for (number, verdict) in &architecture.beyond {
+        begin(*number, verdict.clone());
     }
     ranges
 }
@@ -108,14 +137,17 @@ fn halved(ranges: &[(u32, Verdict)]) -> Result<Vec<Filter>, String> {
     }
     let (lower, upper) = ranges.split_at(ranges.len() / 2);
     let below = halved(lower)?;
-    let mut part = vec![branch(IF_AT_LEAST, upper[0].0, short(below.len())?, 0)];
+    let mut part = match u8::try_from(below.len()) {
+        Ok(short) => vec![branch(IF_AT_LEAST, upper[0].0, short, 0)],
+        Err(_) => vec![branch(IF_AT_LEAST, upper[0].0, 0, 1), step(JUMP, length(&below)?)],
+    };
     part.extend(below);
     part.extend(halved(upper)?);
     Ok(part)
 }
 
 impl Verdict {
-    fn instructions(self) -> Result<Vec<Filter>, String> {
+    fn instructions(&self) -> Result<Vec<Filter>, String> {
         let (allow, refuse) = (step(RETURN, ALLOWED), step(RETURN, EPERM));
         // Behind a list of comparisons: what holds where none was true, and what holds where one was.
         let listed = |values: &[u32], none: Filter, one: Filter| -> Result<Vec<Filter>, String> {
@@ -134,12 +166,12 @@ impl Verdict {
         };
         Ok(match self {
             Self::Refuse => vec![refuse],
-            Self::Answer(error) => vec![step(RETURN, ERROR | u32::from(error))],
+            Self::Answer(error) => vec![step(RETURN, ERROR | u32::from(*error))],
             Self::Allow => vec![allow],
             Self::WithoutFlags(flags) => {
                 vec![
                     step(LOAD, ARGUMENT),
-                    branch(IF_ANY_BIT, flags, 1, 0),
+                    branch(IF_ANY_BIT, *flags, 1, 0),
                     allow,
                     refuse,
                 ]
@@ -148,6 +180,15 @@ impl Verdict {
             Self::OnlyFor(values) => {
                 let mut part = vec![step(LOAD, ARGUMENT_UPPER), branch(IF_EQUAL, 0, 1, 0), refuse];
                 part.extend(listed(values, refuse, allow)?);
+                part
+            }
+            Self::Return(code) => vec![step(RETURN, *code)],
+            Self::Clauses { clauses, one, none } => {
+                let mut part = Vec::new();
+                for clause in clauses {
+                    part.extend(clause::instructions(clause, *one)?);
+                }
+                part.push(step(RETURN, *none));
                 part
             }
         })
@@ -167,103 +208,4 @@ fn too_long() -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// What the kernel would do with a call.
-    fn run(program: &[Filter], architecture: u32, number: u32, argument: u64) -> u32 {
-        let (mut at, mut loaded) = (0, 0);
-        loop {
-            let Filter {
-                code,
-                jump_true,
-                jump_false,
-                k,
-            } = program[at];
-            at += 1;
-            let holds = match code {
-                LOAD => {
-                    loaded = match k {
-                        NUMBER => number,
-                        ARCHITECTURE => architecture,
-                        ARGUMENT => argument as u32,
-                        ARGUMENT_UPPER => (argument >> 32) as u32,
-                        _ => panic!("nothing else is looked at: {k}"),
-                    };
-                    continue;
-                }
-                JUMP => {
-                    at += k as usize;
-                    continue;
-                }
-                RETURN => return k,
-                IF_EQUAL => loaded == k,
-                IF_AT_LEAST => loaded >= k,
-                IF_ANY_BIT => loaded & k != 0,
-                _ => panic!("no such instruction: {code}"),
-            };
-            at += usize::from(if holds { jump_true } else { jump_false });
-        }
-    }
-
-    fn expected(verdict: Option<&Verdict>, argument: u64) -> u32 {
-        let lower = argument as u32;
-        let allowed = match verdict {
-            None | Some(Verdict::Refuse) => false,
-            Some(Verdict::Answer(error)) => return ERROR | u32::from(*error),
-            Some(Verdict::Allow) => true,
-            Some(Verdict::WithoutFlags(flags)) => lower & flags == 0,
-            Some(Verdict::ExceptFor(values)) => !values.contains(&lower),
-            Some(Verdict::OnlyFor(values)) => values.iter().any(|value| u64::from(*value) == argument),
-        };
-        if allowed { ALLOWED } else { EPERM }
-    }
-
-    fn verdict() -> impl Strategy<Value = Verdict> {
-        prop_oneof![
-            5 => Just(Verdict::Allow),
-            2 => Just(Verdict::Refuse),
-            1 => Just(Verdict::Answer(38)),
-            1 => Just(Verdict::WithoutFlags(0b110)),
-            1 => Just(Verdict::ExceptFor(&[2, 5])),
-            1 => Just(Verdict::OnlyFor(&[0, 3, u32::MAX])),
-        ]
-    }
-
-    fn verdicts() -> impl Strategy<Value = BTreeMap<u32, Verdict>> {
-        prop::collection::btree_map(0..120_u32, verdict(), 0..80)
-    }
-
-    proptest! {
-        #[test]
-        fn a_program_says_what_its_verdicts_say(first in verdicts(), second in verdicts()) {
-            let of = |audit, verdicts: &BTreeMap<u32, Verdict>| Architecture { audit, verdicts: verdicts.clone() };
-            let program = assemble(vec![of(7, &first), of(9, &second)]).unwrap();
-            let arguments = [0, 1, 2, 3, 4, 5, 8, u64::from(u32::MAX), u64::MAX, 1 << 32, 3 << 32 | 5];
-            for (audit, verdicts) in [(7, &first), (9, &second)] {
-                for number in (0..130).chain([0x4000_0000, u32::MAX]) {
-                    for argument in arguments {
-                        prop_assert_eq!(
-                            run(&program, audit, number, argument),
-                            expected(verdicts.get(&number), argument),
-                            "call {} with {}", number, argument
-                        );
-                    }
-                }
-            }
-            prop_assert_eq!(run(&program, 8, 0, 0), KILL_PROCESS);
-        }
-    }
-
-    #[test]
-    fn every_profile_fits_the_kernels_jumps_and_is_short() {
-        for granted in [0, u64::MAX, 0x0000_0000_a804_25fb] {
-            for strict in [false, true] {
-                let program = crate::seccomp::default_profile(granted, strict).unwrap();
-                assert!(program.len() < 700, "{} instructions", program.len());
-            }
-        }
-    }
-}
+pub(super) mod tests;

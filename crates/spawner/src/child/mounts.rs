@@ -183,7 +183,11 @@ fn restrict(root: &Rooted, path: &str, options: MountOptions) -> Result<(), Fail
     let mounted = root.open(path).template(what)?;
     let source = rustix::fs::fstatvfs(&mounted).template(what)?.f_flag;
     let flags = flags(options) | kept(source) | MountFlags::BIND;
-    rustix::mount::mount_remount(place(&mounted), flags, c"").template(what)
+    rustix::mount::mount_remount(place(&mounted), flags, c"").template(what)?;
+    if options.read_only_below {
+        skep_sys::make_read_only_below(mounted.as_fd()).template(what)?;
+    }
+    Ok(())
 }
 
 /// What a mount can't do because its source can't: flags that are set anew are set as a whole.

@@ -11,4 +11,5 @@ mod layers;
 mod limits;
 mod parity;
 mod ports;
+mod seccomp;
 mod siblings;

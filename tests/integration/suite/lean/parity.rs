@@ -41,7 +41,7 @@ true
 const NO_NETWORK: &[&str] = &["--network", "none"];
 
 /// What the same template answers under each engine.
-async fn both(skep: &Skep, flags: &[&str], command: &[&str]) -> [String; 2] {
+pub(super) async fn both(skep: &Skep, flags: &[&str], command: &[&str]) -> [String; 2] {
     let mut answers = [String::new(), String::new()];
     for (engine, answer) in ["docker", "lean"].iter().zip(&mut answers) {
         let engine_label = format!("engine={engine}");
