@@ -11,8 +11,8 @@ use skep_spawner::{Root, Spec, Tree};
 use tokio::sync::{Notify, OwnedMutexGuard};
 
 use crate::engine::Shared;
-use crate::layers::Layers;
 use crate::held::{Held, Place};
+use crate::layers::Layers;
 use crate::plan::{self, Plan, Sharing};
 use crate::sandbox::{self, Sandbox, SandboxError};
 use crate::usual::Usual;

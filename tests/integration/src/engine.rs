@@ -134,7 +134,7 @@ impl Engine {
         loop {
             // One that waited in vain for its own containerd, on a machine with much to do, has ended.
             if self.child.try_wait().expect("its own child").is_some() {
-                self.child = spawn(self.directory.path());
+                self.child = spawn(self.directory.path(), &self.flags);
             }
             let asked = self.command().arg("version").output().expect("docker runs");
             if asked.status.success() {

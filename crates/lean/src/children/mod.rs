@@ -15,8 +15,8 @@ use skep_spawner::Tree;
 
 pub(crate) use self::ground::Grounds;
 pub use self::running::{ChildRun, JoinRun, Joined, RunError, RunningChild};
-use crate::layers::Layers;
 use crate::engine::{LeanEngine, Shared};
+use crate::layers::Layers;
 use crate::plan::{self, Plan};
 use crate::{pool, sandbox};
 
