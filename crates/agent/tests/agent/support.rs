@@ -227,6 +227,9 @@ impl Drop for Agent {
         // It may have ended.
         drop(self.child.kill());
         drop(self.child.wait());
+        // Killed, it could not; the next agent of this namespace would, and there is none.
+        let folder = format!("/dev/shm/skep-agent-{}", self.docker.namespace());
+        drop(std::fs::remove_dir_all(folder));
         if std::thread::panicking() {
             eprintln!(
                 "{}",
