@@ -292,6 +292,10 @@ impl LeanEngine {
             store.stop();
         }
         self.end_sandboxes().await;
+        let begin = Instant::now();
+        while shared.grounds.are_used() && begin.elapsed() < LAST_PLACES {
+            tokio::time::sleep(LAST_LOOK).await;
+        }
         shared.grounds.discard(shared, true);
         shared.tasks.close();
         shared.tasks.wait().await;

@@ -71,7 +71,11 @@ pub(crate) fn settle(shared: &Shared, holder: &Holder, create: &Create) -> Resul
                     function = sibling.marks.asked
                 )));
             }
-            plain(&format!("container:{}", sibling.id))
+            let container = match shared.lean().and_then(|lean| lean.child(&sibling.id)) {
+                Some(own) => own.network_to_join()?,
+                None => sibling.id,
+            };
+            plain(&format!("container:{container}"))
         }
     };
     let named = has_names(&settled.mode) || settled.others.iter().any(|network| has_names(network));

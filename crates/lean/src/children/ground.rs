@@ -1,6 +1,7 @@
 //! The sandboxes of children of one shape: on a network one for each that runs, used again by the next; without one a
 //! single container that pins the image's layers.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,13 @@ impl Grounds {
         all.push(Arc::downgrade(ground));
     }
 
+    /// Whether a sandbox is being made, or somebody is in one.
+    pub(crate) fn are_used(&self) -> bool {
+        let grounds = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut grounds = grounds.iter().filter_map(Weak::upgrade);
+        grounds.any(|ground| ground.out.load(Ordering::Acquire) > 0)
+    }
+
     /// Removes the sandboxes that nobody has used for a while, or all that nobody is in.
     pub(crate) fn discard(&self, shared: &Arc<Shared>, all: bool) {
         let grounds: Vec<Arc<Ground>> = {
@@ -44,6 +52,8 @@ impl Grounds {
 pub(crate) struct Ground {
     function: Arc<Function>,
     free: Mutex<Vec<(Sandbox, Instant)>>,
+    /// How many are being made, or somebody is in.
+    out: AtomicUsize,
 }
 
 impl Ground {
@@ -51,6 +61,7 @@ impl Ground {
         Self {
             function,
             free: Mutex::default(),
+            out: AtomicUsize::new(0),
         }
     }
 
@@ -71,21 +82,26 @@ impl Ground {
             {
                 return Ok(Some(free));
             }
+            self.gone();
             super::discard(shared, free);
         }
         self.make(shared, plan).await.map(Some)
     }
 
     fn pop(&self) -> Option<Sandbox> {
-        self.lock().pop().map(|(sandbox, _)| sandbox)
+        let (sandbox, _) = self.lock().pop()?;
+        self.out.fetch_add(1, Ordering::AcqRel);
+        Some(sandbox)
     }
 
     pub(crate) async fn make(&self, shared: &Arc<Shared>, plan: &Plan) -> Result<Sandbox, SandboxError> {
         let layers = shared.flattened(&self.function).await?;
         let id = InstanceId::generate();
         shared.keep(id);
+        self.out.fetch_add(1, Ordering::AcqRel);
         let made = sandbox::make(&shared.maker(), &self.function, plan, layers, id).await;
         if made.is_err() {
+            self.gone();
             shared.release(id);
         }
         made
@@ -93,6 +109,12 @@ impl Ground {
 
     pub(crate) fn give_back(&self, sandbox: Sandbox) {
         self.lock().push((sandbox, Instant::now()));
+        self.gone();
+    }
+
+    /// One that was out comes back, or is nobody's any more.
+    pub(crate) fn gone(&self) {
+        self.out.fetch_sub(1, Ordering::AcqRel);
     }
 
     fn take_idle(&self, all: bool) -> Vec<Sandbox> {

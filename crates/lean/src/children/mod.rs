@@ -50,13 +50,13 @@ impl LeanEngine {
         let host = shared.host.as_ref().map_err(|reasons| reasons.join("; "))?;
         let plan = plan::plan(&function, host).map_err(|reasons| reasons.join("; "))?;
         let ground = Arc::new(Ground::new(function.clone()));
+        shared.grounds.add(&ground);
         let first = ground
             .make(shared, &plan)
             .await
             .map_err(|error| error.to_string())?;
         let layers = first.layers.clone();
         ground.give_back(first);
-        shared.grounds.add(&ground);
         let usual = shared.usual(&function.template.image_id).await;
         let usual = usual.map_err(|error| error.to_string())?;
         let limits = plan.limits.with_usual(usual.processes.as_deref());

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use skep_engine::Exit;
 use skep_spawner::{Failure, Identity, Joining, Launch, Own, Streams, TerminalSize};
@@ -105,6 +106,8 @@ pub struct RunningChild {
     exit: watch::Receiver<Option<Exit>>,
     environment: Vec<String>,
     sandbox: Option<Sandbox>,
+    /// Whether others are in its network who may stay there longer.
+    joined: AtomicBool,
 }
 
 impl std::fmt::Debug for RunningChild {
@@ -115,8 +118,14 @@ impl std::fmt::Debug for RunningChild {
 
 impl Drop for RunningChild {
     fn drop(&mut self) {
-        if let Some(sandbox) = self.sandbox.take() {
-            self.shape.ground.give_back(sandbox);
+        let joined = self.joined.load(Ordering::Acquire);
+        match self.sandbox.take() {
+            Some(sandbox) if joined => {
+                self.shape.ground.gone();
+                super::discard(&self.shape.shared, sandbox);
+            }
+            Some(sandbox) => self.shape.ground.give_back(sandbox),
+            None => {}
         }
     }
 }
@@ -211,6 +220,7 @@ impl Shape {
             exit,
             environment,
             sandbox: taken.1.take(),
+            joined: AtomicBool::new(false),
         })
     }
 }
@@ -278,6 +288,12 @@ impl RunningChild {
     /// The Docker container that holds its network.
     pub fn network_container(&self) -> Option<&str> {
         self.sandbox.as_ref().map(|sandbox| sandbox.container.as_str())
+    }
+
+    /// The same, for another container that is to join it: no later child gets that network.
+    pub fn join_network(&self) -> Option<&str> {
+        self.joined.store(true, Ordering::Release);
+        self.network_container()
     }
 
     /// A file of its cgroups, where there is one of that name.

@@ -275,9 +275,14 @@ async fn files_are_open(context: &Context, child: &Child) -> Result<(), Refusal>
     if !child.marks.of_template {
         return Ok(());
     }
-    let value = context
-        .ask(Method::GET, format!("/containers/{}/json", child.id))
-        .await?;
+    let own = context.shared.lean().and_then(|lean| lean.child(&child.id));
+    let value = match own {
+        Some(own) => own.settled().clone(),
+        None => {
+            let path = format!("/containers/{}/json", child.id);
+            context.ask(Method::GET, path).await?
+        }
+    };
     let user = value.pointer("/Config/User").and_then(Value::as_str);
     let user = user.unwrap_or_default().split(':').next().unwrap_or_default();
     let dropped = value.pointer("/HostConfig/CapDrop").and_then(Value::as_array);

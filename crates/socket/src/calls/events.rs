@@ -28,6 +28,7 @@ pub(super) async fn stream(mut context: Context) -> Result<Answer, Refusal> {
     }
     let time = |name: &str| context.query.get(name).and_then(crate::lean::nanoseconds);
     let wanted = crate::lean::EventsWanted {
+        function: context.holder.function.to_string(),
         filters: filters.clone(),
         since: time("since"),
         until: time("until"),

@@ -109,6 +109,15 @@ pub(super) async fn connect(
             child.marks.asked
         )));
     }
+    if context.shared.is_lean(&child.id) {
+        return Err(Refusal {
+            status: 501,
+            message:
+                "the lean engine does not change a container's networks; create it with the network, or say \
+                      skep.engine=docker on the function that starts it"
+                    .to_owned(),
+        });
+    }
     let network = found(&context, asked).await?;
     let name = network.get("Name").and_then(Value::as_str).unwrap_or_default();
     if !disconnect {

@@ -251,9 +251,8 @@ pub(super) async fn put(
         match frame {
             Ok(frame) => {
                 let Ok(data) = frame.into_data() else { continue };
-                if sender.send(data).await.is_err() {
-                    break;
-                }
+                // What stands behind the archive's end is read as well: its sender would take the connection for broken.
+                drop(sender.send(data).await);
             }
             Err(error) => {
                 whole = Err(Refusal::malformed(format!("the archive can't be read: {error}")));

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use skep_grant::Refusal;
 use skep_lean::RunningChild;
 use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, watch};
@@ -161,6 +162,28 @@ impl LeanChild {
             tracing::warn!(container = self.id, %error, "what happened to a child could not be written down");
         }
         self.doing.send_replace(now);
+    }
+
+    /// The container that holds its network, for another to join it.
+    pub(crate) fn network_to_join(&self) -> Result<String, Refusal> {
+        let running = self.doing().running;
+        let running = running.ok_or_else(|| Refusal {
+            status: 409,
+            message: format!("cannot join network of a non running container: {}", self.id),
+        })?;
+        let container = running.join_network().map(str::to_owned);
+        container.ok_or_else(|| {
+            Refusal::forbidden(format!(
+                "{} has no network, and the lean engine lets nobody join it there; skep.engine=docker on the function \
+                 makes its children containers of Docker's",
+                self.id
+            ))
+        })
+    }
+
+    /// What `inspect` shows of it that never changes.
+    pub(crate) fn settled(&self) -> &Value {
+        &self.inspect
     }
 
     pub(super) fn flag(&self, at: &str) -> bool {

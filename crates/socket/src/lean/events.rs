@@ -9,6 +9,7 @@ use hyper::body::Frame;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use skep_grant::Filters;
+use skep_model::label;
 use tokio::sync::broadcast;
 
 use super::child::LeanChild;
@@ -73,6 +74,8 @@ impl Events {
 
 /// What is asked for of the events.
 pub(crate) struct Wanted {
+    /// Whose children's: another function's are not there.
+    pub(crate) function: String,
     pub(crate) filters: Filters,
     pub(crate) since: Option<i64>,
     pub(crate) until: Option<i64>,
@@ -101,6 +104,10 @@ impl Wanted {
             values.is_empty() || values.iter().any(|value| matches(value))
         };
         let labels = event.pointer("/Actor/Attributes");
+        let child_of = labels.and_then(|labels| labels.get(label::CHILD_OF));
+        if child_of.and_then(Value::as_str) != Some(&self.function) {
+            return false;
+        }
         let labelled = self.filters.values("label").iter().all(|wanted| {
             let (key, value) = wanted
                 .split_once('=')

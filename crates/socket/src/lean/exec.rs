@@ -113,6 +113,7 @@ pub(super) fn create(
         }
         _ => return Err(conflict(format!("Container {} is not running", child.id))),
     }
+    context.shared.children().may_exec(&child.id)?;
     let id = identifier()?;
     let asked = asked.body();
     let exec = Exec {
@@ -136,6 +137,7 @@ pub(super) fn create(
     }
     execs.insert(id.clone(), Arc::new(exec));
     drop(execs);
+    context.shared.children().exec_waits(&child.id, &id);
     let action = format!("exec_create: {}", said(&command));
     lean.events
         .say(&context.shared, child, &action, &[("execID", id.clone())]);
@@ -211,6 +213,7 @@ async fn start(
             exec.id
         )));
     }
+    context.shared.children().exec_started(&child.id, &exec.id);
     let terminal = exec.flag("Tty");
     let broken = |error: std::io::Error| super::create::failed(&error.to_string());
     let (theirs, mut ours) = streams::make(terminal, exec.flag("AttachStdin") && !detach).map_err(broken)?;

@@ -69,7 +69,13 @@ async fn children_without_limits_share_what_is_granted() {
 #[tokio::test]
 async fn after_a_crash_children_are_found_again_and_still_count() {
     let mut skep = Skep::start("socket-crash").await;
-    shell(&skep, "sh", &["spawn=debian:bookworm-slim", "spawn.max=1"], &[]).await;
+    shell(
+        &skep,
+        "sh",
+        &["spawn=debian:bookworm-slim", "spawn.max=1", "engine=docker"],
+        &[],
+    )
+    .await;
     let first = run(
         &skep,
         "sh",
@@ -111,11 +117,17 @@ async fn a_child_ends_with_its_longest_life_and_with_its_function() {
     shell(
         &skep,
         "short",
-        &["spawn=debian:bookworm-slim", "spawn.life=2s"],
+        &["spawn=debian:bookworm-slim", "spawn.life=2s", "engine=docker"],
         &[],
     )
     .await;
-    let id = shell(&skep, "gone", &["spawn=debian:bookworm-slim"], &[]).await;
+    let id = shell(
+        &skep,
+        "gone",
+        &["spawn=debian:bookworm-slim", "engine=docker"],
+        &[],
+    )
+    .await;
     run(
         &skep,
         "short",

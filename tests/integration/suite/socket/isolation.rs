@@ -151,7 +151,7 @@ async fn what_a_template_settled_stays_settled_while_its_container_lives() {
 #[tokio::test]
 async fn nothing_of_a_removed_child_stays_on_the_node() {
     let skep = Skep::start("socket-volumes").await;
-    shell(&skep, "sh", &["spawn=debian:bookworm-slim"], &[]).await;
+    shell(&skep, "sh", &["spawn=debian:bookworm-slim", "engine=docker"], &[]).await;
     let (socket, running) = open(&skep, "sh").await;
     let child = docker(&socket, &["create", "-v", "/data", DEBIAN, "true"])
         .await
