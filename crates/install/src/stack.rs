@@ -54,6 +54,7 @@ fn list(indent: usize, entries: &[String]) -> String {
     for entry in entries {
         let _ = writeln!(text, "{:indent$}- {}", "", quoted(entry));
     }
+    text.truncate(text.trim_end().len());
     text
 }
 
@@ -62,15 +63,15 @@ fn text(options: &Options, pause: &str) -> String {
     environment.push(format!("{}={pause}", variable::PAUSE_CONFIG));
     let keys = KEYS_FILE.rsplit('/').next().unwrap_or_default();
     let mode = match options.gateways {
-        Gateways::All => "      mode: global\n".to_owned(),
-        Gateways::Count(count) => format!("      mode: replicated\n      replicas: {count}\n"),
+        Gateways::All => "      mode: global".to_owned(),
+        Gateways::Count(count) => format!("      mode: replicated\n      replicas: {count}"),
     };
     let max = match options.gateways {
         Gateways::All => "",
-        Gateways::Count(_) => "        max_replicas_per_node: 1\n",
+        Gateways::Count(_) => "        max_replicas_per_node: 1",
     };
     let (publish, order, endpoint) = match options.publish {
-        Publish::Host => ("host", "stop-first", "      endpoint_mode: dnsrr\n"),
+        Publish::Host => ("host", "stop-first", "      endpoint_mode: dnsrr"),
         Publish::Ingress => ("ingress", "start-first", ""),
     };
     format!(
@@ -86,7 +87,7 @@ services:
     image: {image}
     command: [gateway]
     environment:
-{environment}\
+{environment}
     networks: [skep]
     ports:
       - target: {LISTEN_PORT}
@@ -108,14 +109,14 @@ services:
       start_period: {gateway_start}s
     stop_grace_period: {grace}s
     deploy:
-{mode}\
-{endpoint}\
+{mode}
+{endpoint}
       labels:
         {PART}: gateway
       placement:
-{max}\
+{max}
         constraints:
-{constraints}\
+{constraints}
       restart_policy:
         condition: any
         delay: 1s
@@ -127,9 +128,9 @@ services:
   agent:
     image: {image}
     command:
-{arguments}\
+{arguments}
     environment:
-{place}\
+{place}
     volumes:
       - {SOCKET}:{SOCKET}
     secrets:
@@ -224,6 +225,9 @@ mod tests {
         assert!(!text.contains("PRIVATE KEY"), "{text}");
         assert!(text.contains("replicas: 2"), "{text}");
         assert!(text.contains("max_replicas_per_node: 1"), "{text}");
+        // A line that lost its indentation is a file that can't be read.
+        assert!(text.contains("\n    networks: [skep]\n"), "{text}");
+        assert!(text.contains("\n    volumes:\n"), "{text}");
         // Compose would take `$b` for a variable of its own.
         assert!(text.contains("\"SKEP_LOG=a$$b\""), "{text}");
         assert!(text.contains("\"SKEP_NODE={{.Node.ID}}\""), "{text}");
