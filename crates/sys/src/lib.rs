@@ -3,7 +3,10 @@
 //! where `unsafe` may stand, each block with the reason why it is sound. It never knows what a container, a function
 //! or Docker is, and it never leaves a thread of the async runtime in another namespace.
 
-#[expect(unsafe_code, reason = "mount_setattr(2) has no safe word; the block is justified")]
+#[expect(
+    unsafe_code,
+    reason = "mount_setattr(2) has no safe word; the block is justified"
+)]
 mod below;
 #[expect(unsafe_code, reason = "bpf(2) has no safe word; each block is justified")]
 mod bpf;
