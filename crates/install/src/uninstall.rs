@@ -86,7 +86,8 @@ pub async fn uninstall(
     for node in nodes.iter().filter(|node| !plan::is_ready(node)) {
         progress.event(Event::Note {
             text: format!(
-                "{} does not answer: its engine removes the agent when it comes back",
+                "{} does not answer: its engine removes the agent when it comes back; run this again then, for \
+                 what Swarm keeps for it",
                 plan::name(node)
             ),
         });
