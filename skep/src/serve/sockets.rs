@@ -27,9 +27,14 @@ pub(super) async fn open(settings: &Settings, docker: &DockerEngine) -> Result<S
 }
 
 /// Has the lean engine make children, where it gives what they ask for; those of an earlier Skep are known again.
-pub(super) async fn with_lean(sockets: &Sockets, lean: &LeanEngine, settings: &Settings) -> Result<(), Failed> {
+pub(super) async fn with_lean(
+    sockets: &Sockets,
+    lean: &LeanEngine,
+    settings: &Settings,
+) -> Result<(), Failed> {
     let used = sockets.use_lean(lean.clone(), settings.engine, &settings.data_directory);
-    used.await.map_err(|error| Failed::from_error(Exit::Failure, &error))
+    used.await
+        .map_err(|error| Failed::from_error(Exit::Failure, &error))
 }
 
 /// Tells the sockets what is in force, and who serves what.

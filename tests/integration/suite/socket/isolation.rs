@@ -77,7 +77,11 @@ async fn with_tool(skep: &Skep) -> (PathBuf, tokio::task::JoinHandle<()>, Tag) {
     skep.deploy(&tool, &["handler=exec"], &flags, &[&tool, "true"])
         .await;
     let (own, network) = (format!("spawn={tool},{DEBIAN}"), skep.docker.namespace());
-    let labels = [own.as_str(), &format!("spawn.networks={network}"), "engine=docker"];
+    let labels = [
+        own.as_str(),
+        &format!("spawn.networks={network}"),
+        "engine=docker",
+    ];
     shell(skep, "sh", &labels, &[]).await;
     let label = format!("skep.namespace={network}");
     skep.docker
