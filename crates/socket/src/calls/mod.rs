@@ -1,5 +1,6 @@
 //! A request, from its first line to its answer: one file for each kind of thing that is asked for.
 
+mod columns;
 mod containers;
 mod create;
 mod events;
@@ -13,7 +14,8 @@ mod resources;
 mod show;
 mod template;
 
-pub(crate) use self::containers::{may_run as admitted, measured, plain_columns};
+pub(crate) use self::columns::plain_columns;
+pub(crate) use self::containers::{may_run as admitted, measured};
 pub(crate) use self::forward::wants_upgrade;
 pub(crate) use self::show::inspect as show_inspect;
 

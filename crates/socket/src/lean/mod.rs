@@ -4,10 +4,12 @@
 //! after a crash. Which child a call means, what it may say and what is counted was settled before anything comes
 //! here, as for Docker's.
 
+mod all;
 mod archive;
 mod attach;
 mod calls;
 mod child;
+mod conversation;
 mod create;
 mod events;
 mod exec;

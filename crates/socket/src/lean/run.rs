@@ -10,6 +10,7 @@ use skep_lean::{ChildRun, RunError, RunningChild};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 
+use super::all::ENDED;
 use super::child::{Doing, LeanChild, Status};
 use super::create::failed;
 use super::log::Cutter;
@@ -21,10 +22,6 @@ use crate::shared::Shared;
 pub(super) const KILL: i32 = 9;
 /// What Docker says before everything that went wrong when a container was started.
 pub(super) const CREATE: &str = "failed to create shim task: OCI runtime create failed: runc create failed:";
-/// How long children have to end when Skep does.
-const LAST: Duration = Duration::from_secs(2);
-/// What is said of a child that Skep's end has ended.
-const ENDED: &str = "Skep ended, and with it the processes of children that its lean engine made";
 
 /// Starts a child, for who holds `busy`; `false` where it runs already.
 pub(super) async fn start_alone(
@@ -340,124 +337,6 @@ pub(crate) async fn end(shared: &Arc<Shared>, id: &str) -> bool {
     }
     remove(shared, &lean, &child);
     true
-}
-
-impl Lean {
-    /// Whether Skep is ending.
-    fn is_ending(&self) -> bool {
-        self.ending.load(std::sync::atomic::Ordering::Acquire)
-    }
-
-    /// Ends every child that runs: who made them is about to end.
-    pub(crate) async fn end_all(&self) {
-        self.ending.store(true, std::sync::atomic::Ordering::Release);
-        let all: Vec<_> = self
-            .all()
-            .into_iter()
-            .filter(|child| child.doing().status.runs())
-            .collect();
-        let ends = all.iter().map(|child| stop(child, 15, Some(LAST)));
-        futures::future::join_all(ends).await;
-    }
-
-    /// Takes what an earlier Skep wrote down for its children; those that ran have ended with it.
-    pub(crate) async fn recover(self: &Arc<Self>, shared: &Arc<Shared>) {
-        shapes::remove_stale(shared).await;
-        let directory = self.directory.clone();
-        let found = tokio::task::spawn_blocking(move || journal::read(&directory))
-            .await
-            .unwrap_or_default();
-        for (folder, facts, last) in found {
-            let kept = folder.clone();
-            let child = LeanChild::read(folder, &facts, &last);
-            let marked = child.as_ref().and_then(|child| self.marked(shared, child));
-            let (Some(child), Some(known)) = (child, marked) else {
-                journal::forget(&kept);
-                continue;
-            };
-            let child = Arc::new(child);
-            let left = child.clone();
-            let (engine, parent) = (self.engine.0.clone(), child.request.parent.clone());
-            let names = vec![child.id.clone()];
-            let cleared = tokio::task::spawn_blocking(move || {
-                engine.clear_children(parent.as_deref().unwrap_or_default(), &names);
-            });
-            drop(cleared.await);
-            lock(&self.children).insert(child.id.clone(), child.clone());
-            shared.children().adopt(known);
-            if left.doing().status.runs() {
-                let now = Timestamp::now();
-                left.change(|doing| {
-                    doing.status = Status::Exited;
-                    doing.code = 137;
-                    doing.finished = Some(now);
-                    ENDED.clone_into(&mut doing.error);
-                });
-                self.events
-                    .say(shared, &left, "die", &[("exitCode", "137".to_owned())]);
-                if left.removes_itself() {
-                    remove(shared, self, &left);
-                }
-            }
-        }
-    }
-
-    /// A child as it is known beside Docker's.
-    fn marked(&self, shared: &Shared, child: &LeanChild) -> Option<crate::children::Child> {
-        let get = |key: &str| {
-            child
-                .labels
-                .get(key)
-                .and_then(|value| value.as_str())
-                .map(str::to_owned)
-        };
-        let marks = crate::labels::Marks::read(get, &shared.namespace)?;
-        let doing = child.doing();
-        let state = match doing.status {
-            Status::Created => State::Created,
-            // Those that ran when Skep ended run no more.
-            Status::Running | Status::Paused => State::Exited(137),
-            Status::Exited | Status::Removed => State::Exited(doing.code),
-        };
-        Some(crate::children::Child {
-            id: child.id.clone(),
-            name: lock(&child.name).clone(),
-            marks,
-            state,
-            created: child.created,
-            started: doing.started,
-            ended: doing.finished,
-            removed: false,
-            disk: None,
-            over: None,
-        })
-    }
-
-    /// Lets the oldest ended children of a function give up their files, where all of them keep too much.
-    fn bound_files(&self, shared: &Shared, latest: &LeanChild) {
-        let function = &latest.request.function;
-        let granted = shared
-            .function(function)
-            .and_then(|function| function.settings.spawn.clone());
-        let mut left = granted.map_or(64 << 20, |spawn| spawn.memory / 4);
-        let mut ended: Vec<_> = self.all();
-        ended.retain(|child| child.request.function == *function && child.doing().mounts.is_some());
-        ended.retain(|child| child.doing().status == Status::Exited);
-        ended.sort_by_key(|child| std::cmp::Reverse(child.doing().finished));
-        for child in ended {
-            let kept = child.doing().kept;
-            if kept > left {
-                tracing::info!(
-                    container = child.id,
-                    kept,
-                    "an ended child gave up its files, which are kept in memory"
-                );
-                child.change(|doing| (doing.mounts, doing.kept) = (None, 0));
-            } else {
-                left -= kept;
-            }
-        }
-    }
 }
 
 /// An answer where something broke off.

@@ -1,0 +1,89 @@
+//! `POST /containers/ID/attach`: what a child says and is told, while it runs.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use skep_grant::Refusal;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::mpsc;
+
+use super::calls::conflict;
+use super::child::{LeanChild, Status};
+use super::{Lean, attach, logs};
+use crate::answer::Answer;
+use crate::calls::Context;
+
+/// `POST /containers/ID/attach`.
+pub(super) async fn attached(
+    context: &Context,
+    lean: &Arc<Lean>,
+    child: &Arc<LeanChild>,
+    (headers, upgrade): (&http::HeaderMap, hyper::upgrade::OnUpgrade),
+) -> Result<Answer, Refusal> {
+    let flag = |name: &str| context.query.flag(name);
+    if child.doing().status == Status::Paused {
+        return Err(conflict(format!(
+            "Container {} is paused, unpause the container before attach.",
+            child.id
+        )));
+    }
+    let terminal = child.has_terminal();
+    let wanted = [flag("stdout"), flag("stderr")];
+    let (follower, outputs) = mpsc::channel(attach::WAITING);
+    let past = if flag("logs") {
+        let past = logs::stream(child, logs::Wanted::past(wanted, terminal)).await?;
+        Some(past.filter_map(|frame| std::future::ready(frame.ok().and_then(|frame| frame.into_data().ok()))))
+    } else {
+        None
+    };
+    if flag("stream") && child.doing().status != Status::Exited {
+        child.followers().push(follower);
+    } else {
+        drop(follower);
+    }
+    lean.events.say(&context.shared, child, "attach", &[]);
+    let live = attach::framed(outputs, wanted, terminal);
+    let output: std::pin::Pin<Box<dyn futures::Stream<Item = Bytes> + Send>> = match past {
+        Some(past) => Box::pin(past.chain(live)),
+        None => Box::pin(live),
+    };
+    let input =
+        (flag("stdin") && flag("stream") && child.flag("/Config/OpenStdin")).then(|| input(context, child));
+    Ok(attach::answer(
+        context,
+        (headers, Some(upgrade)),
+        terminal,
+        output,
+        input,
+    ))
+}
+
+/// Takes what is sent to a child's standard input, from before it runs on.
+fn input(context: &Context, child: &Arc<LeanChild>) -> mpsc::Sender<Option<Bytes>> {
+    let (sender, mut inbox) = mpsc::channel::<Option<Bytes>>(attach::WAITING);
+    let child = child.clone();
+    let stop = context.shared.stop.clone();
+    context.shared.tasks.spawn(async move {
+        let writing = async {
+            let mut watch = child.watch();
+            // What is sent before the start waits for it.
+            drop(watch.wait_for(|doing| doing.status != Status::Created).await);
+            while let Some(Some(bytes)) = inbox.recv().await {
+                let mut input = child.input.lock().await;
+                let Some(to) = input.as_mut() else { return };
+                if to.write_all(&bytes).await.is_err() {
+                    return;
+                }
+            }
+            if child.flag("/Config/StdinOnce") && !child.has_terminal() {
+                child.input.lock().await.take();
+            }
+        };
+        tokio::select! {
+            () = writing => {}
+            () = stop.cancelled() => {}
+        }
+    });
+    sender
+}
