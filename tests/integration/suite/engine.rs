@@ -117,14 +117,16 @@ async fn docker_system_prune_while_serving_fails_no_request() {
     let (stopped, public) = (stop.clone(), skep.public);
     let load = tokio::spawn(async move {
         let mut count = 0;
-        while !stopped.load(Ordering::Relaxed) {
+        loop {
             for name in names {
                 let answer = public.get(&format!("/{name}")).await;
                 assert_eq!(answer.status, StatusCode::OK, "after {count}: {answer:?}");
                 count += 1;
             }
+            if stopped.load(Ordering::Relaxed) {
+                break count;
+            }
         }
-        count
     });
     for _ in 0..3 {
         let before = engine.run(&["ps", "-aq", "--filter", "label=skep.function"]);

@@ -198,8 +198,8 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("skep-log-{}", uuid::Uuid::now_v7()));
         fs::create_dir_all(&folder).unwrap();
         let log = Log::open(&folder);
-        let line = vec![b'x'; 1 << 20];
-        for number in 0..12 {
+        let line = vec![b'x'; LONGEST];
+        for number in 0..750 {
             log.add(1, number, std::slice::from_ref(&line)).unwrap();
         }
         let mut place = (0, 0);
@@ -213,7 +213,7 @@ mod tests {
             times.extend(lines.iter().map(|line| line.nanoseconds));
         }
         fs::remove_dir_all(&folder).unwrap();
-        assert_eq!(times, (0..12).collect::<Vec<_>>());
+        assert_eq!(times, (0..750).collect::<Vec<_>>());
     }
 
     #[test]

@@ -162,7 +162,7 @@ async fn lean_children_are_known_after_a_crash_and_their_end_is_told() {
     let script = "docker ps -a --format '{{.Names}} {{.State}}' | sort
          docker inspect runs --format '{{.State.ExitCode}} {{.State.Error}}'
          docker logs runs; docker logs ended; docker wait ended
-         docker events --since 0 --until $(date +%s) --filter container=runs --format '{{.Action}} {{.Actor.Attributes.exitCode}}'
+         docker events --since 0 --until $(( $(date +%s) + 1 )) --filter container=runs --format '{{.Action}} {{.Actor.Attributes.exitCode}}'
          docker start -a made; docker start runs; docker ps -q | wc -l; docker rm -f runs made ended";
     let said = run(&skep, "fast", script).await;
     assert!(
