@@ -143,7 +143,7 @@ async fn events_of_lean_children_come_in_dockers_order() {
 #[tokio::test]
 async fn lean_children_are_known_after_a_crash_and_their_end_is_told() {
     let mut skep = Skep::start("kinds-crash").await;
-    let labels = ["spawn=debian:bookworm-slim", "spawn.max=3"];
+    let labels = ["spawn=debian:bookworm-slim", "spawn.max=3", "engine=lean"];
     shell(&skep, "fast", &labels, &["--network", "none"]).await;
     let script = format!(
         "docker run -d --name runs {DEBIAN} sh -c 'echo before; exec sleep 300'
