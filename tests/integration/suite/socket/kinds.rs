@@ -8,7 +8,8 @@ use super::{run, shell};
 async fn both(name: &str, labels: &[&str]) -> Skep {
     let skep = Skep::start(name).await;
     let granted = [&["spawn=debian:bookworm-slim"], labels].concat();
-    shell(&skep, "fast", &granted, &["--network", "none"]).await;
+    let lean = [&granted[..], &["engine=lean"]].concat();
+    shell(&skep, "fast", &lean, &["--network", "none"]).await;
     let docker = [&granted[..], &["engine=docker"]].concat();
     shell(&skep, "slow", &docker, &["--network", "none"]).await;
     skep
