@@ -6,12 +6,12 @@ use std::task::{Poll, ready};
 
 use bytes::Bytes;
 use http::{Method, Request};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, Incoming};
 use serde_json::Value;
 use skep_grant::{ContainerCall, ExecCreate, Refusal};
 
-use super::{Context, json, lines, plain_columns, show, whole};
+use super::{Context, forgo, json, lines, plain_columns, show, whole};
 use crate::answer::{Answer, Body, BodyError, empty, full};
 use crate::children::Child;
 use crate::daemon::understood;
@@ -20,8 +20,6 @@ use crate::shared::Shared;
 
 /// The largest archive that is put into a child.
 const LARGEST_ARCHIVE: u64 = 1 << 30;
-/// How much of an archive that is refused is read before the refusal is sent.
-const UNREAD: usize = 1 << 20;
 
 /// Answers a call about one container.
 pub(super) async fn call(
@@ -66,9 +64,7 @@ pub(super) async fn call(
         }
         ContainerCall::ArchivePut => {
             if let Err(refusal) = may_write(&child) {
-                // A client that is still sending would hear of a broken connection and not of this.
-                let mut unread = Limited::new(request.into_body(), UNREAD);
-                while let Some(Ok(_)) = unread.frame().await {}
+                forgo(request).await;
                 return Err(refusal);
             }
             if let Some(known) = context.shared.children().get_mut(&child.id) {

@@ -36,6 +36,9 @@ use crate::shared::Shared;
 /// The largest body that is read whole, a little more than what is then taken for JSON.
 const LARGEST: usize = (256 << 10) + 1;
 
+/// How much is read of what is sent with a refused request.
+const FORGONE: usize = 1 << 20;
+
 /// What every call works with.
 pub(crate) struct Context {
     pub(crate) shared: Arc<Shared>,
@@ -80,8 +83,15 @@ async fn handle(
 ) -> Result<Answer, Refusal> {
     unambiguous(&request)?;
     let uri = request.uri();
-    let target = target(request.method().as_str(), uri.path(), uri.query())?;
-    let version = negotiated(&shared, target.version)?;
+    let asked = target(request.method().as_str(), uri.path(), uri.query())
+        .and_then(|target| Ok((negotiated(&shared, target.version)?, target)));
+    let (version, target) = match asked {
+        Ok(asked) => asked,
+        Err(refusal) => {
+            forgo(request).await;
+            return Err(refusal);
+        }
+    };
     let context = Context {
         shared,
         holder,
@@ -148,6 +158,13 @@ fn negotiated(shared: &Shared, asked: Option<(u32, u32)>) -> Result<(u32, u32), 
         ))),
         Some(version) => Ok(version),
     }
+}
+
+/// Reads what is sent with a request that is refused: a client that is still sending would hear of a broken connection
+/// and not of the reason.
+pub(crate) async fn forgo(request: Request<Incoming>) {
+    let mut unread = Limited::new(request.into_body(), FORGONE);
+    while let Some(Ok(_)) = unread.frame().await {}
 }
 
 /// A request's body, read whole.
