@@ -60,7 +60,7 @@ impl Engines {
         }
     }
 
-    /// Why lean, which gives what a function asks for, can't make an instance of it at once.
+    /// Why lean, which gives what a function asks for, can't make an instance of it right now.
     fn waiting(&self, function: &Function) -> Option<Waiting> {
         self.lean.shared.waiting(function)
     }
@@ -115,7 +115,7 @@ impl Engine for Engines {
             EngineKind::Lean => self.lean.launch(launch),
             EngineKind::Docker => {
                 if self.is_leans(&launch.function) {
-                    // Until they are there, Docker makes its instances.
+                    // Until its layers are there, Docker makes its instances.
                     self.lean.shared.want(&launch.function);
                 }
                 self.docker.launch(launch)

@@ -29,8 +29,9 @@ use crate::usual::{self, Usual};
 use crate::view::SandboxView;
 use crate::{launch, plan, sandbox, trial};
 
-/// How often sandboxes are looked at for being idle.
+/// How often sandboxes are looked at for being idle; oftener where layers are kept for a shorter time.
 const LOOK: Duration = Duration::from_secs(10);
+const SHORTEST_LOOK: Duration = Duration::from_millis(200);
 /// How long the end waits for places that are still taken, and how often it looks.
 const LAST_PLACES: Duration = Duration::from_secs(5);
 const LAST_LOOK: Duration = Duration::from_millis(10);
@@ -42,6 +43,8 @@ pub struct Config {
     pub namespace: Namespace,
     /// Where it may keep files.
     pub data_directory: PathBuf,
+    /// How long the flattened layers of an image stay after the last who needed them.
+    pub keep_layers: Duration,
 }
 
 /// Makes instances with the kernel's own calls. A clone is the same engine.
@@ -60,6 +63,8 @@ pub(crate) struct Shared {
     pub(crate) folders: Folders,
     /// Images that had to be flattened; there where lean can be used.
     layers: Option<Arc<Store>>,
+    /// How often sandboxes and layers are looked at for being idle.
+    look: Duration,
     owner: String,
     usual: OnceCell<Usual>,
     functions: watch::Sender<Vec<Arc<Function>>>,
@@ -107,8 +112,11 @@ impl Shared {
         Some((store, Image::of(&function.template)?))
     }
 
-    /// Why a function's layers can't be had at once; `None` where they can.
+    /// Why an instance of a function can't be made at once; `None` where it can.
     pub(crate) fn waiting(&self, function: &Function) -> Option<Waiting> {
+        if let Some(reason) = self.cgroups.as_ref().and_then(Cgroups::broken) {
+            return Some(Waiting::Cgroups(reason));
+        }
         let (store, image) = self.hidden(function)?;
         store.waiting(&image)
     }
@@ -214,6 +222,7 @@ impl LeanEngine {
             namespace: config.namespace,
             folders,
             layers,
+            look: config.keep_layers.clamp(SHORTEST_LOOK, LOOK),
             owner,
             usual: OnceCell::new(),
             functions: watch::Sender::default(),
@@ -273,7 +282,7 @@ impl LeanEngine {
     pub async fn run_background(&self, shutdown: CancellationToken) {
         let shared = &self.shared;
         let mut functions = shared.functions.subscribe();
-        let mut looks = tokio::time::interval(LOOK);
+        let mut looks = tokio::time::interval(shared.look);
         let spent = shared.pool.spent.clone();
         loop {
             // A sender is kept by `shared`, so that this never ends by itself.
@@ -309,7 +318,7 @@ impl LeanEngine {
     async fn end_sandboxes(&self) {
         let begin = Instant::now();
         loop {
-            self.discard_idle(true).await;
+            self.discard_idle(true);
             if self.shared.pool.is_empty() || begin.elapsed() > LAST_PLACES {
                 return;
             }
@@ -318,7 +327,8 @@ impl LeanEngine {
     }
 
     async fn look_after_sandboxes(&self) {
-        self.discard_idle(false).await;
+        self.shared.look_after_cgroups().await;
+        self.discard_idle(false);
         self.shared.grounds.discard(&self.shared, false);
         let functions = self.shared.functions.borrow().clone();
         if let Some(store) = &self.shared.layers {
@@ -336,14 +346,14 @@ impl LeanEngine {
         }
     }
 
-    async fn discard_idle(&self, all: bool) {
+    fn discard_idle(&self, all: bool) {
         let functions = self.shared.functions.borrow().clone();
         let in_force: HashSet<_> = functions
             .iter()
             .map(|function| (&function.template.id, &function.revision))
             .collect();
         let is_in_force = |(id, revision): &Definition| in_force.contains(&(id, revision));
-        for held in self.shared.pool.take_idle(is_in_force, all).await {
+        for held in self.shared.pool.take_idle(is_in_force, all) {
             self.shared.discard(held);
         }
     }
@@ -354,7 +364,7 @@ async fn prepare(host: &Host, config: &Config) -> Result<(Folders, Cgroups, Stor
     let folders = Folders::prepare(&config.data_directory)
         .map_err(|error| format!("the lean engine's folders can't be made: {error}"))?;
     host.sight.check(&folders.pause)?;
-    let opened = Store::open(&folders.layers);
+    let opened = Store::open(&folders.layers, config.keep_layers);
     let layers = opened.map_err(|error| format!("the store of layers can't be opened: {error}"))?;
     let (host, namespace) = (host.clone(), config.namespace.clone());
     // It may wait for systemd, and for the end of what a crash left.

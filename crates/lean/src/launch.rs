@@ -18,13 +18,21 @@ use crate::pool::PlaceError;
 use crate::{files, sandbox, streams};
 
 /// Where clients look for Docker.
-const SOCKET: &str = "/var/run/docker.sock";
+pub(crate) const SOCKET: &str = "/var/run/docker.sock";
 /// The port for instances that have their network to themselves and ask for none.
 const DEFAULT_PORT: u16 = 8080;
 
 /// Makes it, and counts.
 pub(crate) async fn run(shared: Arc<Shared>, launch: Launch) -> Result<Launched, LaunchError> {
-    let launched = make(&shared, launch).await;
+    let before = shared.kept_cgroups().await;
+    let mut launched = make(&shared, &launch).await;
+    if launched.is_err() {
+        match shared.mended_since(before).await {
+            Ok(true) => launched = make(&shared, &launch).await,
+            Ok(false) => {}
+            Err(error) => launched = Err(error),
+        }
+    }
     match &launched {
         Ok(launched) => shared.metrics.launched(launched.start),
         Err(_) => shared.metrics.launch_failed(),
@@ -51,8 +59,8 @@ async fn place(shared: &Arc<Shared>, launch: &Launch) -> Result<Place, LaunchErr
     })
 }
 
-async fn make(shared: &Arc<Shared>, launch: Launch) -> Result<Launched, LaunchError> {
-    let place = place(shared, &launch).await?;
+async fn make(shared: &Arc<Shared>, launch: &Launch) -> Result<Launched, LaunchError> {
+    let place = place(shared, launch).await?;
     let begin = Instant::now();
     let plan = &place.entry.plan;
     let network = place.held.sandbox.network.as_ref();
@@ -61,8 +69,8 @@ async fn make(shared: &Arc<Shared>, launch: Launch) -> Result<Launched, LaunchEr
         .hostname
         .clone()
         .unwrap_or_else(|| name[name.len() - 12..].to_owned());
-    let held = held_port(&launch, &place).await?;
-    let port = held.as_ref().map_or_else(|| port(&launch), HeldPort::number);
+    let held = held_port(launch, &place).await?;
+    let port = held.as_ref().map_or_else(|| port(launch), HeldPort::number);
     let calls = Calls::of(shared, &place, launch.instance, port).await;
     let descriptor = network.map(sandbox::SandboxNetwork::descriptor).transpose();
     let descriptor = descriptor.map_err(|error| machine("opening the network namespace", error))?;
@@ -76,7 +84,7 @@ async fn make(shared: &Arc<Shared>, launch: Launch) -> Result<Launched, LaunchEr
     let request = skep_spawner::Launch {
         spec: place.held.spec,
         name: name.clone(),
-        environment: environment(&launch, &place, &hostname, port, &calls),
+        environment: environment(launch, &place, &hostname, port, &calls),
         files: files::contents(
             network,
             shared.resolv_conf(),

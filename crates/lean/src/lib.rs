@@ -24,6 +24,7 @@ mod instance;
 mod launch;
 mod layers;
 mod limits;
+mod mending;
 mod metrics;
 mod pause;
 mod plan;

@@ -32,7 +32,9 @@ pub(crate) struct Pool {
 pub(crate) struct Entry {
     pub(crate) plan: Plan,
     function: Arc<Function>,
-    sandboxes: Arc<tokio::sync::Mutex<Vec<Arc<Held>>>>,
+    standing: Mutex<Vec<Arc<Held>>>,
+    /// Held by who makes one that all are to share: the others wait for it.
+    making: Arc<tokio::sync::Mutex<()>>,
     /// How many are at work on its list. While there are any it stays in the pool: what they make would be nobody's.
     users: AtomicUsize,
 }
@@ -76,20 +78,25 @@ impl Pool {
         instance: InstanceId,
     ) -> Result<Place, PlaceError> {
         let entry = self.entry(shared, function)?;
-        let mut sandboxes = entry.sandboxes.clone().lock_owned().await;
-        remove_dead(shared, &mut sandboxes);
-        let free = sandboxes.iter().find_map(|held| held.take(&entry, instance));
-        if let Some(place) = free {
+        if let Some(place) = entry.free_place(shared, instance) {
             return Ok(place);
         }
-        // Who shares one waits for its maker; the others make theirs side by side.
-        let waiting = (entry.plan.sharing == Sharing::Together).then_some(sandboxes);
+        let turn = entry.turn().await;
+        if turn.is_some()
+            && let Some(place) = entry.free_place(shared, instance)
+        {
+            return Ok(place);
+        }
         let shared = shared.clone();
         let (tasks, begin) = (shared.tasks.clone(), Instant::now());
         // In a task of its own: where the caller goes away, the next one finds what was begun.
         let made = tasks.spawn(async move {
-            let held = add(&shared, &entry, waiting).await?;
-            Ok::<_, PlaceError>(held.take(&entry, instance))
+            let _turn = turn;
+            let held = make(&shared, &entry).await?;
+            // Before others see it: this one's place is taken.
+            let place = held.take(&entry, instance);
+            entry.standing().push(held);
+            Ok::<_, PlaceError>(place)
         });
         let made = made.await.map_err(|_| PlaceError::Broken)?;
         let mut place = made?.ok_or(PlaceError::Broken)?;
@@ -109,7 +116,8 @@ impl Pool {
         let entry = Arc::new(Entry {
             plan,
             function: function.clone(),
-            sandboxes: Arc::default(),
+            standing: Mutex::default(),
+            making: Arc::default(),
             users: AtomicUsize::new(0),
         });
         let used = InUse::new(&entry);
@@ -128,22 +136,19 @@ impl Pool {
             return;
         }
         loop {
-            let mut sandboxes = entry.sandboxes.clone().lock_owned().await;
-            remove_dead(shared, &mut sandboxes);
-            let open = sandboxes.iter().filter(|held| held.is_open()).count();
-            // Those in use are among them: what is kept is a number of sandboxes, not of free ones.
-            let standing = match entry.plan.sharing {
-                Sharing::Once => open,
-                Sharing::Together | Sharing::InTurn => sandboxes.len(),
-            };
-            if standing >= entry.kept() {
+            let turn = entry.turn().await;
+            if entry.is_kept(shared) {
                 return;
             }
-            let waiting = (entry.plan.sharing == Sharing::Together).then_some(sandboxes);
             let (shared, entry) = (shared.clone(), entry.clone());
             let tasks = shared.tasks.clone();
             // In a task of its own: what was begun is not left half made where the end comes.
-            let made = tasks.spawn(async move { add(&shared, &entry, waiting).await.map(drop) });
+            let made = tasks.spawn(async move {
+                let _turn = turn;
+                let held = make(&shared, &entry).await?;
+                entry.standing().push(held);
+                Ok(())
+            });
             if let Err(error) = made.await.unwrap_or(Err(PlaceError::Broken)) {
                 tracing::warn!(function = %function.name, %error, "a sandbox that is to be kept could not be made");
                 return;
@@ -153,7 +158,7 @@ impl Pool {
 
     /// Takes out the sandboxes that nobody needs: unused for a while, spent, or of a template that is gone; with
     /// `all`, every one that is free.
-    pub(crate) async fn take_idle(
+    pub(crate) fn take_idle(
         &self,
         in_force: impl Fn(&Definition) -> bool,
         all: bool,
@@ -168,11 +173,8 @@ impl Pool {
         let mut taken = Vec::new();
         for (id, entry) in entries {
             let gone = all || !in_force(&id);
-            // One that is just being made is not idle.
-            let Ok(mut sandboxes) = entry.sandboxes.try_lock() else {
-                continue;
-            };
-            let mut spare = sandboxes
+            let mut standing = entry.standing();
+            let mut spare = standing
                 .len()
                 .saturating_sub(if gone { 0 } else { entry.kept() });
             let goes = |held: &Arc<Held>| {
@@ -181,9 +183,9 @@ impl Pool {
                 spare = spare.saturating_sub(usize::from(goes));
                 goes
             };
-            let (idle, kept): (Vec<_>, Vec<_>) = sandboxes.drain(..).partition(goes);
-            *sandboxes = kept;
-            if sandboxes.is_empty() {
+            let (idle, kept): (Vec<_>, Vec<_>) = standing.drain(..).partition(goes);
+            *standing = kept;
+            if standing.is_empty() {
                 let mut entries = self.lock();
                 if entry.users.load(Ordering::Acquire) == 0 {
                     entries.remove(&id);
@@ -204,9 +206,7 @@ impl Pool {
         let entries: Vec<Arc<Entry>> = self.lock().values().cloned().collect();
         let mut all: Vec<Arc<Held>> = Vec::new();
         for entry in entries {
-            if let Ok(sandboxes) = entry.sandboxes.try_lock() {
-                all.extend(sandboxes.iter().cloned());
-            }
+            all.extend(entry.standing().iter().filter(|held| held.is_alive()).cloned());
         }
         all.sort_by_key(|held| held.created);
         all
@@ -218,6 +218,36 @@ impl Pool {
 }
 
 impl Entry {
+    /// Waits for one's turn to make a sandbox. Where each gets its own they are made side by side: there are no turns.
+    async fn turn(&self) -> Option<OwnedMutexGuard<()>> {
+        match self.plan.sharing {
+            Sharing::Together => Some(self.making.clone().lock_owned().await),
+            Sharing::InTurn | Sharing::Once => None,
+        }
+    }
+
+    fn free_place(self: &Arc<Self>, shared: &Shared, instance: InstanceId) -> Option<Place> {
+        let mut standing = self.standing();
+        remove_dead(shared, &mut standing);
+        standing.iter().find_map(|held| held.take(self, instance))
+    }
+
+    /// Whether as many sandboxes stand as are wanted kept.
+    fn is_kept(&self, shared: &Shared) -> bool {
+        let mut standing = self.standing();
+        remove_dead(shared, &mut standing);
+        // Those in use are among them: what is kept is a number of sandboxes, not of free ones.
+        let count = match self.plan.sharing {
+            Sharing::Once => standing.iter().filter(|held| held.is_open()).count(),
+            Sharing::Together | Sharing::InTurn => standing.len(),
+        };
+        count >= self.kept()
+    }
+
+    fn standing(&self) -> MutexGuard<'_, Vec<Arc<Held>>> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// How many sandboxes are kept started. Several that all instances may share would be of no use.
     fn kept(&self) -> usize {
         let asked = self.function.settings.sandboxes as usize;
@@ -228,25 +258,12 @@ impl Entry {
     }
 }
 
-type Sandboxes = OwnedMutexGuard<Vec<Arc<Held>>>;
-
-fn remove_dead(shared: &Shared, sandboxes: &mut Sandboxes) {
-    let (alive, dead): (Vec<_>, Vec<_>) = sandboxes.drain(..).partition(|held| held.is_alive());
-    **sandboxes = alive;
+fn remove_dead(shared: &Shared, standing: &mut Vec<Arc<Held>>) {
+    let (alive, dead): (Vec<_>, Vec<_>) = standing.drain(..).partition(|held| held.is_alive());
+    *standing = alive;
     for held in dead {
         shared.discard(held);
     }
-}
-
-/// Makes a sandbox and puts it where the others are. `sandboxes` is their list, where others are to wait.
-async fn add(shared: &Shared, entry: &Entry, sandboxes: Option<Sandboxes>) -> Result<Arc<Held>, PlaceError> {
-    let held = make(shared, entry).await?;
-    let mut sandboxes = match sandboxes {
-        Some(sandboxes) => sandboxes,
-        None => entry.sandboxes.clone().lock_owned().await,
-    };
-    sandboxes.push(held.clone());
-    Ok(held)
 }
 
 /// Why there is no place.

@@ -9,7 +9,8 @@ use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use skep_model::Namespace;
 
@@ -23,12 +24,31 @@ const LEAF: &str = "main";
 /// Beside the leaf: what is Skep's to lay out.
 const INSTANCES: &str = "instances";
 
+/// How long systemd may take to end a scope of which every process was killed, and how often it is asked.
+const SCOPE_ENDS: Duration = Duration::from_secs(10);
+const SCOPE_LOOK: Duration = Duration::from_millis(20);
+
 /// A folder for the instances of one namespace, and what keeps it there.
 #[derive(Debug)]
 pub(super) struct Home {
     folder: PathBuf,
-    /// Where a scope was made: the process without which systemd would take it away. It ends with its input.
-    keeper: Mutex<Option<Child>>,
+    place: Place,
+    controllers: Vec<String>,
+}
+
+#[derive(Debug)]
+enum Place {
+    /// A unit that systemd left to Skep.
+    Unit(PathBuf),
+    /// A scope of this name.
+    Scope {
+        unit: String,
+        cgroup: PathBuf,
+        /// The process without which systemd would take the scope away. It ends with its input.
+        keeper: Mutex<Option<Child>>,
+    },
+    /// Skep's own folder at the root of the tree, with one for each namespace.
+    Shared(PathBuf),
 }
 
 /// Where it would be, for a Skep that is no unit of systemd's itself.
@@ -50,31 +70,52 @@ impl Home {
     /// # Errors
     /// A sentence for the operator.
     pub(super) fn find(namespace: &Namespace, controllers: &[String]) -> Result<Self, String> {
-        if let Some(unit) = delegated() {
-            return Self::below(&unit, controllers, None);
-        }
-        if has_systemd() {
-            let (scope, keeper) = scope(namespace)?;
-            return Self::below(&scope, controllers, Some(keeper));
-        }
-        let shared = Path::new(MOUNT).join("skep");
-        let folder = shared.join(namespace.as_str());
-        let made = fs::create_dir_all(&folder);
-        made.map_err(|error| format!("the cgroup {} can't be made: {error}", folder.display()))?;
-        for level in [Path::new(MOUNT), &shared, &folder] {
-            give_on(level, controllers)?;
-        }
-        Ok(Self {
+        let place = if let Some(unit) = delegated() {
+            Place::Unit(unit)
+        } else if has_systemd() {
+            let prefix = format!("skep-{namespace}-");
+            sweep(&prefix);
+            let unit = format!("{prefix}{}.scope", std::process::id());
+            let (cgroup, keeper) = scope(&unit)?;
+            let keeper = Mutex::new(Some(keeper));
+            Place::Scope { unit, cgroup, keeper }
+        } else {
+            Place::Shared(Path::new(MOUNT).join("skep"))
+        };
+        let folder = match &place {
+            Place::Unit(unit) | Place::Scope { cgroup: unit, .. } => unit.join(INSTANCES),
+            Place::Shared(shared) => shared.join(namespace.as_str()),
+        };
+        let home = Self {
             folder,
-            keeper: Mutex::new(None),
-        })
+            place,
+            controllers: controllers.to_vec(),
+        };
+        home.lay_out()?;
+        Ok(home)
     }
 
-    /// In a unit that systemd left to Skep.
-    fn below(unit: &Path, controllers: &[String], keeper: Option<Child>) -> Result<Self, String> {
-        let (leaf, folder) = (unit.join(LEAF), unit.join(INSTANCES));
+    /// Makes the folders that are missing, and gives every controller on.
+    fn lay_out(&self) -> Result<(), String> {
+        match &self.place {
+            Place::Unit(unit) | Place::Scope { cgroup: unit, .. } => self.lay_out_below(unit),
+            Place::Shared(shared) => {
+                let made = fs::create_dir_all(&self.folder);
+                made.map_err(|error| {
+                    format!("the cgroup {} can't be made: {error}", self.folder.display())
+                })?;
+                for level in [Path::new(MOUNT), shared, &self.folder] {
+                    give_on(level, &self.controllers)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn lay_out_below(&self, unit: &Path) -> Result<(), String> {
+        let leaf = unit.join(LEAF);
         let failed = |error| format!("the cgroup {} can't be laid out: {error}", unit.display());
-        for made in [&leaf, &folder] {
+        for made in [&leaf, &self.folder] {
             fs::create_dir_all(made).map_err(failed)?;
         }
         for process in processes(unit) {
@@ -86,30 +127,72 @@ impl Home {
             .take_while(|level| level.starts_with(MOUNT))
             .collect();
         for level in levels.iter().skip(1).rev() {
-            enable(level, controllers);
+            enable(level, &self.controllers);
         }
-        give_on(unit, controllers)?;
-        give_on(&folder, controllers)?;
-        Ok(Self {
-            folder,
-            keeper: Mutex::new(keeper),
-        })
+        give_on(unit, &self.controllers)?;
+        give_on(&self.folder, &self.controllers)
     }
 
     pub(super) fn folder(&self) -> &Path {
         &self.folder
     }
 
+    /// Whether nobody ends it: systemd stops a scope for whoever asks for that, and begins with the process that
+    /// keeps it.
+    pub(super) fn is_kept(&self) -> bool {
+        match &self.place {
+            Place::Scope { keeper, .. } => {
+                let mut keeper = lock(keeper);
+                keeper
+                    .as_mut()
+                    .is_some_and(|keeper| matches!(keeper.try_wait(), Ok(None)))
+            }
+            Place::Unit(_) | Place::Shared(_) => true,
+        }
+    }
+
+    /// Makes it again where somebody took it away, in the same place. What still runs in a scope that is being
+    /// stopped is ended first, as whoever stops it wants. It waits for systemd.
+    ///
+    /// # Errors
+    /// A sentence for the operator.
+    pub(super) fn make_again(&self) -> Result<(), String> {
+        if let Place::Scope { unit, cgroup, keeper } = &self.place
+            && !(self.is_kept() && cgroup.is_dir())
+        {
+            let ended = lock(keeper).take();
+            end(ended);
+            end_all(&self.folder);
+            let next = scope_again(unit)?;
+            *lock(keeper) = Some(next);
+        }
+        self.lay_out()
+    }
+
     /// Leaves it, at the end of the process; what stands in it is gone already.
     pub(super) fn leave(&self) {
-        // Another namespace may still be beside it; then the shared folder stays.
-        let parent = self.folder.parent().filter(|parent| parent.ends_with("skep"));
-        let _emptied = fs::remove_dir(&self.folder).and_then(|()| parent.map_or(Ok(()), fs::remove_dir));
-        let keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(mut keeper) = keeper {
-            drop(keeper.stdin.take());
-            let _ended = keeper.wait();
+        let emptied = fs::remove_dir(&self.folder);
+        match &self.place {
+            // Another namespace may still be beside it; then the shared folder stays.
+            Place::Shared(shared) => drop(emptied.and_then(|()| fs::remove_dir(shared))),
+            Place::Scope { keeper, .. } => {
+                let keeper = lock(keeper).take();
+                end(keeper);
+            }
+            Place::Unit(_) => {}
         }
+    }
+}
+
+fn lock(keeper: &Mutex<Option<Child>>) -> MutexGuard<'_, Option<Child>> {
+    keeper.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Lets a scope's keeper end.
+fn end(keeper: Option<Child>) {
+    if let Some(mut keeper) = keeper {
+        drop(keeper.stdin.take());
+        let _ended = keeper.wait();
     }
 }
 
@@ -167,12 +250,21 @@ fn is_own(process: u32) -> bool {
     process == own || parent.and_then(|parent| parent.trim().parse().ok()) == Some(own)
 }
 
+/// The same scope once more, as soon as systemd has let go of the one that was stopped.
+fn scope_again(unit: &str) -> Result<Child, String> {
+    let begin = Instant::now();
+    loop {
+        match scope(unit) {
+            Ok((_, keeper)) => return Ok(keeper),
+            Err(error) if begin.elapsed() > SCOPE_ENDS => return Err(error),
+            Err(_) => std::thread::sleep(SCOPE_LOOK),
+        }
+    }
+}
+
 /// Asks systemd for a scope of Skep's own. It stands as long as a process is in it: one that waits for the end of its
 /// input, which comes with the end of Skep, however that happens.
-fn scope(namespace: &Namespace) -> Result<(PathBuf, Child), String> {
-    let prefix = format!("skep-{namespace}-");
-    sweep(&prefix);
-    let unit = format!("{prefix}{}.scope", std::process::id());
+fn scope(unit: &str) -> Result<(PathBuf, Child), String> {
     let failed =
         |error: &dyn std::fmt::Display| format!("systemd does not give Skep a scope in {SLICE}: {error}");
     let mut keeper = Command::new("systemd-run")
@@ -183,7 +275,7 @@ fn scope(namespace: &Namespace) -> Result<(PathBuf, Child), String> {
             "--slice",
             SLICE,
             "--unit",
-            &unit,
+            unit,
         ])
         .args([
             "--property",
@@ -216,7 +308,7 @@ fn scope(namespace: &Namespace) -> Result<(PathBuf, Child), String> {
             return Err(failed(&why.trim()));
         }
     }
-    let cgroup = cgroup_of(&keeper.id().to_string()).filter(|cgroup| cgroup.ends_with(&unit));
+    let cgroup = cgroup_of(&keeper.id().to_string()).filter(|cgroup| cgroup.ends_with(unit));
     match cgroup {
         Some(cgroup) => Ok((cgroup, keeper)),
         None => {

@@ -8,6 +8,8 @@ mod v2;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{Pid, Signal};
 use skep_model::Namespace;
@@ -61,7 +63,18 @@ impl fmt::Display for Kind {
 
 /// Skep's tree for one namespace.
 #[derive(Debug)]
-pub(crate) enum Cgroups {
+pub(crate) struct Cgroups {
+    tree: Own,
+    /// Held by who mends it; true once it is removed for good.
+    ended: Mutex<bool>,
+    /// How often it was mended.
+    mended: AtomicU64,
+    /// Why it could not be.
+    broken: Mutex<Option<Arc<str>>>,
+}
+
+#[derive(Debug)]
+enum Own {
     Separate(v1::Cgroups),
     Unified(v2::Cgroups),
 }
@@ -73,15 +86,21 @@ impl Cgroups {
     /// # Errors
     /// What can't be done, with the folder and the kernel's answer.
     pub(crate) fn prepare(host: &Host, namespace: &Namespace) -> Result<Self, String> {
-        match &host.cgroup {
+        let tree = match &host.cgroup {
             Kind::Separate(hierarchies) => v1::Cgroups::prepare(hierarchies, namespace)
-                .map(Self::Separate)
+                .map(Own::Separate)
                 .map_err(|error| format!("Skep's cgroups can't be made: {error}")),
             Kind::Unified(facts) => {
                 let usual = Limits::usual(host.conversions);
-                v2::Cgroups::prepare(facts, namespace, &usual).map(Self::Unified)
+                v2::Cgroups::prepare(facts, namespace, &usual).map(Own::Unified)
             }
-        }
+        };
+        Ok(Self {
+            tree: tree?,
+            ended: Mutex::default(),
+            mended: AtomicU64::new(0),
+            broken: Mutex::default(),
+        })
     }
 
     /// Where instances with these limits get their cgroups, and what is written there.
@@ -89,9 +108,9 @@ impl Cgroups {
     /// # Errors
     /// What the kernel answers where their common folder can't be made or guarded.
     pub(crate) fn tree(&self, limits: &Limits) -> io::Result<Tree> {
-        match self {
-            Self::Separate(own) => Ok(own.tree(limits)),
-            Self::Unified(own) => own.tree(limits),
+        match &self.tree {
+            Own::Separate(own) => Ok(own.tree(limits)),
+            Own::Unified(own) => own.tree(limits),
         }
     }
 
@@ -100,47 +119,104 @@ impl Cgroups {
     /// # Errors
     /// What the kernel answers.
     pub(crate) fn tree_below(&self, limits: &Limits, parent: Option<&str>) -> io::Result<Tree> {
-        match (self, parent) {
-            (Self::Separate(own), Some(parent)) => own.tree_below(limits, parent),
+        match (&self.tree, parent) {
+            (Own::Separate(own), Some(parent)) => own.tree_below(limits, parent),
             _ => self.tree(limits),
         }
     }
 
     /// Whether [`Cgroups::tree_below`] gives what it is asked for.
     pub(crate) fn has_common(&self) -> bool {
-        matches!(self, Self::Separate(_))
+        matches!(self.tree, Own::Separate(_))
     }
 
     /// Ends what is left of instances by these names below a cgroup of their own.
     pub(crate) fn clear_below(&self, parent: &str, names: &[String]) {
-        if let Self::Separate(own) = self {
+        if let Own::Separate(own) = &self.tree {
             own.clear_below(parent, names);
         }
     }
 
     /// What freezes one instance.
     pub(crate) fn freezer(&self, limits: &Limits, instance: &str) -> Freezer {
-        match self {
-            Self::Separate(own) => own.freezer(instance),
-            Self::Unified(own) => own.freezer(limits, instance),
+        match &self.tree {
+            Own::Separate(own) => own.freezer(instance),
+            Own::Unified(own) => own.freezer(limits, instance),
+        }
+    }
+
+    /// Whether nobody is taking it away right now, as far as that can be told at once.
+    pub(crate) fn is_kept(&self) -> bool {
+        match &self.tree {
+            Own::Separate(_) => true,
+            Own::Unified(own) => own.is_kept(),
+        }
+    }
+
+    /// Why it could not be made again when somebody had taken it away.
+    pub(crate) fn broken(&self) -> Option<Arc<str>> {
+        lock(&self.broken).clone()
+    }
+
+    /// How often it was made again: other than before a launch, the launch may fail for that and be tried again.
+    pub(crate) fn mended(&self) -> u64 {
+        self.mended.load(Ordering::Acquire)
+    }
+
+    /// Makes again, in the same place, what somebody took away. It waits for the kernel, and for systemd.
+    ///
+    /// # Errors
+    /// A sentence for the operator.
+    pub(crate) fn mend(&self) -> Result<(), Arc<str>> {
+        let ended = lock(&self.ended);
+        if *ended {
+            return Err("Skep is ending".into());
+        }
+        let made = match &self.tree {
+            Own::Separate(own) => own.lay_out().map_err(|error| error.to_string()),
+            Own::Unified(own) => own.mend(),
+        };
+        match made {
+            Ok(missed) => {
+                if missed {
+                    self.mended.fetch_add(1, Ordering::AcqRel);
+                    tracing::warn!("somebody took Skep's cgroups away; they were made again");
+                }
+                *lock(&self.broken) = None;
+                Ok(())
+            }
+            Err(error) => {
+                let reason: Arc<str> =
+                    format!("somebody took Skep's cgroups away, and they can't be made again: {error}")
+                        .into();
+                if lock(&self.broken).replace(reason.clone()).is_none() {
+                    tracing::error!(%reason, "the lean engine makes no instances");
+                }
+                Err(reason)
+            }
         }
     }
 
     /// Ends every instance, and removes what it had. It waits for the kernel, up to a second for each.
     pub(crate) fn clear(&self) {
-        match self {
-            Self::Separate(own) => own.clear(),
-            Self::Unified(own) => own.clear(),
+        match &self.tree {
+            Own::Separate(own) => own.clear(),
+            Own::Unified(own) => own.clear(),
         }
     }
 
     /// Removes the tree, at the end of the process.
     pub(crate) fn remove(&self) {
-        match self {
-            Self::Separate(own) => own.remove(),
-            Self::Unified(own) => own.remove(),
+        *lock(&self.ended) = true;
+        match &self.tree {
+            Own::Separate(own) => own.remove(),
+            Own::Unified(own) => own.remove(),
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How many processes may be beside this one, where its cgroup bounds them.

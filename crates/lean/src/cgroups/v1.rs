@@ -84,17 +84,25 @@ impl Cgroups {
             hierarchies: hierarchies.to_vec(),
             namespace: namespace.clone(),
         };
-        for hierarchy in &own.hierarchies {
-            let folder = own.folder(hierarchy);
+        own.lay_out()?;
+        own.clear();
+        Ok(own)
+    }
+
+    /// Makes what is missing of the tree; whether anything was.
+    pub(super) fn lay_out(&self) -> io::Result<bool> {
+        let mut missed = false;
+        for hierarchy in &self.hierarchies {
+            let folder = self.folder(hierarchy);
+            missed |= !folder.is_dir();
             fs::create_dir_all(&folder)?;
             if hierarchy.has("cpuset") {
                 for level in [hierarchy.mount.join(ROOT), folder.clone()] {
-                    inherit_cpuset(&level)?;
+                    missed |= inherit_cpuset(&level)?;
                 }
             }
         }
-        own.clear();
-        Ok(own)
+        Ok(missed)
     }
 
     /// Ends every instance, and removes what it had.
@@ -125,7 +133,7 @@ impl Cgroups {
                     _ => {}
                 }
                 if hierarchy.has("cpuset") {
-                    inherit_cpuset(&folder)?;
+                    let _was_empty = inherit_cpuset(&folder)?;
                 }
             }
             directories.push(CgroupDirectory {
@@ -189,18 +197,21 @@ impl Cgroups {
     }
 }
 
-/// A cpuset begins empty, and nothing can run in an empty one (cpuset(7)).
-fn inherit_cpuset(folder: &Path) -> io::Result<()> {
+/// A cpuset begins empty, and nothing can run in an empty one (cpuset(7)). Gives whether this one was.
+fn inherit_cpuset(folder: &Path) -> io::Result<bool> {
     let Some(parent) = folder.parent() else {
-        return Ok(());
+        return Ok(false);
     };
+    let mut was_empty = false;
     for file in ["cpuset.cpus", "cpuset.mems"] {
         if fs::read_to_string(folder.join(file))?.trim().is_empty() {
             fs::write(folder.join(file), fs::read_to_string(parent.join(file))?.trim())?;
+            was_empty = true;
         }
     }
     // From here on every new cgroup begins with its parent's.
-    fs::write(folder.join("cgroup.clone_children"), "1")
+    fs::write(folder.join("cgroup.clone_children"), "1")?;
+    Ok(was_empty)
 }
 
 /// The settings of one hierarchy.

@@ -1,7 +1,7 @@
 //! Cgroup v2: one tree. Instances that may use the same devices stand in one folder, which a program of the kernel
 //! guards for all of them, so that none of them needs a program attached at its start.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd;
@@ -99,8 +99,8 @@ fn writable(folder: &Path) -> bool {
 pub(crate) struct Cgroups {
     home: Home,
     controllers: Vec<String>,
-    /// The folders that stand and are guarded.
-    guarded: Mutex<BTreeSet<PathBuf>>,
+    /// The folders that were made, and the program that guards each.
+    guarded: Mutex<BTreeMap<PathBuf, Vec<u64>>>,
 }
 
 impl Cgroups {
@@ -138,10 +138,11 @@ impl Cgroups {
     pub(super) fn tree(&self, limits: &Limits) -> io::Result<Tree> {
         let folder = self.folder(limits);
         let mut guarded = self.guarded.lock().unwrap_or_else(PoisonError::into_inner);
-        if !guarded.contains(&folder) {
-            guard(&folder, &limits.device_program())?;
+        if !guarded.contains_key(&folder) {
+            let program = limits.device_program();
+            guard(&folder, &program)?;
             enable(&folder, &self.controllers);
-            guarded.insert(folder.clone());
+            guarded.insert(folder.clone(), program);
         }
         drop(guarded);
         let settings = limits.settings.iter();
@@ -156,6 +157,31 @@ impl Cgroups {
             directories: vec![directory],
             unified: true,
         })
+    }
+
+    pub(super) fn is_kept(&self) -> bool {
+        self.home.is_kept()
+    }
+
+    /// Makes what is missing of the tree; whether anything was. It waits for systemd.
+    ///
+    /// # Errors
+    /// A sentence for the operator.
+    pub(super) fn mend(&self) -> Result<bool, String> {
+        // A copy: whoever asks for a tree does not wait for systemd.
+        let guarded = self.guarded.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let is_gone = |folder: &&PathBuf| !folder.is_dir();
+        let whole = self.home.is_kept() && self.home.folder().is_dir();
+        if whole && !guarded.keys().any(|folder| is_gone(&folder)) {
+            return Ok(false);
+        }
+        self.home.make_again()?;
+        for (folder, program) in guarded.iter().filter(|(folder, _)| is_gone(folder)) {
+            let made = guard_unused(self.home.folder(), folder, program);
+            made.map_err(|error| format!("the cgroup {} can't be made: {error}", folder.display()))?;
+            enable(folder, &self.controllers);
+        }
+        Ok(true)
     }
 
     pub(super) fn freezer(&self, limits: &Limits, instance: &str) -> Freezer {
@@ -191,6 +217,36 @@ fn guard(folder: &Path, program: &[u64]) -> io::Result<()> {
     }
     let program = skep_sys::load_device_program(program)?;
     skep_sys::attach_device_program(File::open(folder)?.as_fd(), program.as_fd())
+}
+
+/// The same for a folder that somebody is about to make an instance's cgroup in, the moment that it stands: until it
+/// has its program, nobody can.
+fn guard_unused(home: &Path, folder: &Path, program: &[u64]) -> io::Result<()> {
+    let bound = home.join("cgroup.max.descendants");
+    let mut made = Err(io::ErrorKind::WouldBlock.into());
+    for _ in 0..TRIES {
+        // Room for one more, which may be taken by an instance in a folder that stands.
+        fs::write(&bound, (descendants(home) + 1).to_string())?;
+        made = match fs::create_dir(folder) {
+            Ok(()) => guard(folder, program),
+            failed => failed,
+        };
+        if !matches!(&made, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
+            break;
+        }
+    }
+    fs::write(&bound, "max")?;
+    made
+}
+
+/// How often a folder's place is tried for.
+const TRIES: u32 = 100;
+
+/// How many cgroups stand below one.
+fn descendants(folder: &Path) -> u64 {
+    let text = fs::read_to_string(folder.join("cgroup.stat")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("nr_descendants "));
+    line.and_then(|count| count.parse().ok()).unwrap_or_default()
 }
 
 /// Gives the cgroups below a folder their controllers. One that can't be given shows when a limit is written.

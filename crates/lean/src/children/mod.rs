@@ -7,7 +7,7 @@
 mod ground;
 mod running;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use skep_model::Function;
@@ -111,11 +111,25 @@ impl Shape {
         files.find(|path| path.exists())
     }
 
-    /// Makes the cgroups above the children's own again, which go with the last of them.
-    pub(crate) fn raise_cgroups(&self) {
-        for directory in &self.tree.directories {
-            let _there = std::fs::create_dir_all(&directory.parent);
+    /// Makes the cgroups above the children's own again where they are gone: those below a cgroup of Docker's go with
+    /// the last child, and Skep's own tree somebody may have taken away.
+    pub(crate) async fn raise_cgroups(&self) -> Result<(), RunError> {
+        let before = self.shared.kept_cgroups().await;
+        let mut parents = self.tree.directories.iter().map(|directory| &directory.parent);
+        if parents.clone().all(|parent| Path::new(parent).is_dir()) {
+            return Ok(());
         }
+        let mended = self.shared.mended_since(before).await;
+        mended.map_err(|error| RunError {
+            message: error.message,
+            error: None,
+            own: false,
+        })?;
+        if !self.tree.unified {
+            // Those of version 2 are never made without the program that guards them.
+            let _there = parents.try_for_each(std::fs::create_dir_all);
+        }
+        Ok(())
     }
 }
 

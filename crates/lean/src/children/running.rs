@@ -13,6 +13,7 @@ use tokio::sync::{oneshot, watch};
 use super::Shape;
 use crate::cgroups::Freezer;
 use crate::files;
+use crate::launch::SOCKET;
 use crate::sandbox::Sandbox;
 
 /// Docker's path where nobody names one.
@@ -35,6 +36,8 @@ pub struct ChildRun {
     pub terminal: Option<(u16, u16)>,
     /// The mount namespace of its last run.
     pub root: Option<OwnedFd>,
+    /// A Docker socket of its own, for the place where clients look for one.
+    pub socket: Option<PathBuf>,
 }
 
 /// What joins a child.
@@ -173,7 +176,11 @@ impl Shape {
             hostname: run.hostname,
             environment: Vec::new(),
             files: contents,
-            binds: Vec::new(),
+            binds: run
+                .socket
+                .iter()
+                .map(|socket| (socket.display().to_string(), SOCKET.to_owned()))
+                .collect(),
             listener: None,
         };
         let own = Own {
@@ -189,7 +196,7 @@ impl Shape {
             stderr,
             network: descriptor,
         };
-        self.raise_cgroups();
+        self.raise_cgroups().await?;
         let launched = shared.spawner.launch_own(request, own, streams, run.root).await?;
         let (ended, exit) = watch::channel(None);
         let exited = launched.exited;

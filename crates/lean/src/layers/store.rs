@@ -14,8 +14,6 @@ use tokio_util::task::TaskTracker;
 use super::flatten::{self, Exporter};
 use super::{Image, Layers, Pin};
 
-/// How long layers stay after the last who needed them: a template is often put back with the same image.
-const GRACE: Duration = Duration::from_secs(30);
 /// How soon a failed attempt is made again.
 const RETRY: Duration = Duration::from_secs(30);
 /// How the names of folders begin that are being made, or being removed.
@@ -25,6 +23,8 @@ const UNFINISHED: &str = "unfinished-";
 #[derive(Debug)]
 pub(crate) struct Store {
     folder: PathBuf,
+    /// How long layers stay after the last who needed them: a template is often put back with the same image.
+    grace: Duration,
     slots: Mutex<HashMap<String, Slot>>,
     /// Counts up, so that no two unfinished folders have one name.
     count: Mutex<u64>,
@@ -46,15 +46,17 @@ pub(super) struct Progress {
     ended: bool,
 }
 
-/// Why an image's layers are not there yet.
+/// Why lean has to wait before it makes an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Waiting {
-    /// Nobody needed them yet.
+    /// Nobody needed its image's layers yet.
     Unasked,
     /// They are being made: so many bytes of about so many.
     Made(u64, u64),
     /// They could not be made.
     Failed(Arc<str>),
+    /// Skep's cgroups were taken away, and can't be made again.
+    Cgroups(Arc<str>),
 }
 
 impl fmt::Display for Waiting {
@@ -71,6 +73,7 @@ impl fmt::Display for Waiting {
                 total >> 20
             ),
             Self::Failed(reason) => write!(f, "its image can't be flattened for the lean engine: {reason}"),
+            Self::Cgroups(reason) => f.write_str(reason),
         }
     }
 }
@@ -80,7 +83,7 @@ impl Store {
     ///
     /// # Errors
     /// What the kernel answers.
-    pub(crate) fn open(folder: &Path) -> io::Result<Self> {
+    pub(crate) fn open(folder: &Path, grace: Duration) -> io::Result<Self> {
         use std::os::unix::fs::DirBuilderExt;
         std::fs::DirBuilder::new()
             .recursive(true)
@@ -98,6 +101,7 @@ impl Store {
         }
         Ok(Self {
             folder: folder.to_owned(),
+            grace,
             slots: Mutex::new(slots),
             count: Mutex::default(),
             stop: CancellationToken::new(),
@@ -233,7 +237,7 @@ impl Store {
                 // Pins are only handed out under this lock: one is the store's own.
                 if Arc::strong_count(pin) > 1 || is_needed(digest) {
                     *needed = Instant::now();
-                } else if needed.elapsed() > GRACE {
+                } else if needed.elapsed() > self.grace {
                     gone.push(digest.clone());
                 }
             }
