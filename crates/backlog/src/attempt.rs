@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use skep_model::{Ending, EndingKind, Function, InvocationId, ProblemCode, Record};
-use skep_store::{Accepted, Store, StoreError};
+use skep_store::{Accepted, Queue, StoreError};
 
 use crate::metrics::{Metrics, Reason};
 use crate::runner::{Ran, Runner};
@@ -24,7 +24,7 @@ pub(crate) enum Outcome {
 const STORE_RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
 pub(crate) async fn attempt(
-    store: Store,
+    store: Arc<dyn Queue>,
     runner: Arc<dyn Runner>,
     function: Arc<Function>,
     accepted: Accepted,

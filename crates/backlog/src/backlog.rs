@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use prometheus_client::registry::Registry;
 use skep_catalogue::Catalogue;
 use skep_model::Function;
-use skep_store::{Store, StoreError, Waiting};
+use skep_store::{Queue, StoreError, Waiting};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -82,7 +82,7 @@ struct Course {
 /// Runs the accepted invocations of one store.
 pub struct Backlog {
     config: Config,
-    store: Store,
+    store: Arc<dyn Queue>,
     catalogue: watch::Receiver<Arc<Catalogue>>,
     runner: Arc<dyn Runner>,
     metrics: Metrics,
@@ -105,13 +105,13 @@ impl Backlog {
     /// A backlog that runs the store's accepted work on the functions of the catalogue.
     pub fn new(
         config: Config,
-        store: Store,
+        store: impl Into<Arc<dyn Queue>>,
         catalogue: watch::Receiver<Arc<Catalogue>>,
         runner: Arc<dyn Runner>,
     ) -> Self {
         Self {
             config,
-            store,
+            store: store.into(),
             catalogue,
             runner,
             metrics: Metrics::default(),
@@ -211,7 +211,7 @@ impl Backlog {
         };
         candidates.push(Candidate {
             function: work.function.clone(),
-            queued: work.queued,
+            queued: work.claimable,
             room,
         });
         if work.absent_since.is_some() {
@@ -222,7 +222,7 @@ impl Backlog {
 
     /// A function that is gone: its work waits for it, then fails.
     async fn absent(&mut self, work: &Waiting, now: Instant) -> Result<(), StoreError> {
-        if work.queued == 0 {
+        if work.queued + work.running == 0 {
             return self.store.set_absent(&work.function, None).await;
         }
         let time = (self.config.clock)();
@@ -239,7 +239,7 @@ impl Backlog {
         if time.duration_since(since) < allowed || now.duration_since(missed) < self.config.absent_here_for {
             return Ok(());
         }
-        let mut left = work.queued;
+        let mut left = work.claimable;
         while left > 0 {
             let ended = self
                 .store

@@ -12,7 +12,7 @@ use http_body_util::{BodyExt as _, StreamBody};
 use skep_backlog::{Ran, Runner};
 use skep_invoke::{Body, BodyError, Invocation, Report};
 use skep_model::{Ending, EndingKind, Function, ProblemCode, Record};
-use skep_store::{Accepted, Store, StoreError, StoredResponse};
+use skep_store::{Accepted, Queue, StoreError, StoredResponse};
 use tokio::sync::oneshot;
 use tokio_util::io::ReaderStream;
 
@@ -91,7 +91,7 @@ pub(crate) async fn stored_body(body: &skep_store::Body) -> Result<Body, StoreEr
 
 /// Stores a response. One that breaks off, is too large or can't be written is read to its end all the same, so
 /// that the work is done, and not kept.
-async fn collect(store: &Store, response: Response<Body>) -> Option<StoredResponse> {
+async fn collect(store: &dyn Queue, response: Response<Body>) -> Option<StoredResponse> {
     let (parts, mut body) = response.into_parts();
     let mut writer = Some(store.response_body());
     while let Some(frame) = body.frame().await {

@@ -160,7 +160,7 @@ impl Ending {
 }
 
 /// Everything that is kept of an invocation beside its logs and bodies.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// Its id.
     pub id: InvocationId,

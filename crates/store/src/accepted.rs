@@ -16,18 +16,23 @@ use crate::invocation::{Accepted, NewInvocation, StoredResponse, Waiting};
 use crate::key::Key;
 use crate::queue::{self, Finished};
 use crate::recover::remove_body;
+use crate::spill::Files;
 use crate::store::Store;
 use crate::writer::Reply;
 
 impl Store {
     /// Takes in the body of a request that is to be accepted; at most [`Config::max_request_body`] bytes.
     pub fn request_body(&self) -> BodyWriter {
-        BodyWriter::new(self.inner.bodies.clone(), self.inner.config.max_request_body)
+        BodyWriter::new(self.files(), self.inner.config.max_request_body)
     }
 
     /// Takes in the body of a response that is to be stored; at most [`Config::max_response_body`] bytes.
     pub fn response_body(&self) -> BodyWriter {
-        BodyWriter::new(self.inner.bodies.clone(), self.inner.config.max_response_body)
+        BodyWriter::new(self.files(), self.inner.config.max_response_body)
+    }
+
+    fn files(&self) -> Arc<Files> {
+        Arc::new(Files(self.inner.bodies.clone()))
     }
 
     /// Accepts an invocation. When this returns `Ok` it is on the disk and will run at least once; on an error it

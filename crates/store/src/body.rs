@@ -1,18 +1,19 @@
-//! Bodies of stored requests and responses: in memory while small, in a file of their own beyond that.
+//! Bodies of stored requests and responses: in memory while small; beyond that in a file of their own, or wherever
+//! the queue keeps what is large.
 
+use std::fmt;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
+use futures::future::BoxFuture;
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
 use crate::error::StoreError;
-use crate::files::sync_directory;
-use crate::key::{hexadecimal, random_bytes};
 
 /// A body up to this size stays in memory and in its row; a larger one is a file.
 pub const SPILL_AT: usize = 64 * 1024;
@@ -25,15 +26,43 @@ pub struct Body(Content);
 enum Content {
     Memory(Bytes),
     File(Arc<SpilledFile>),
+    Elsewhere(Arc<dyn Elsewhere>),
+}
+
+/// A large body that is in no file of this process.
+pub trait Elsewhere: fmt::Debug + Send + Sync {
+    /// Its name, where it is.
+    fn name(&self) -> &str;
+
+    /// Its length in bytes.
+    fn length(&self) -> u64;
+
+    /// Reads it from the start; may be called any number of times.
+    fn open(&self) -> BoxFuture<'_, Result<Pin<Box<dyn AsyncRead + Send>>, StoreError>>;
+}
+
+/// Where a body goes that is too large for memory.
+pub trait Spill: fmt::Debug + Send + Sync {
+    /// Begins one.
+    fn begin(&self) -> BoxFuture<'_, Result<Box<dyn Spilling>, StoreError>>;
+}
+
+/// A large body on its way. Dropped before its end, it leaves nothing behind.
+pub trait Spilling: fmt::Debug + Send + Sync {
+    /// Takes the next piece.
+    fn write<'a>(&'a mut self, piece: &'a [u8]) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// The whole of it, safe.
+    fn finish(self: Box<Self>) -> BoxFuture<'static, Result<Body, StoreError>>;
 }
 
 /// A file under `bodies/`. One that no committed row names is removed with its last handle.
 #[derive(Debug)]
 pub(crate) struct SpilledFile {
-    path: PathBuf,
-    length: u64,
+    pub(crate) path: PathBuf,
+    pub(crate) length: u64,
     /// Whether a committed row owns the file, so that it outlives this handle.
-    owned: std::sync::atomic::AtomicBool,
+    pub(crate) owned: std::sync::atomic::AtomicBool,
 }
 
 impl Drop for SpilledFile {
@@ -67,12 +96,21 @@ impl Body {
         Self(Content::Memory(Bytes::new()))
     }
 
+    /// A body that is kept in no file of this process.
+    pub fn elsewhere(body: Arc<dyn Elsewhere>) -> Self {
+        Self(Content::Elsewhere(body))
+    }
+
     pub(crate) fn stored_file(path: PathBuf, length: u64) -> Self {
-        Self(Content::File(Arc::new(SpilledFile {
+        Self::of_file(SpilledFile {
             path,
             length,
             owned: true.into(),
-        })))
+        })
+    }
+
+    pub(crate) fn of_file(file: SpilledFile) -> Self {
+        Self(Content::File(Arc::new(file)))
     }
 
     /// Its length in bytes.
@@ -80,21 +118,30 @@ impl Body {
         match &self.0 {
             Content::Memory(bytes) => bytes.len() as u64,
             Content::File(file) => file.length,
+            Content::Elsewhere(body) => body.length(),
         }
     }
 
-    /// What stands in the row.
-    pub(crate) fn memory(&self) -> Option<&Bytes> {
+    /// The whole of it, where it is small enough for memory.
+    pub fn memory(&self) -> Option<&Bytes> {
         match &self.0 {
             Content::Memory(bytes) => Some(bytes),
-            Content::File(_) => None,
+            Content::File(_) | Content::Elsewhere(_) => None,
+        }
+    }
+
+    /// Its name where it is kept in no file of this process.
+    pub fn name_elsewhere(&self) -> Option<&str> {
+        match &self.0 {
+            Content::Elsewhere(body) => Some(body.name()),
+            Content::Memory(_) | Content::File(_) => None,
         }
     }
 
     pub(crate) fn file(&self) -> Option<&SpilledFile> {
         match &self.0 {
-            Content::Memory(_) => None,
             Content::File(file) => Some(file),
+            Content::Memory(_) | Content::Elsewhere(_) => None,
         }
     }
 
@@ -116,6 +163,7 @@ impl Body {
                 let opened = tokio::fs::File::open(&file.path).await;
                 Source::File(opened.map_err(StoreError::file("open", &file.path))?)
             }
+            Content::Elsewhere(body) => Source::Elsewhere(body.open().await?),
         }))
     }
 
@@ -136,13 +184,18 @@ impl Body {
 }
 
 /// Reads a [`Body`].
-#[derive(Debug)]
 pub struct BodyReader(Source);
 
-#[derive(Debug)]
 enum Source {
     Memory(Bytes),
     File(tokio::fs::File),
+    Elsewhere(Pin<Box<dyn AsyncRead + Send>>),
+}
+
+impl fmt::Debug for BodyReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BodyReader").finish_non_exhaustive()
+    }
 }
 
 impl AsyncRead for BodyReader {
@@ -158,6 +211,7 @@ impl AsyncRead for BodyReader {
                 Poll::Ready(Ok(()))
             }
             Source::File(file) => Pin::new(file).poll_read(context, buffer),
+            Source::Elsewhere(reader) => reader.as_mut().poll_read(context, buffer),
         }
     }
 }
@@ -165,85 +219,54 @@ impl AsyncRead for BodyReader {
 /// Takes a body in as it arrives. Dropped before [`BodyWriter::finish`], it leaves nothing behind.
 #[derive(Debug)]
 pub struct BodyWriter {
-    directory: Arc<Path>,
+    spill: Arc<dyn Spill>,
     limit: u64,
     length: u64,
     memory: BytesMut,
-    file: Option<(tokio::fs::File, SpilledFile)>,
+    spilling: Option<Box<dyn Spilling>>,
 }
 
 impl BodyWriter {
-    pub(crate) fn new(directory: Arc<Path>, limit: u64) -> Self {
+    /// Takes at most `limit` bytes; what is too large for memory goes there.
+    pub fn new(spill: Arc<dyn Spill>, limit: u64) -> Self {
         Self {
-            directory,
+            spill,
             limit,
             length: 0,
             memory: BytesMut::new(),
-            file: None,
+            spilling: None,
         }
     }
 
     /// Takes the next piece.
     ///
     /// # Errors
-    /// `BodyTooLarge` as soon as the limit is passed; `File` where the disk refuses.
+    /// `BodyTooLarge` as soon as the limit is passed; `File` or `Queue` where it can't be written.
     pub async fn write(&mut self, piece: &[u8]) -> Result<(), StoreError> {
         self.length += piece.len() as u64;
         if self.length > self.limit {
             return Err(StoreError::BodyTooLarge { limit: self.limit });
         }
-        if self.file.is_none() && self.memory.len() + piece.len() <= SPILL_AT {
+        if let Some(spilling) = &mut self.spilling {
+            return spilling.write(piece).await;
+        }
+        if self.memory.len() + piece.len() <= SPILL_AT {
             self.memory.extend_from_slice(piece);
             return Ok(());
         }
-        if self.file.is_none() {
-            self.spill().await?;
-        }
-        let (file, spilled) = self.file.as_mut().expect("it was spilled just now");
-        file.write_all(piece)
-            .await
-            .map_err(StoreError::file("write", &spilled.path))
+        let mut spilling = self.spill.begin().await?;
+        spilling.write(&std::mem::take(&mut self.memory)).await?;
+        self.spilling.insert(spilling).write(piece).await
     }
 
-    async fn spill(&mut self) -> Result<(), StoreError> {
-        let path = self.directory.join(hexadecimal(&random_bytes()));
-        let spilled = SpilledFile {
-            path: path.clone(),
-            length: 0,
-            owned: false.into(),
-        };
-        let created = tokio::fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&path)
-            .await;
-        let mut file = created.map_err(StoreError::file("create", &path))?;
-        file.write_all(&self.memory)
-            .await
-            .map_err(StoreError::file("write", &path))?;
-        self.memory = BytesMut::new();
-        self.file = Some((file, spilled));
-        Ok(())
-    }
-
-    /// The body, complete and on the disk where it is a file (the file and its directory are synced).
+    /// The body, complete, and safe where it was too large for memory (a file and its directory are synced).
     ///
     /// # Errors
-    /// `File` where the disk refuses.
-    pub async fn finish(mut self) -> Result<Body, StoreError> {
-        let Some((mut file, mut spilled)) = self.file.take() else {
-            return Ok(Body(Content::Memory(self.memory.freeze())));
-        };
-        file.flush()
-            .await
-            .map_err(StoreError::file("write", &spilled.path))?;
-        file.sync_all()
-            .await
-            .map_err(StoreError::file("sync", &spilled.path))?;
-        let directory = self.directory.clone();
-        let synced = tokio::task::spawn_blocking(move || sync_directory(&directory)).await;
-        synced.unwrap_or(Err(StoreError::Closed))?;
-        spilled.length = self.length;
-        Ok(Body(Content::File(Arc::new(spilled))))
+    /// `File` or `Queue` where it can't be written.
+    pub async fn finish(self) -> Result<Body, StoreError> {
+        match self.spilling {
+            Some(spilling) => spilling.finish().await,
+            None => Ok(Body(Content::Memory(self.memory.freeze()))),
+        }
     }
 }

@@ -60,6 +60,7 @@ impl Counts {
                 function: function.clone(),
                 queued: count.queued,
                 running: count.running,
+                claimable: count.queued,
                 absent_since: count.absent_since,
             })
             .collect();

@@ -49,6 +49,15 @@ pub enum StoreError {
         #[source]
         source: Arc<io::Error>,
     },
+    /// The queue of a Swarm refused, or does not answer.
+    #[error("can't {action} in the queue (NATS)")]
+    Queue {
+        /// What was tried.
+        action: &'static str,
+        /// What was said.
+        #[source]
+        source: Arc<dyn std::error::Error + Send + Sync>,
+    },
     /// A body is larger than its limit.
     #[error("the body has more than {limit} bytes, which is the limit")]
     BodyTooLarge {

@@ -4,7 +4,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The fields as `name: value` lines.
-pub(crate) fn encode(headers: &HeaderMap) -> Vec<u8> {
+pub fn encode(headers: &HeaderMap) -> Vec<u8> {
     let mut lines = Vec::new();
     for (name, value) in headers {
         lines.extend_from_slice(name.as_str().as_bytes());
@@ -16,7 +16,7 @@ pub(crate) fn encode(headers: &HeaderMap) -> Vec<u8> {
 }
 
 /// The fields that [`encode`] wrote; a line that is none is left out.
-pub(crate) fn decode(lines: &[u8]) -> HeaderMap {
+pub fn decode(lines: &[u8]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for line in lines.split(|byte| *byte == b'\n') {
         let line = line.strip_suffix(b"\r").unwrap_or(line);

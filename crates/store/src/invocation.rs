@@ -64,6 +64,9 @@ pub struct Waiting {
     pub queued: u64,
     /// How many of its accepted invocations run.
     pub running: u64,
+    /// How many a claim may be tried for: those that wait, and where several gateways have one queue also some that
+    /// run at another, which may be lost.
+    pub claimable: u64,
     /// Since when the function is known to be gone, where it is.
     pub absent_since: Option<Timestamp>,
 }

@@ -34,12 +34,13 @@ impl Key {
 }
 
 impl KeyHash {
-    pub(crate) fn as_bytes(&self) -> &[u8] {
+    /// Its bytes, to be stored.
+    pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
     /// Whether a stored hash is this one, in a time that does not depend on where they differ.
-    pub(crate) fn matches(&self, stored: &[u8]) -> bool {
+    pub fn matches(&self, stored: &[u8]) -> bool {
         let difference = self
             .0
             .iter()

@@ -2,7 +2,8 @@
 //! every invocation, and the logs. It owns the data directory and promises that what [`Store::accept`] and
 //! [`Store::finish`] returned `Ok` for survives a crash and a power cut; records of synchronous invocations and
 //! logs are written behind. It never runs an invocation, decides when one is run, or knows a function beyond its
-//! name.
+//! name. [`Queue`] is what accepted work needs of a store: another one, which the gateways of a Swarm share, may stand
+//! in its place.
 //!
 //! Two databases, each with one writer thread that commits in groups (`docs/decisions/040-storage.md`):
 //! `skep.sqlite` is the queue, synced with every commit; `records.sqlite` has what is written behind, so that a
@@ -15,7 +16,7 @@ mod config;
 mod counts;
 mod error;
 mod files;
-mod headers;
+pub mod headers;
 mod invocation;
 mod journal;
 mod key;
@@ -28,10 +29,12 @@ mod read;
 mod recover;
 mod retention;
 mod schema;
+mod spill;
 mod store;
+mod work_queue;
 mod writer;
 
-pub use body::{Body, BodyReader, BodyWriter, SPILL_AT};
+pub use body::{Body, BodyReader, BodyWriter, Elsewhere, SPILL_AT, Spill, Spilling};
 pub use config::Config;
 pub use error::StoreError;
 pub use invocation::{Accepted, NewInvocation, Request, StoredResponse, Waiting};
@@ -40,3 +43,4 @@ pub use query::{Found, IdPrefix, IdPrefixError, LogFilter, RecordFilter, RecordP
 pub use read::LogFollower;
 pub use retention::Tidied;
 pub use store::Store;
+pub use work_queue::{Answer, Queue};
