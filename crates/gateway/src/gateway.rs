@@ -12,7 +12,7 @@ use skep_backlog::Runner;
 use skep_catalogue::Catalogue;
 use skep_invoke::{Body, Invocation, LocalRedirect, Report, empty};
 use skep_model::{Function, Handler, InvocationId, Problem, ProblemCode, Trigger};
-use skep_store::Store;
+use skep_store::Queue;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
@@ -36,7 +36,7 @@ struct Inner {
     config: Config,
     catalogue: watch::Receiver<Arc<Catalogue>>,
     work: Work,
-    store: Store,
+    store: Arc<dyn Queue>,
     metrics: Metrics,
 }
 
@@ -71,14 +71,14 @@ impl Gateway {
         config: Config,
         catalogue: watch::Receiver<Arc<Catalogue>>,
         work: impl Into<Work>,
-        store: Store,
+        store: impl Into<Arc<dyn Queue>>,
         metrics: Metrics,
     ) -> Self {
         let inner = Inner {
             config,
             catalogue,
             work: work.into(),
-            store,
+            store: store.into(),
             metrics,
         };
         Self(Arc::new(inner), Workers::default())
@@ -131,8 +131,8 @@ impl Gateway {
         &self.0.work
     }
 
-    pub(crate) fn store(&self) -> &Store {
-        &self.0.store
+    pub(crate) fn store(&self) -> &dyn Queue {
+        &*self.0.store
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {
