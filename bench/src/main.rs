@@ -10,13 +10,14 @@ mod rows;
 mod runners;
 mod skep;
 mod table;
+mod unix;
 
 use clap::Parser;
 
 /// Measures Skep beside the kernel itself, runc, crun, `docker run`, `docker start` and nginx.
 #[derive(Parser)]
 struct Arguments {
-    /// Only the rows whose name contains one of these: fresh, compare, spares, reused, cold, idle, accept.
+    /// Only the rows whose name contains one of these: fresh, compare, spares, reused, cold, idle, accept, children.
     rows: Vec<String>,
     /// The `skep` binary to measure.
     #[arg(long, default_value = "target/release/skep")]

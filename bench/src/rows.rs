@@ -1,6 +1,7 @@
 //! The rows of the table, one file each.
 
 mod accept;
+mod children;
 mod cold;
 mod compare;
 mod fresh;
@@ -27,7 +28,7 @@ type Measured<'a> = Pin<Box<dyn Future<Output = anyhow::Result<Report>> + 'a>>;
 type Row = fn(&Context) -> Measured<'_>;
 
 /// Every row by its name.
-pub(crate) const ALL: [(&str, Row); 7] = [
+pub(crate) const ALL: [(&str, Row); 8] = [
     ("fresh", |context| Box::pin(fresh::measure(context))),
     ("compare", |context| Box::pin(compare::measure(context))),
     ("spares", |context| Box::pin(spares::measure(context))),
@@ -35,6 +36,7 @@ pub(crate) const ALL: [(&str, Row); 7] = [
     ("cold", |context| Box::pin(cold::measure(context))),
     ("idle", |context| Box::pin(idle::measure(context))),
     ("accept", |context| Box::pin(accept::measure(context))),
+    ("children", |context| Box::pin(children::measure(context))),
 ];
 
 /// A function for as long as a row takes: parked, served, and removed at its end.

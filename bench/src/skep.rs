@@ -69,6 +69,11 @@ impl Serve {
         })
     }
 
+    /// Where it keeps its files.
+    pub(crate) fn data(&self) -> &Path {
+        self.data.path()
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
