@@ -58,7 +58,7 @@ pub async fn install(
         (
             GATEWAY_SERVICE,
             spec::gateway(options, &material),
-            gateways(options),
+            gateways(options, &nodes),
         ),
     ];
     for (name, spec, expected) in wanted {
@@ -74,11 +74,11 @@ pub async fn install(
     Ok(installed)
 }
 
-/// Where Swarm may put fewer than one would count here (constraints are many), one is enough to begin with.
-fn gateways(options: &Options) -> usize {
+/// How many gateways are waited for.
+fn gateways(options: &Options, nodes: &[Node]) -> usize {
     match options.gateways {
         Gateways::Count(count) => usize::try_from(count).unwrap_or(1),
-        Gateways::All => 1,
+        Gateways::All => plan::places(nodes, &options.constraints),
     }
 }
 

@@ -88,6 +88,15 @@ pub(crate) fn no_gateway(nodes: &[Node], constraints: &[String]) -> Option<Strin
     Some(reasons.join(", "))
 }
 
+/// How many managers are sure to run a gateway; at least one, where Swarm is the judge of the constraints.
+pub(crate) fn places(nodes: &[Node], constraints: &[String]) -> usize {
+    let sure = |node: &&Node| {
+        let meets = |constraint: &String| meets(node, constraint) == Some(true);
+        is_manager(node) && takes_tasks(node) && constraints.iter().all(meets)
+    };
+    nodes.iter().filter(sure).count().max(1)
+}
+
 /// Whether a node meets a placement constraint, as far as that can be told here: of the many kinds of constraints
 /// those that people set for this are read, and of the rest Swarm is the judge.
 fn meets(node: &Node, constraint: &str) -> Option<bool> {
@@ -122,7 +131,7 @@ mod tests {
     };
     use skep_wire::PART;
 
-    use super::{Change, change, no_gateway};
+    use super::{Change, change, no_gateway, places};
     use crate::spec::DIGEST;
 
     fn spec(digest: &str, image: &str) -> ServiceSpec {
@@ -201,6 +210,18 @@ mod tests {
             "one is drained or paused, two does not meet node.labels.edge==true"
         );
         assert_eq!(no_gateway(&[drained, active], &[]), None);
+    }
+
+    #[test]
+    fn every_gateway_is_waited_for_that_is_sure_to_come() {
+        let managers = [
+            manager("one", NodeSpecAvailabilityEnum::DRAIN),
+            manager("two", NodeSpecAvailabilityEnum::ACTIVE),
+            manager("three", NodeSpecAvailabilityEnum::ACTIVE),
+        ];
+        assert_eq!(places(&managers, &[]), 2);
+        assert_eq!(places(&managers, &["node.hostname==three".to_owned()]), 1);
+        assert_eq!(places(&managers, &["node.platform.os==linux".to_owned()]), 1);
     }
 
     #[test]

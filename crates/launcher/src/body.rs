@@ -14,6 +14,10 @@ pub(crate) const DIGEST: &str = "skep.agent.digest";
 /// The part that an agent's container is.
 pub(crate) const AGENT: &str = "agent-container";
 
+/// What an agent may beside Docker's default. The last is for functions whose user isn't root: the namespaces of a
+/// sandbox are found through its process, which is such a user's (proc(5), ptrace(2)).
+const CAPABILITIES: [&str; 3] = ["SYS_ADMIN", "NET_ADMIN", "SYS_PTRACE"];
+
 /// What a launcher was told.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -57,7 +61,7 @@ pub(crate) fn body(settings: &Settings, here: &Here) -> (ContainerCreateBody, St
     let host = HostConfig {
         pid_mode: Some("host".to_owned()),
         cgroupns_mode: Some(HostConfigCgroupnsModeEnum::HOST),
-        cap_add: Some(vec!["SYS_ADMIN".to_owned(), "NET_ADMIN".to_owned()]),
+        cap_add: Some(CAPABILITIES.map(str::to_owned).to_vec()),
         security_opt: Some(vec![
             "seccomp=unconfined".to_owned(),
             "apparmor=unconfined".to_owned(),
@@ -150,7 +154,7 @@ mod tests {
         assert!(!text.contains("secret"), "{text}");
         let host = body.host_config.unwrap();
         assert_ne!(host.privileged, Some(true));
-        assert_eq!(host.cap_add.unwrap(), ["SYS_ADMIN", "NET_ADMIN"]);
+        assert_eq!(host.cap_add.unwrap(), ["SYS_ADMIN", "NET_ADMIN", "SYS_PTRACE"]);
     }
 
     #[test]

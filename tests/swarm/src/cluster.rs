@@ -1,6 +1,6 @@
 //! A Swarm of nodes in containers.
 
-use std::fs::File;
+use std::path::Path;
 use std::process::{Command, Output};
 
 use crate::image::{binary, root};
@@ -34,27 +34,6 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// The cluster of all tests of a run: the one that `SKEP_TEST_SWARM` names, or one that is made by the first test
-    /// and goes when the process that runs the tests has ended and another cluster is made.
-    ///
-    /// # Panics
-    /// When it can't be made.
-    pub fn shared() -> Self {
-        if let Ok(name) = std::env::var("SKEP_TEST_SWARM") {
-            return Self { name, own: false };
-        }
-        let runner = std::os::unix::process::parent_id();
-        let name = format!("tests-{runner}");
-        // Tests run in processes of their own: the first makes it, the others wait.
-        let lock = File::create(std::env::temp_dir().join(format!("skep-{name}.lock"))).expect("a lock file");
-        lock.lock().expect("the lock of the shared cluster");
-        let there = script(&["status"]).stdout;
-        if !there.lines().any(|line| line == name) {
-            up(&name, &["--owner", &runner.to_string()]);
-        }
-        Self { name, own: false }
-    }
-
     /// A cluster of this test's own, with so many nodes and managers, which goes with the test.
     ///
     /// # Panics
@@ -75,6 +54,23 @@ impl Cluster {
             ],
         );
         Self { name, own: true }
+    }
+
+    /// The cluster of this name; made where there is none, for as long as its owner lives. Whether it was made.
+    pub(crate) fn named(name: &str, nodes: u32, managers: u32, owner: Option<u32>) -> (Self, bool) {
+        let cluster = Self {
+            name: name.to_owned(),
+            own: false,
+        };
+        if script(&["status"]).stdout.lines().any(|line| line == name) {
+            return (cluster, false);
+        }
+        let (nodes, managers) = (nodes.to_string(), managers.to_string());
+        let mut more = vec!["--nodes", &nodes, "--managers", &managers];
+        let owner = owner.map(|owner| owner.to_string());
+        more.extend(owner.iter().flat_map(|owner| ["--owner", owner]));
+        up(name, &more);
+        (cluster, true)
     }
 
     /// The docker command against a node's engine; what it wrote.
@@ -112,17 +108,31 @@ impl Cluster {
         self.script_of("exec", node, arguments)
     }
 
-    /// `skep` against a node's engine.
+    /// `skep` against a node's engine, of somebody who never logged in at a registry.
     ///
     /// # Panics
     /// When there is no such binary.
     pub fn skep(&self, node: u32, arguments: &[&str]) -> Ended {
+        self.skep_with(node, arguments, Path::new("/nonexistent"))
+    }
+
+    /// The same, of somebody whose docker command has its configuration in this folder.
+    ///
+    /// # Panics
+    /// When there is no such binary.
+    pub fn skep_with(&self, node: u32, arguments: &[&str], docker_config: &Path) -> Ended {
         let output = Command::new(binary())
             .args(arguments)
             .env("DOCKER_HOST", self.host(node))
+            .env("DOCKER_CONFIG", docker_config)
             .env("NO_COLOR", "1")
             .output();
         output.expect("the binary").into()
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Puts an image of this machine's into the cluster's registry; gives its name there.
@@ -179,6 +189,27 @@ impl Cluster {
     /// When that can't be done.
     pub fn mend(&self, node: u32) {
         self.script_of("mend", node, &[]);
+    }
+
+    /// The same, whether it had none or not.
+    pub(crate) fn try_mend(&self, node: u32) {
+        script(&["mend", &self.name, &node.to_string()]);
+    }
+
+    /// A node's engine ends in order, and starts again.
+    ///
+    /// # Panics
+    /// When it does not come back.
+    pub fn restart(&self, node: u32) {
+        self.script_of("restart", node, &[]);
+    }
+
+    /// The registry is away (`off`), or back (`on`).
+    ///
+    /// # Panics
+    /// When that can't be done.
+    pub fn registry(&self, state: &str) {
+        succeeded(script(&["registry", &self.name, state]));
     }
 
     fn host(&self, node: u32) -> String {

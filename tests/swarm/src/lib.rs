@@ -1,14 +1,21 @@
 //! What the tests on a Swarm share: a cluster of nodes in containers (`scripts/swarm`), the image of Skep to install
 //! there, and the docker command against each node. It knows Skep from the outside only: the binary, HTTP and Docker.
 //!
-//! [`Cluster::shared`] is one cluster for all tests of a run, each of which uses names of its own. A test that
-//! installs Skep, or takes nodes away, has [`Cluster::own`].
+//! [`Cluster::installed`] is one cluster for the tests that need Skep on three nodes, or do harm to it: one after the
+//! other. A test about getting Skep onto a Swarm has [`Cluster::own`]. `SKEP_TEST_SWARM=NAME` keeps the former from
+//! one run to the next.
 
 mod cluster;
+mod function;
+mod http;
 mod image;
+mod installed;
 
 pub use cluster::{Cluster, Ended};
+pub use function::Function;
+pub use http::{Answer, Load, Sample, ask, get};
 pub use image::skep_image;
+pub use installed::{NODES, SHELL, at_once};
 
 use std::time::{Duration, Instant};
 

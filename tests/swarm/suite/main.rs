@@ -1,5 +1,9 @@
 //! Skep on a Swarm, a file for each idea.
 
 mod agents;
+mod faults;
+mod handlers;
 mod install;
+mod private;
 mod refused;
+mod upgrade;

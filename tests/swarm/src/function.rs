@@ -1,0 +1,102 @@
+//! Functions on a cluster.
+
+use crate::{Cluster, eventually};
+
+/// A function's service; it goes with this, and its sandboxes with it.
+#[derive(Debug)]
+pub struct Function<'a> {
+    cluster: &'a Cluster,
+    manager: u32,
+    /// Its name, which no other test's has.
+    pub name: String,
+}
+
+impl Cluster {
+    /// A function with these labels (`skep.` is put before each), image and command. It finds its node's name in
+    /// `NODE`.
+    ///
+    /// # Panics
+    /// When it can't be made.
+    pub fn function(&self, topic: &str, labels: &[&str], image: &str, command: &[&str]) -> Function<'_> {
+        self.function_by(1, topic, labels, image, command)
+    }
+
+    /// The same, deployed on another manager.
+    ///
+    /// # Panics
+    /// When it can't be made.
+    pub fn function_by(
+        &self,
+        manager: u32,
+        topic: &str,
+        labels: &[&str],
+        image: &str,
+        command: &[&str],
+    ) -> Function<'_> {
+        let id = uuid::Uuid::now_v7().simple().to_string();
+        let name = format!("{topic}-{}", &id[24..]);
+        let mut arguments: Vec<String> = ["service", "create", "-q", "-d", "--replicas", "0"]
+            .map(str::to_owned)
+            .into();
+        arguments.extend(["--endpoint-mode", "dnsrr", "--env", "NODE={{.Node.Hostname}}"].map(str::to_owned));
+        arguments.extend(["--name".to_owned(), name.clone()]);
+        arguments.extend(["--label".to_owned(), format!("skep.function={name}")]);
+        for label in labels {
+            arguments.extend(["--label".to_owned(), format!("skep.{label}")]);
+        }
+        arguments.push(image.to_owned());
+        arguments.extend(command.iter().map(|word| (*word).to_owned()));
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        self.docker(manager, &arguments);
+        Function {
+            cluster: self,
+            manager,
+            name,
+        }
+    }
+}
+
+impl Function<'_> {
+    /// Where it is.
+    pub(crate) fn cluster(&self) -> &Cluster {
+        self.cluster
+    }
+
+    /// Its path.
+    pub fn path(&self) -> String {
+        format!("/{}", self.name)
+    }
+
+    /// The names of the nodes on which its sandboxes are to run, once so many run there.
+    ///
+    /// # Panics
+    /// When there are never so many.
+    pub fn sandboxes(&self, manager: u32, count: usize) -> Vec<String> {
+        let service = format!("skep-default-{}", self.name);
+        let filter = [
+            "--filter",
+            "desired-state=running",
+            "--format",
+            "{{.Node}} {{.CurrentState}}",
+        ];
+        eventually(&format!("{count} sandboxes of {}", self.name), || {
+            let arguments = [&["service", "ps", &service], &filter[..]].concat();
+            let tasks = self.cluster.try_docker(manager, &arguments).stdout;
+            let running: Vec<String> = tasks
+                .lines()
+                .filter_map(|line| {
+                    line.split_once(" Running")
+                        .map(|(node, _)| node.trim().to_owned())
+                })
+                .collect();
+            (running.len() >= count).then_some(running)
+        })
+    }
+}
+
+impl Drop for Function<'_> {
+    fn drop(&mut self) {
+        self.cluster
+            .try_docker(self.manager, &["service", "rm", &self.name]);
+    }
+}
