@@ -34,6 +34,8 @@ pub(crate) const RELIST: &str = "SKEP_RELIST";
 pub(crate) const KEEP_FOR: &str = "SKEP_KEEP_FOR";
 /// How much disk records, logs and results may take.
 pub(crate) const KEEP_BYTES: &str = "SKEP_KEEP_BYTES";
+/// How long flattened layers that nobody needs are kept.
+pub(crate) const KEEP_LAYERS: &str = "SKEP_KEEP_LAYERS";
 /// What is logged.
 pub(crate) const LOG: &str = "SKEP_LOG";
 /// How it is logged.

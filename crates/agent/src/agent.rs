@@ -12,7 +12,7 @@ use skep_docker::DockerEngine;
 use skep_engine::{Engine, EngineKind};
 use skep_invoke::Invoker;
 use skep_lean::{Engines, LeanEngine};
-use skep_model::Namespace;
+use skep_model::{Journal, Namespace, Record};
 use skep_store::Store;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -79,7 +79,7 @@ pub struct Agent {
     pub(crate) connected: tokio::sync::watch::Sender<bool>,
     /// Whether nothing more is taken, wherever it comes up.
     draining: Arc<AtomicBool>,
-    pictures: Pictures,
+    pub(crate) pictures: Pictures,
     about: About,
     /// What lets sandboxes go.
     tasks: TaskTracker,
@@ -143,12 +143,16 @@ impl Agent {
         self.adopter.metrics.register(registry);
     }
 
+    /// What is counted of invocations.
+    pub fn metrics(&self) -> &skep_invoke::Metrics {
+        &self.adopter.metrics
+    }
+
     /// What answers gateways; `control` what isn't about invocations and pictures. `stop` ends what would last for
     /// ever.
     pub fn reply(&self, control: axum::Router, stop: CancellationToken) -> AgentReply {
         AgentReply {
-            table: self.table.clone(),
-            pictures: self.pictures.clone(),
+            agent: self.clone(),
             control,
             stop,
         }
@@ -161,6 +165,12 @@ impl Agent {
         all.iter()
             .map(|sandbox| SandboxView::of(sandbox, engines))
             .collect()
+    }
+
+    /// Who know which invocation runs at which address.
+    pub fn dispatchers(&self) -> Vec<Dispatcher> {
+        let all = self.table.all();
+        all.iter().map(|sandbox| sandbox.dispatcher.clone()).collect()
     }
 
     /// Containers that look like sandboxes and can't be read, each with the reason.
@@ -278,6 +288,12 @@ impl Agent {
 }
 
 impl Adopter {
+    /// Keeps the record of what came to nothing here.
+    pub(crate) fn keep(&self, record: Record) {
+        let journal: &dyn Journal = &self.store;
+        journal.record(record);
+    }
+
     /// A sandbox with everything that works in it.
     pub(crate) fn sandbox(&self, container: &str, read: Read) -> Sandbox {
         let function = Arc::new(read.function);

@@ -1,12 +1,14 @@
 //! A node's agent on a Swarm: it finds the sandboxes that Swarm placed here, and runs the invocations that gateways
 //! send to them. It owns which sandboxes there are, how many invocations each may run, and what gateways are told of
-//! that; it never places or scales anything, never routes, and makes and removes no sandbox: those are Swarm's. One
+//! that; and it brings its functions' calls to gateways. It never places or scales anything, never routes, and makes and removes no sandbox: those are Swarm's. One
 //! that Swarm ends it only lets go, once its last invocation has ended.
 //!
 //! Start reading at [`Agent`], then `watching.rs` (what is there) and `reply.rs` (what is asked for).
 
 mod agent;
 mod answer;
+mod calls;
+mod gateways;
 mod given;
 mod picture;
 mod reply;
@@ -18,5 +20,7 @@ mod view;
 mod watching;
 
 pub use agent::{Agent, Config, Parts};
+pub use calls::Calls;
+pub use gateways::Gateways;
 pub use reply::AgentReply;
 pub use view::SandboxView;

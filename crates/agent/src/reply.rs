@@ -1,20 +1,21 @@
 //! What gateways ask: invocations for a sandbox, pictures of the node, and what an operator would ask.
 
 use axum::Router;
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Incoming;
 use skep_invoke::{Body as InvokeBody, BodyError, Invocation, Report, empty, problem_response};
-use skep_model::{InvocationId, Problem, ProblemCode, Trigger};
+use skep_model::{InvocationId, Problem, ProblemCode, Record, Trigger};
 use skep_tls::{Body, Reply, body};
-use skep_wire::{CONTEXT, Context, INVOCATION, NOT_STARTED, NotStarted, SANDBOX};
+use skep_wire::{CONTEXT, Context, INVOCATION, NOT_STARTED, NotStarted, PROBLEM, SANDBOX};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use crate::agent::Agent;
 use crate::answer::Answer;
-use crate::picture::Pictures;
-use crate::table::Table;
+use crate::sandbox::Inside;
+use crate::watching;
 
 /// Where pictures are had.
 const WATCH: &str = "/v1/watch";
@@ -22,8 +23,7 @@ const WATCH: &str = "/v1/watch";
 /// Answers gateways. A clone is the same.
 #[derive(Clone)]
 pub struct AgentReply {
-    pub(crate) table: Table,
-    pub(crate) pictures: Pictures,
+    pub(crate) agent: Agent,
     pub(crate) control: Router,
     /// Ends what would last for ever.
     pub(crate) stop: CancellationToken,
@@ -44,7 +44,7 @@ impl Reply for AgentReply {
             return self.invoke(sandbox, request).await;
         }
         if request.uri().path() == WATCH {
-            let pictures = StreamBody::new(self.pictures.follow(self.stop.clone()));
+            let pictures = StreamBody::new(self.agent.pictures.follow(self.stop.clone()));
             return Response::new(body(pictures));
         }
         match self
@@ -65,7 +65,7 @@ impl AgentReply {
             Ok(asked) => asked,
             Err(problem) => return problem_response(&problem, None).map(body),
         };
-        let entered = match self.table.get(sandbox) {
+        let entered = match self.agent.table.get(sandbox) {
             Some(sandbox) => sandbox.enter(),
             None => Err(NotStarted::Unknown),
         };
@@ -73,12 +73,12 @@ impl AgentReply {
             Ok(inside) => inside,
             Err(reason) => return not_started(reason),
         };
-        let (report, record) = match asked.context.trigger {
-            Trigger::Request => (Report::Journal, None),
-            Trigger::Async => {
-                let (report, record) = oneshot::channel();
-                (Report::To(report), Some(record))
-            }
+        let (sender, mut record) = oneshot::channel();
+        let is_async = asked.context.trigger == Trigger::Async;
+        let report = if is_async {
+            Report::To(sender)
+        } else {
+            Report::Unstarted(sender)
         };
         let invocation = Invocation {
             id: asked.invocation,
@@ -93,10 +93,36 @@ impl AgentReply {
         };
         let invoker = inside.sandbox().invoker.clone();
         let response = invoker.invoke(Box::new(invocation)).await;
+        let problem = response.extensions().get::<ProblemCode>().copied();
+        let ended = record.try_recv().ok();
+        let never_ran = ended.as_ref().is_some_and(|record| record.started.is_none());
+        if never_ran && self.is_gone(&inside).await {
+            return not_started(NotStarted::Unknown);
+        }
+        let record = match (is_async, ended) {
+            (true, Some(ended)) => Some(settled(ended)),
+            (true, None) => Some(record),
+            (false, ended) => {
+                ended
+                    .into_iter()
+                    .for_each(|record| self.agent.adopter.keep(record));
+                None
+            }
+        };
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             inside.sandbox().hand_over();
         }
-        response.map(|answer| body(Answer::new(answer, record, inside)))
+        marked(response, problem).map(|answer| body(Answer::new(answer, record, inside)))
+    }
+
+    /// Whether the task has ended of which an instance was to be a part: that is no fault of the function's.
+    async fn is_gone(&self, inside: &Inside) -> bool {
+        let sandbox = inside.sandbox();
+        if self.agent.table.get(&sandbox.id).is_none() {
+            return true;
+        }
+        let runs = watching::runs(&self.agent.adopter.docker, &sandbox.id).await;
+        runs == Some(false)
     }
 }
 
@@ -110,8 +136,27 @@ fn asked(request: &mut Request<Incoming>) -> Result<Asked, Problem> {
         .and_then(|value| value.to_str().ok()?.parse().ok());
     let invocation = invocation.ok_or_else(|| refused(format!("The field {INVOCATION} is no id.")))?;
     let context = context.ok_or_else(|| refused(format!("There is no field {CONTEXT}.")))?;
-    let context = Context::read(&context).map_err(|error| refused(error.to_string()))?;
+    let context =
+        Context::read(&context).map_err(|error| refused(format!("The field {CONTEXT}: {error}.")))?;
     Ok(Asked { invocation, context })
+}
+
+/// A record that is there already.
+fn settled(record: Record) -> oneshot::Receiver<Record> {
+    let (sender, receiver) = oneshot::channel();
+    // The other end is here.
+    let _ = sender.send(record);
+    receiver
+}
+
+/// An answer of Skep's own says so.
+fn marked(mut response: Response<InvokeBody>, problem: Option<ProblemCode>) -> Response<InvokeBody> {
+    response.headers_mut().remove(PROBLEM);
+    if let Some(code) = problem {
+        let value = HeaderValue::from_static(code.as_str());
+        response.headers_mut().insert(PROBLEM, value);
+    }
+    response
 }
 
 fn incoming(incoming: Incoming) -> InvokeBody {

@@ -249,6 +249,16 @@ impl Adopter {
     }
 }
 
+/// Whether a container runs; `None` where the engine does not say.
+pub(crate) async fn runs(docker: &bollard::Docker, container: &str) -> Option<bool> {
+    let inspect = docker.inspect_container(container, None::<InspectContainerOptions>);
+    match timeout(PATIENCE, inspect).await.ok()? {
+        Ok(inspect) => inspect.state?.running,
+        Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => Some(false),
+        Err(_) => None,
+    }
+}
+
 /// Ends a sandbox's `pause`, and with it Swarm's task.
 pub(crate) async fn end(docker: &bollard::Docker, container: &str) {
     let options = KillContainerOptionsBuilder::default().signal("SIGKILL").build();

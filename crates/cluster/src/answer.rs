@@ -10,13 +10,12 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use skep_invoke::{Body, BodyError, empty, remove_hop_by_hop, sign};
+use skep_invoke::{Body, BodyError, Replay, empty, remove_hop_by_hop, sign};
 use skep_model::{Phase, Phases, ProblemCode};
-use skep_wire::{OUTCOME, Outcome};
+use skep_wire::{OUTCOME, Outcome, PROBLEM};
 use tokio_util::task::TaskTracker;
 
 use crate::course::Course;
-use crate::replay::Source;
 use crate::run::lost;
 use crate::shared::Ticket;
 
@@ -29,7 +28,7 @@ pub(crate) fn pass_on(
     mut course: Course,
     response: Response<Incoming>,
     ticket: Ticket,
-    upload: Source,
+    upload: Replay,
     tasks: &TaskTracker,
 ) -> Response<Body> {
     course.answered();
@@ -38,7 +37,7 @@ pub(crate) fn pass_on(
     let (parts, incoming) = response.into_parts();
     let mut headers = parts.headers;
     remove_hop_by_hop(&mut headers);
-    headers.remove(skep_wire::PROBLEM);
+    headers.remove(PROBLEM);
     merge_timing(&mut headers, &mut course);
     let mut answer = Response::new(empty());
     *answer.status_mut() = status;
@@ -64,7 +63,7 @@ pub(crate) fn pass_on(
 
 /// Skep's own word on what went wrong, as the agent marks it: a function's answer may look the same.
 fn problem_of(headers: &HeaderMap) -> Option<ProblemCode> {
-    let code = headers.get(skep_wire::PROBLEM)?.to_str().ok()?;
+    let code = headers.get(PROBLEM)?.to_str().ok()?;
     ProblemCode::ALL
         .iter()
         .copied()
@@ -133,7 +132,7 @@ struct AnswerBody {
     /// has not written.
     cut: Option<BodyError>,
     /// The request's body, which may still be on its way.
-    upload: Source,
+    upload: Replay,
 }
 
 impl AnswerBody {

@@ -92,6 +92,7 @@ impl Course {
             }
             None => Ending {
                 kind: match problem {
+                    Some(ProblemCode::ExitCode) => EndingKind::ExitCode,
                     Some(_) => EndingKind::Problem,
                     None if status.is_server_error() => EndingKind::ServerError,
                     None => EndingKind::Completed,
@@ -131,7 +132,7 @@ impl Begun {
             .ended(name, self.trigger, &ending, &self.phases);
         let journal = &self.shared.journal;
         match self.report.take() {
-            Some(Report::To(sender)) => {
+            Some(Report::To(sender) | Report::Unstarted(sender)) => {
                 // Whoever asked may have been shut down; then the invocation is repeated later.
                 let _ = sender.send(self.record(ending));
             }

@@ -9,7 +9,6 @@ mod cluster;
 mod course;
 mod decider;
 mod pool;
-mod replay;
 mod run;
 mod sandbox;
 mod shared;

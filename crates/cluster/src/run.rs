@@ -5,12 +5,11 @@ use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONNECTION, EXPECT, HOST, UPGRADE};
+use http::header::{EXPECT, HOST};
 use http::request::Parts;
-use http::uri::PathAndQuery;
-use http::{HeaderValue, Request, Response, Uri, Version};
+use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
-use skep_invoke::{Body, Invocation, remove_hop_by_hop, upgrade_of};
+use skep_invoke::{Body, Invocation, Replay, remove_hop_by_hop, upgrade_of};
 use skep_model::{Function, Problem, ProblemCode, Trigger};
 use skep_wire::{AGENT_NAME, CONTEXT, Context, INVOCATION, NOT_STARTED, SANDBOX};
 use tokio::time::{Instant, timeout_at};
@@ -18,7 +17,6 @@ use tokio::time::{Instant, timeout_at};
 use crate::answer;
 use crate::course::Course;
 use crate::pool::{Arrival, Placement};
-use crate::replay::Source;
 use crate::shared::{Shared, Ticket};
 use crate::tunnel;
 
@@ -28,7 +26,7 @@ const MOST_TRIES: usize = 64;
 /// What is sent, to whichever agent.
 pub(crate) struct Outgoing {
     parts: Parts,
-    body: Source,
+    body: Replay,
     context: HeaderValue,
     /// The protocol that the caller asks for.
     upgrade: Option<HeaderValue>,
@@ -149,7 +147,7 @@ impl Outgoing {
         }
         Self {
             parts,
-            body: Source::new(body),
+            body: Replay::new(body),
             context: context.header(),
             upgrade,
         }
@@ -166,38 +164,17 @@ impl Outgoing {
         if let Ok(value) = HeaderValue::from_str(sandbox) {
             headers.insert(SANDBOX, value);
         }
-        let path = self
-            .parts
-            .uri
-            .path_and_query()
-            .cloned()
-            .unwrap_or(PathAndQuery::from_static("/"));
+        *request.uri_mut() = self.parts.uri.clone();
         if let Some(protocol) = &self.upgrade {
-            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-            headers.insert(UPGRADE, protocol.clone());
-            headers
-                .entry(HOST)
-                .or_insert(HeaderValue::from_static(AGENT_NAME));
-            *request.uri_mut() = Uri::from(path);
-            *request.version_mut() = Version::HTTP_11;
+            skep_tls::address_upgrade(&mut request, AGENT_NAME, protocol.clone());
             return Some(Ok(request));
         }
-        // What the function is to see as its host stays in the field; the authority is the agent's.
-        let uri = Uri::builder()
-            .scheme("https")
-            .authority(AGENT_NAME)
-            .path_and_query(path)
-            .build();
-        *request.version_mut() = Version::HTTP_2;
-        Some(match uri {
-            Ok(uri) => {
-                *request.uri_mut() = uri;
-                Ok(request)
-            }
-            Err(error) => Err(Problem::new(ProblemCode::BadRequest)
+        let addressed = skep_tls::address(&mut request, AGENT_NAME).map_err(|error| {
+            Problem::new(ProblemCode::BadRequest)
                 .detail("The request's target can't be passed on.")
-                .internal(error.to_string())),
-        })
+                .internal(error.to_string())
+        });
+        Some(addressed.map(|()| request))
     }
 
     /// The same, where a second sending is out of the question.
@@ -240,7 +217,7 @@ async fn attempt(shared: &Shared, outgoing: &Outgoing, ticket: Ticket, id: Strin
             if let Some(problem) = outgoing.fault() {
                 return Attempt::Failed(problem);
             }
-            if was_not_sent(&error) {
+            if skep_tls::was_not_sent(&error) {
                 ticket.refused(None);
                 return Attempt::NotStarted;
             }
@@ -248,16 +225,6 @@ async fn attempt(shared: &Shared, outgoing: &Outgoing, ticket: Ticket, id: Strin
             Attempt::Failed(lost(&error))
         }
     }
-}
-
-/// Whether the agent can't have seen the request: it never left, or the agent said that it did not look at it
-/// (RFC 9113, sections 6.8 and 8.7).
-fn was_not_sent(error: &hyper::Error) -> bool {
-    let refused = error
-        .source()
-        .and_then(|source| source.downcast_ref::<h2::Error>())
-        .is_some_and(|error| error.reason() == Some(h2::Reason::REFUSED_STREAM) && error.is_remote());
-    error.is_canceled() || refused
 }
 
 /// What is told of work that was on its way when its node went.

@@ -58,6 +58,11 @@ impl Origin {
         self.peer
     }
 
+    /// The port at this end.
+    pub(crate) fn local_port(&self) -> u16 {
+        self.local_port
+    }
+
     /// Rewrites a request's fields. `prefix` is what was taken off its path. Returns who sent the request: the last
     /// in the chain whom no trusted proxy is.
     pub(crate) fn apply(&self, headers: &mut HeaderMap, prefix: &str, proxies: &TrustedProxies) -> IpAddr {

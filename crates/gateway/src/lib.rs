@@ -3,6 +3,7 @@
 //! runs an invocation itself, never decides what is in force, and never answers what the control listener answers.
 
 mod asynchronous;
+mod brought;
 mod config;
 mod forwarded;
 mod gateway;
@@ -27,10 +28,11 @@ mod upload;
 mod work;
 mod workers;
 
+pub use brought::Brought;
 pub use config::Config;
 pub use gateway::Gateway;
 pub use listener::Serving;
 pub use metrics::Metrics;
 pub use trusted::{NetworkError, TrustedProxies};
-pub use work::{Elsewhere, Work};
+pub use work::{Call, Elsewhere, Onward, Work};
 pub use workers::Workers;

@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::forwarded::Origin;
 use crate::gateway::{Door, Gateway};
-use crate::service::Connection;
+use crate::service::{Caller, Connection};
 use crate::stream::GuardedStream;
 use crate::turn::{Answer, Turn};
 
@@ -61,6 +61,7 @@ pub(crate) async fn serve(
         tasks,
         turn,
         drain: drain.clone(),
+        caller: Caller::Peer,
     });
     let service = service_fn(move |request: Request<Incoming>| {
         let connection = connection.clone();

@@ -21,6 +21,7 @@ use crate::gateway::{Door, Gateway, assemble, split};
 use crate::linger::Leftover;
 use crate::lookup::Address;
 use crate::turn::Turn;
+use crate::work::{Call, Onward};
 use crate::{asynchronous, linger, lookup, parent, prefer, received, server, upload};
 
 /// A connection and what all its requests share.
@@ -33,6 +34,16 @@ pub(crate) struct Connection {
     pub(crate) turn: Arc<Turn>,
     /// Cancelled when the listener's drain begins: an answer made from then on is the last.
     pub(crate) drain: CancellationToken,
+    pub(crate) caller: Caller,
+}
+
+/// How it is known which invocation calls.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Caller {
+    /// By what runs at the other end.
+    Peer,
+    /// Whoever brought the call vouches for it.
+    Vouched(Option<InvocationId>),
 }
 
 /// What a request turned out to ask for.
@@ -40,6 +51,8 @@ enum Asked<'a> {
     Run(Box<Invocation>),
     /// To be kept, and run later.
     Keep(Box<Invocation>),
+    /// Of another gateway.
+    Onward(Arc<dyn Onward>, Box<Request<Body>>),
     Else(BoxFuture<'a, Result<Response<Body>, Problem>>),
 }
 
@@ -92,6 +105,15 @@ impl Connection {
                 let kept = asynchronous::accept(&self.gateway, *invocation, self.door);
                 kept.boxed().await
             }
+            Asked::Onward(onward, request) => {
+                let call = Call {
+                    parent: self.parent(request.headers()).boxed().await,
+                    request: *request,
+                    address: self.origin.peer(),
+                    port: self.origin.local_port(),
+                };
+                Ok(onward.call(call).await)
+            }
             Asked::Else(answered) => answered.await,
         }
     }
@@ -110,6 +132,10 @@ impl Connection {
         received::check(&mut parts, self.turn.is_ambiguous())?;
         if parts.uri.path() == "*" {
             return Ok(Asked::Else(async { Ok(options()) }.boxed()));
+        }
+        if let Some(onward) = self.gateway.work().onward() {
+            let request = Request::from_parts(parts, body);
+            return Ok(Asked::Onward(onward.clone(), Box::new(request)));
         }
         let target = parts
             .uri
@@ -157,14 +183,20 @@ impl Connection {
     }
 
     async fn parent(&self, headers: &HeaderMap) -> Option<InvocationId> {
-        let dispatcher = self.gateway.work().dispatcher()?;
+        if let Caller::Vouched(parent) = self.caller {
+            return parent;
+        }
         let peer = self.origin.peer();
         // A command may call before the engine has told where it runs.
         let calls = |instance: InstanceId, invocation: Option<InvocationId>| {
             peer == instance.stand_in() || invocation.is_some_and(|id| parent::claims(headers, id))
         };
-        dispatcher.launched(calls).await;
-        parent::of(headers, &dispatcher.invocations_at(peer))
+        let mut running = Vec::new();
+        for dispatcher in self.gateway.work().dispatchers() {
+            dispatcher.launched(calls).await;
+            running.extend(dispatcher.invocations_at(peer));
+        }
+        parent::of(headers, &running)
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 use skep_tls::Authority;
-use skep_wire::{AGENT_NAME, GATEWAY_NAME, KEYS_FILE, NETWORK, PART, variable};
+use skep_wire::{AGENT_NAME, GATEWAY_NAME, GATEWAYS_ALIAS, KEYS_FILE, NETWORK, PART, variable};
 
 use crate::error::InstallError;
 use crate::material::member;
@@ -88,7 +88,9 @@ services:
     command: [gateway]
     environment:
 {environment}
-    networks: [skep]
+    networks:
+      skep:
+        aliases: [{GATEWAYS_ALIAS}]
     ports:
       - target: {LISTEN_PORT}
         published: {port}

@@ -38,6 +38,8 @@ pub struct Invocation {
 pub enum Report {
     /// Written behind, in the journal.
     Journal,
+    /// The same, but only where an instance got it. One that never started is told to whoever may give it elsewhere.
+    Unstarted(oneshot::Sender<Record>),
     /// To whoever keeps it durably.
     To(oneshot::Sender<Record>),
 }

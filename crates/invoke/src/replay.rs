@@ -1,22 +1,29 @@
-//! A request's body that can be sent a second time, as long as no more of it was read than fits into memory: an agent that
-//! refuses work has read none of it, and what flow control lets through before is little.
+//! A request's body that can be sent a second time, as long as no more of it was read than fits into memory: a node
+//! that refuses work has read none of it, and what flow control lets through before is little.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
+use ::http::HeaderMap;
 use bytes::{Buf as _, Bytes};
-use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
-use skep_invoke::{Body, BodyError};
+
+use crate::{Body, BodyError};
 
 /// So much is kept; beyond it the body can be sent once only.
 const KEPT: usize = 1 << 20;
 
 /// A request's body, whoever sends it at the moment.
 #[derive(Clone)]
-pub(crate) struct Source(Arc<Mutex<State>>);
+pub struct Replay(Arc<Mutex<State>>);
+
+impl std::fmt::Debug for Replay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Replay")
+    }
+}
 
 struct State {
     body: Body,
@@ -37,8 +44,9 @@ enum Piece {
 }
 
 /// One sending of it.
-pub(crate) struct Sending {
-    source: Source,
+#[derive(Debug)]
+pub struct Sending {
+    source: Replay,
     turn: u64,
     /// How many of the kept pieces were sent.
     sent: usize,
@@ -46,8 +54,9 @@ pub(crate) struct Sending {
     empty: bool,
 }
 
-impl Source {
-    pub(crate) fn new(body: Body) -> Self {
+impl Replay {
+    /// Of this body.
+    pub fn new(body: Body) -> Self {
         Self(Arc::new(Mutex::new(State {
             body,
             kept: VecDeque::new(),
@@ -60,7 +69,7 @@ impl Source {
     }
 
     /// The body from its beginning; `None` where some of it is gone.
-    pub(crate) fn send(&self) -> Option<Sending> {
+    pub fn send(&self) -> Option<Sending> {
         let mut state = self.lock();
         if !state.whole {
             return None;
@@ -82,13 +91,13 @@ impl Source {
     }
 
     /// It will not be sent again: nothing of it has to be kept.
-    pub(crate) fn settle(&self) {
+    pub fn settle(&self) {
         let mut state = self.lock();
         state.whole = false;
     }
 
     /// Why it broke off, if it did.
-    pub(crate) fn fault(&self) -> Option<BodyError> {
+    pub fn fault(&self) -> Option<BodyError> {
         self.lock().fault.clone()
     }
 
@@ -194,7 +203,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_refused_is_sent_again_from_the_beginning() {
-        let source = Source::new(skep_invoke::full("some work"));
+        let source = Replay::new(crate::full("some work"));
         let mut first = source.send().expect("whole");
         let frame = first.frame().await.expect("a frame").expect("no fault");
         assert_eq!(frame.into_data().expect("data"), "some work");
@@ -209,7 +218,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_too_large_to_keep_is_sent_once() {
         let large = vec![7; KEPT + 1];
-        let source = Source::new(skep_invoke::full(large.clone()));
+        let source = Replay::new(crate::full(large.clone()));
         let first = source.send().expect("whole");
         assert_eq!(all(first).await.expect("all of it"), large);
         assert!(source.send().is_none());
@@ -217,11 +226,6 @@ mod tests {
 
     #[tokio::test]
     async fn an_empty_body_is_known_to_be_empty() {
-        assert!(
-            Source::new(skep_invoke::empty())
-                .send()
-                .expect("whole")
-                .is_end_stream()
-        );
+        assert!(Replay::new(crate::empty()).send().expect("whole").is_end_stream());
     }
 }

@@ -12,11 +12,13 @@ use crate::headers::INVOCATION;
 
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
-/// The answer that tells of a problem (RFC 9457).
+/// The answer that tells of a problem (RFC 9457). Its code is among the extensions: what a function answers may look the
+/// same.
 pub fn problem_response(problem: &Problem, id: Option<InvocationId>) -> Response<Body> {
     let text = id.map(|id| id.to_string());
     let mut response = Response::new(full(problem.to_json(text.as_deref())));
     *response.status_mut() = problem.code.status();
+    response.extensions_mut().insert(problem.code);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     // A 404 or a 410 may be cached where nothing forbids it, and these all may change at any time.

@@ -158,7 +158,7 @@ impl Run {
     /// Whether a record of the running invocation is worth one of its own: a long one is looked for while it runs.
     pub(crate) fn announce(&mut self) {
         let begun = &mut self.0;
-        if matches!(begun.report, Some(Report::Journal)) {
+        if matches!(begun.report, Some(Report::Journal | Report::Unstarted(_))) {
             begun.announced = true;
             begun.reporting.journal.record(begun.record(None));
         }
@@ -221,6 +221,10 @@ impl Begun {
         match self.report.take() {
             Some(Report::To(sender)) => {
                 // Whoever asked may have been shut down; then the invocation is repeated later.
+                let _ = sender.send(self.record(Some(ending)));
+            }
+            Some(Report::Unstarted(sender)) if self.started.is_none() => {
+                // Whoever went away keeps one of its own.
                 let _ = sender.send(self.record(Some(ending)));
             }
             _ if self.announced || self.reporting.journal.admits(name, ending.status()) => {

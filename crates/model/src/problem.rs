@@ -73,6 +73,8 @@ problems! {
     InstanceExited = "instance-exited", BAD_GATEWAY, "The function's instance ended without an answer";
     /// The node that ran the work is gone, or can't be reached.
     NodeLost = "node-lost", BAD_GATEWAY, "The node that ran the function was lost";
+    /// No gateway of the cluster can be reached from the node that calls.
+    NoGateway = "no-gateway", SERVICE_UNAVAILABLE, "No gateway can be reached";
     /// The instance runs and listens on another port than expected, or not for others.
     ListensElsewhere = "listens-elsewhere", BAD_GATEWAY, "The function's instance listens elsewhere";
     /// The instance never became ready.

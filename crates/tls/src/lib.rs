@@ -9,9 +9,11 @@ mod authority;
 mod dialer;
 mod identity;
 mod listener;
+mod request;
 mod verifier;
 
 pub use authority::{Authority, AuthorityError, Member};
 pub use dialer::{Body, DialError, Dialer, Line, Upgradable, body};
 pub use identity::{Identity, IdentityError};
 pub use listener::{Listener, Reply};
+pub use request::{address, address_upgrade, unaddress, was_not_sent};

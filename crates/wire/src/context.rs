@@ -2,12 +2,12 @@
 
 use std::net::IpAddr;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
 use http::{HeaderName, HeaderValue};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use skep_model::{InvocationId, Trigger};
+
+use crate::field::{self, FieldError};
 
 /// The sandbox that an invocation is for: its container's id.
 pub const SANDBOX: HeaderName = HeaderName::from_static("skep-sandbox");
@@ -32,32 +32,18 @@ pub struct Context {
     pub client: IpAddr,
 }
 
-/// A field that no gateway wrote.
-#[derive(Debug, thiserror::Error)]
-pub enum ContextError {
-    /// It isn't base64.
-    #[error("the field {CONTEXT} is not base64: {0}")]
-    Encoding(#[from] base64::DecodeError),
-    /// It isn't what a gateway of this version writes.
-    #[error("the field {CONTEXT} is not an invocation's context: {0}")]
-    Json(#[from] serde_json::Error),
-}
-
 impl Context {
     /// The value of the field [`CONTEXT`].
     pub fn header(&self) -> HeaderValue {
-        let json = serde_json::to_vec(self).unwrap_or_default();
-        HeaderValue::try_from(STANDARD_NO_PAD.encode(json)).unwrap_or_else(|_| HeaderValue::from_static(""))
+        field::written(self)
     }
 
     /// Reads such a value.
     ///
     /// # Errors
     /// It is none.
-    pub fn read(value: &HeaderValue) -> Result<Self, ContextError> {
-        Ok(serde_json::from_slice(
-            &STANDARD_NO_PAD.decode(value.as_bytes())?,
-        )?)
+    pub fn read(value: &HeaderValue) -> Result<Self, FieldError> {
+        field::read(value)
     }
 }
 

@@ -2,16 +2,20 @@
 //! agent's picture of its node, what a sandbox's container carries so that an agent needs nothing else. It owns the
 //! spelling of all that (decision 090); it opens no connection and decides nothing.
 
+mod caller;
 mod context;
 mod definition;
+mod field;
 mod keys;
 mod objects;
 mod outcome;
 mod picture;
 mod refusal;
 
-pub use context::{CONTEXT, Context, ContextError, INVOCATION, SANDBOX};
+pub use caller::{CALLER, Caller};
+pub use context::{CONTEXT, Context, INVOCATION, SANDBOX};
 pub use definition::{Definition, label};
+pub use field::FieldError;
 pub use keys::Keys;
 pub use objects::{
     AGENT_CONTAINER, AGENT_SERVICE, GATEWAY_SERVICE, KEYS_FILE, NETWORK, PART, READY_FILE, REGISTRIES_FILE,
@@ -29,3 +33,7 @@ pub const AGENT_NAME: &str = "agent.skep";
 pub const GATEWAY_NAME: &str = "gateway.skep";
 /// The alias under which agents are found in that network.
 pub const AGENTS_ALIAS: &str = "skep-agents";
+/// The port on which gateways answer agents, in the same network.
+pub const GATEWAY_PORT: u16 = 4191;
+/// The alias under which gateways are found there.
+pub const GATEWAYS_ALIAS: &str = "skep-gateways";

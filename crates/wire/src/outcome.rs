@@ -1,11 +1,11 @@
 //! How an invocation ended, for the gateway that keeps its record: an asynchronous one's belongs to whoever accepted it.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
 use http::{HeaderName, HeaderValue};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use skep_model::{Ending, InstanceId, Phases};
+
+use crate::field;
 
 /// The trailer with the [`Outcome`], behind the body of every answer to an invocation whose trigger is `async`.
 pub const OUTCOME: HeaderName = HeaderName::from_static("skep-outcome");
@@ -28,13 +28,12 @@ pub struct Outcome {
 impl Outcome {
     /// The value of the trailer [`OUTCOME`].
     pub fn header(&self) -> HeaderValue {
-        let json = serde_json::to_vec(self).unwrap_or_default();
-        HeaderValue::try_from(STANDARD_NO_PAD.encode(json)).unwrap_or_else(|_| HeaderValue::from_static(""))
+        field::written(self)
     }
 
     /// Reads such a value; `None` where no agent of this version wrote it.
     pub fn read(value: &HeaderValue) -> Option<Self> {
-        serde_json::from_slice(&STANDARD_NO_PAD.decode(value.as_bytes()).ok()?).ok()
+        field::read(value).ok()
     }
 }
 

@@ -1,16 +1,18 @@
 //! What can be typed, as types. Nothing here reads a file, opens a socket or decides anything.
 
 mod agent;
+mod common;
 mod gateway;
 mod inspect;
 mod install;
 mod serve;
 
 pub(crate) use agent::Agent;
+pub(crate) use common::{Common, Listeners, LogFormat, Making};
 pub(crate) use gateway::Gateway;
 pub(crate) use inspect::{Control, Deploy, Doctor, Inspect, Invoke, List, Logs, Remove, Tree};
 pub(crate) use install::{Install, Launcher, Publish, Uninstall};
-pub(crate) use serve::{EngineDefault, LogFormat, Serve};
+pub(crate) use serve::Serve;
 
 use std::net::SocketAddr;
 

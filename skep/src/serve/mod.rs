@@ -30,7 +30,7 @@ use signals::Signals;
 
 /// Serves until a signal.
 pub(crate) fn run(printer: &Printer, options: cli::Serve) -> Outcome {
-    logging::start(&options.log, options.log_format)?;
+    logging::start(&options.common.log, options.common.log_format)?;
     limits::raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failed::from_error(Exit::Failure, &error))?;

@@ -82,6 +82,7 @@ impl Parts {
         let lean = skep_lean::Config {
             namespace: settings.namespace.clone(),
             data_directory: settings.data_directory.clone(),
+            keep_layers: settings.keep_layers,
         };
         let lean = LeanEngine::new(lean, docker.clone(), spawner.clone()).await;
         let sockets = sockets::open(settings, &docker).await?;

@@ -8,7 +8,7 @@ use skep_control::{Access, Token};
 use skep_gateway::TrustedProxies;
 use skep_model::{EngineChoice, Namespace};
 
-use crate::cli::{self, EngineDefault};
+use crate::cli;
 use crate::exit::{Exit, Failed};
 
 /// Everything that `skep serve` needs to know, as plain data.
@@ -29,59 +29,55 @@ pub(super) struct Settings {
     pub(super) relist: Duration,
     pub(super) keep_for: Duration,
     pub(super) keep_bytes: u64,
+    pub(super) keep_layers: Duration,
 }
 
 impl Settings {
     pub(super) fn resolve(options: cli::Serve) -> Result<Self, Failed> {
-        let access = access(
-            options.control,
-            options.control_token_file.as_deref(),
-            &options.control_names,
-        )?;
-        let mut gateway = skep_gateway::Config::default();
-        let proxies = options.trusted_proxies.join(",");
-        gateway.trusted_proxies = proxies
-            .parse::<TrustedProxies>()
-            .map_err(|error| Failed::new(Exit::Usage, format!("--trusted-proxies: {error}")))?;
-        if let Some(bytes) = options.max_body {
-            gateway.max_body = bytes;
-        }
+        let access = access(&options.listeners)?;
+        let gateway = gateway(&options.listeners)?;
         Ok(Self {
-            listen: options.listen,
-            control: options.control,
+            listen: options.listeners.listen,
+            control: options.listeners.control,
             access,
             call_port: options.call_port,
-            namespace: options.namespace,
-            data_directory: options.data_dir,
-            docker_host: options.docker_host,
-            engine: match options.engine {
-                EngineDefault::Auto => EngineChoice::Auto,
-                EngineDefault::Lean => EngineChoice::Lean,
-                EngineDefault::Docker => EngineChoice::Docker,
-            },
+            namespace: options.common.namespace,
+            data_directory: options.common.data_dir,
+            docker_host: options.common.docker_host,
+            engine: options.making.engine.into(),
             gateway,
             memory_budget: options.memory_budget,
-            drain_timeout: options.drain_timeout,
-            relist: options.relist,
-            keep_for: options.keep_for,
-            keep_bytes: options.keep_bytes,
+            drain_timeout: options.common.drain_timeout,
+            relist: options.common.relist,
+            keep_for: options.common.keep_for,
+            keep_bytes: options.common.keep_bytes,
+            keep_layers: options.making.keep_layers,
         })
     }
 }
 
 /// Who may speak to a control listener.
-pub(super) fn access(
-    address: SocketAddr,
-    token_file: Option<&Path>,
-    names: &[String],
-) -> Result<Access, Failed> {
-    let token = token_file.map(token).transpose()?;
+pub(super) fn access(listeners: &cli::Listeners) -> Result<Access, Failed> {
+    let token = listeners.control_token_file.as_deref().map(token).transpose()?;
     let own = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let names = names.iter().cloned().chain([own]);
-    Access::new(address, token, names).map_err(|error| {
+    let names = listeners.control_names.iter().cloned().chain([own]);
+    Access::new(listeners.control, token, names).map_err(|error| {
         Failed::new(Exit::Usage, error.to_string())
             .hint("write a secret into a file and give it with --control-token-file, or listen on 127.0.0.1")
     })
+}
+
+/// What is allowed of requests from outside.
+pub(super) fn gateway(listeners: &cli::Listeners) -> Result<skep_gateway::Config, Failed> {
+    let mut config = skep_gateway::Config::default();
+    let proxies = listeners.trusted_proxies.join(",");
+    config.trusted_proxies = proxies
+        .parse::<TrustedProxies>()
+        .map_err(|error| Failed::new(Exit::Usage, format!("--trusted-proxies: {error}")))?;
+    if let Some(bytes) = listeners.max_body {
+        config.max_body = bytes;
+    }
+    Ok(config)
 }
 
 fn token(path: &Path) -> Result<Token, Failed> {

@@ -1,5 +1,7 @@
 //! The real agent beside a real engine, on containers that stand as Swarm's tasks would, spoken to as a gateway does.
 
+mod calls;
+mod gateway;
 mod support;
 
 use std::time::Duration;

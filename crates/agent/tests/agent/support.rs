@@ -22,6 +22,8 @@ use skep_wire::{
 };
 use tempfile::TempDir;
 
+use crate::gateway::FakeGateway;
+
 /// Longer than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -45,6 +47,7 @@ pub(crate) struct Agent {
     pub(crate) address: SocketAddr,
     pub(crate) docker: Docker,
     directory: TempDir,
+    pub(crate) gateways: Vec<FakeGateway>,
 }
 
 /// An answer, whole.
@@ -73,7 +76,17 @@ impl Agent {
         std::fs::set_permissions(directory.path().join("pause"), mode).expect("its mode");
         let gateway = authority.member(GATEWAY_NAME).expect("a member");
         let identity = Identity::from_pem(authority.certificate(), &gateway.certificate, &gateway.key);
-        let dialer = Dialer::new(&identity.expect("an identity"), AGENT_NAME).expect("a dialer");
+        let identity = identity.expect("an identity");
+        let dialer = Dialer::new(&identity, AGENT_NAME).expect("a dialer");
+        let mut gateways = Vec::new();
+        for name in ["first-gateway", "second-gateway"] {
+            gateways.push(FakeGateway::start(&identity, name).await);
+        }
+        let addresses: Vec<String> = gateways
+            .iter()
+            .map(|gateway| gateway.address.to_string())
+            .collect();
+        std::fs::write(directory.path().join("gateways"), addresses.join(",")).expect("their addresses");
         let said = Arc::new(Mutex::new(String::new()));
         let mut child = spawn(&docker, &directory, &said);
         let address = listening(&mut child, &said).await;
@@ -86,6 +99,7 @@ impl Agent {
             address,
             docker,
             directory,
+            gateways,
         }
     }
 
@@ -295,6 +309,8 @@ fn spawn(docker: &Docker, directory: &TempDir, said: &Arc<Mutex<String>>) -> Chi
             "--node-name",
             "here",
         ])
+        .arg("--gateways")
+        .arg(std::fs::read_to_string(directory.path().join("gateways")).expect("gateways' addresses"))
         .arg("--data-dir")
         .arg(directory.path().join("data"))
         .arg("--keys-file")

@@ -9,7 +9,7 @@ use bollard::models::{
     ServiceSpecModeReplicated, ServiceSpecUpdateConfig, ServiceSpecUpdateConfigFailureActionEnum,
     ServiceSpecUpdateConfigOrderEnum, TaskSpec, TaskSpecContainerSpec, TaskSpecPlacement,
 };
-use skep_wire::{GATEWAY_SERVICE, KEYS_FILE, REGISTRIES_FILE, variable};
+use skep_wire::{GATEWAY_SERVICE, GATEWAYS_ALIAS, KEYS_FILE, REGISTRIES_FILE, variable};
 
 use super::{
     GATEWAY_HEALTH, GATEWAY_START, GATEWAY_VOLUME, Material, SOCKET, bind, grace, health, nanoseconds, place,
@@ -46,6 +46,8 @@ pub(crate) fn gateway(options: &Options, material: &Material) -> ServiceSpec {
             restart_policy: Some(restarted()),
             networks: Some(vec![NetworkAttachmentConfig {
                 target: Some(material.network.clone()),
+                // By which agents find gateways.
+                aliases: Some(vec![GATEWAYS_ALIAS.to_owned()]),
                 ..NetworkAttachmentConfig::default()
             }]),
             ..TaskSpec::default()

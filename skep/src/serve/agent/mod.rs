@@ -1,13 +1,15 @@
 //! `skep agent`, as a script: the engines and the store of one node, and the listener that gateways speak to.
 
+mod calls;
 mod node;
 
 use std::io::BufRead;
 use std::sync::Arc;
 
 use prometheus_client::registry::Registry;
-use skep_agent::{Agent, Config, Parts};
-use skep_docker::{CallReceiver, DockerEngine, NamespaceLock};
+use skep_agent::{Agent, Calls, Config, Gateways, Parts};
+use skep_docker::{DockerEngine, NamespaceLock};
+use skep_gateway::Serving;
 use skep_lean::{Engines, LeanEngine};
 use skep_model::EngineChoice;
 use skep_store::Store;
@@ -18,14 +20,14 @@ use tokio_util::sync::CancellationToken;
 use super::signals::Signals;
 use super::supervisor::Supervisor;
 use super::{bind, limits, logging, parts, spawner};
-use crate::cli::{self, EngineDefault};
+use crate::cli;
 use crate::exit::{Exit, Failed, Outcome};
 use crate::printer::Printer;
 use node::AgentNode;
 
 /// Serves gateways until a signal.
 pub(crate) fn run(printer: &Printer, options: cli::Agent) -> Outcome {
-    logging::start(&options.log, options.log_format)?;
+    logging::start(&options.common.log, options.common.log_format)?;
     limits::raise_open_files();
     let identity = identity(&options)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
@@ -58,6 +60,9 @@ fn identity(options: &cli::Agent) -> Result<Identity, Failed> {
 /// Everything that runs, as far as its end has to be brought about.
 struct Running {
     agent: Agent,
+    /// Functions' calls, on their way to gateways.
+    calls: Calls,
+    calling: Serving,
     store: Store,
     lock: NamespaceLock,
     supervisor: Supervisor,
@@ -73,7 +78,7 @@ async fn serve(printer: &Printer, options: cli::Agent, identity: &Identity) -> O
     let address = address.map_err(|error| Failed::from_error(Exit::Failure, &error))?;
     let listener = Listener::new(listener, identity, GATEWAY_NAME)
         .map_err(|error| Failed::from_error(Exit::Usage, &error))?;
-    let starting = Running::start(&options, listener);
+    let starting = Running::start(&options, listener, identity);
     let mut running = tokio::select! {
         running = starting => running?,
         signal = signals.next() => {
@@ -81,11 +86,12 @@ async fn serve(printer: &Printer, options: cli::Agent, identity: &Identity) -> O
             return Ok(Exit::Success);
         }
     };
+    let agent = running.agent.clone();
     let mut ready = false;
     loop {
         tokio::select! {
             // Gateways are answered before, and told of sandboxes as they are found.
-            () = running.agent.listed(), if !ready => {
+            () = agent.listed(), if !ready => {
                 ready = true;
                 printer.note(&format!("answering gateways on {address}"));
             }
@@ -93,15 +99,15 @@ async fn serve(printer: &Printer, options: cli::Agent, identity: &Identity) -> O
                 printer.note(&format!("{signal}: what runs may end; a second signal ends it at once"));
                 break;
             }
-            reason = running.supervisor.failed() => {
+            reason = running.failed() => {
                 running.end().await;
                 return Err(Failed::new(Exit::Failure, reason));
             }
         }
     }
     let exit = tokio::select! {
-        () = running.agent.drain() => Exit::Success,
-        () = tokio::time::sleep(options.drain_timeout) => {
+        () = running.drain() => Exit::Success,
+        () = tokio::time::sleep(options.common.drain_timeout) => {
             printer.note("what still runs is ended: the time for it is over (--drain-timeout)");
             Exit::Interrupted
         }
@@ -115,18 +121,18 @@ async fn serve(printer: &Printer, options: cli::Agent, identity: &Identity) -> O
 }
 
 impl Running {
-    async fn start(options: &cli::Agent, listener: Listener) -> Result<Self, Failed> {
+    async fn start(options: &cli::Agent, listener: Listener, identity: &Identity) -> Result<Self, Failed> {
         let failed = |error: std::io::Error| Failed::from_error(Exit::Failure, &error);
         let config = skep_docker::Config {
-            docker_host: options.docker_host.clone(),
-            namespace: options.namespace.clone(),
+            docker_host: options.common.docker_host.clone(),
+            namespace: options.common.namespace.clone(),
             call_port: 0,
         };
-        let (docker, calls) = parts::connect(config).await?;
+        let (docker, received) = parts::connect(config).await?;
         let store = parts::open_store(skep_store::Config {
-            keep_for: options.keep_for,
-            keep_bytes: options.keep_bytes,
-            ..skep_store::Config::in_directory(&options.data_dir)
+            keep_for: options.common.keep_for,
+            keep_bytes: options.common.keep_bytes,
+            ..skep_store::Config::in_directory(&options.common.data_dir)
         })
         .await?;
         let lock = docker
@@ -134,24 +140,21 @@ impl Running {
             .await
             .map_err(|error| Failed::from_error(Exit::Failure, &error))?;
         docker.sweep().await;
-        let folder = Agent::folder(&options.namespace);
-        let line = spawner::start(&options.data_dir).map_err(failed)?;
+        let folder = Agent::folder(&options.common.namespace);
+        let line = spawner::start(&options.common.data_dir).map_err(failed)?;
         let lean = skep_lean::Config {
-            namespace: options.namespace.clone(),
-            data_directory: options.data_dir.clone(),
+            namespace: options.common.namespace.clone(),
+            data_directory: options.common.data_dir.clone(),
+            keep_layers: options.making.keep_layers,
         };
         let lean = LeanEngine::showing(lean, docker.clone(), line.clone(), Some(folder)).await;
-        let default = match options.engine {
-            EngineDefault::Auto => EngineChoice::Auto,
-            EngineDefault::Lean => EngineChoice::Lean,
-            EngineDefault::Docker => EngineChoice::Docker,
-        };
+        let default = EngineChoice::from(options.making.engine);
         let (node, hostname) = whereabouts(options, &docker).await;
         let config = Config {
-            namespace: options.namespace.clone(),
+            namespace: options.common.namespace.clone(),
             node,
             hostname,
-            relist: options.relist,
+            relist: options.common.relist,
         };
         let agent = Agent::new(
             config,
@@ -183,9 +186,14 @@ impl Running {
         });
         supervisor.watch(
             "line to the spawner",
-            spawner::run(line, lean, options.data_dir.clone(), stop.clone()),
+            spawner::run(line, lean, options.common.data_dir.clone(), stop.clone()),
         );
-        supervisor.watch("functions' calls", refuse(calls, stop.clone()));
+        let gateways = Gateways::new(identity, options.gateways.clone())
+            .map_err(|error| Failed::from_error(Exit::Usage, &error))?;
+        let calls = Calls::new(gateways.clone());
+        let calling = calls::serve(&agent, &calls, &store, received)?;
+        let ending = stop.clone();
+        supervisor.watch("search for gateways", async move { gateways.find(ending).await });
         let (watching, ending) = (agent.clone(), stop.clone());
         supervisor.watch("watch over sandboxes", async move { watching.run(ending).await });
         let node = AgentNode {
@@ -199,6 +207,8 @@ impl Running {
         );
         Ok(Self {
             agent,
+            calls,
+            calling,
             store,
             lock,
             supervisor,
@@ -207,9 +217,25 @@ impl Running {
         })
     }
 
+    /// Returns, with a reason, when a part ended that never should.
+    async fn failed(&mut self) -> String {
+        tokio::select! {
+            reason = self.supervisor.failed() => reason,
+            () = self.calling.stopped() => "the listener for functions' calls ended by itself".to_owned(),
+        }
+    }
+
+    /// What runs comes to its end, and what it calls with it.
+    async fn drain(&self) {
+        self.agent.drain().await;
+        self.calling.drain().await;
+        self.calls.drained().await;
+    }
+
     /// Ends everything at once, and leaves nothing behind but the sandboxes, which are Swarm's.
     async fn end(self) {
         self.agent.end().await;
+        self.calling.end().await;
         self.closing.cancel();
         self.stop.cancel();
         self.supervisor.ended().await;
@@ -226,17 +252,4 @@ async fn whereabouts(options: &cli::Agent, docker: &DockerEngine) -> (String, St
         options.node.clone().or(node).unwrap_or_default(),
         options.node_name.clone().or(info.name).unwrap_or_default(),
     )
-}
-
-/// Functions' calls end here: no way leads from an agent to a gateway.
-async fn refuse(mut calls: CallReceiver, stop: CancellationToken) {
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            call = calls.recv() => match call {
-                Some(connection) => drop(connection),
-                None => stop.cancelled().await,
-            },
-        }
-    }
 }

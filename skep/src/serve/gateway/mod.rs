@@ -1,5 +1,6 @@
 //! `skep gateway`, as a script: what is deployed on the Swarm, the agents that run it, and the listeners.
 
+mod members;
 mod node;
 mod parts;
 
@@ -14,7 +15,7 @@ use parts::Parts;
 
 /// Serves until a signal.
 pub(crate) fn run(printer: &Printer, options: cli::Gateway) -> Outcome {
-    logging::start(&options.log, options.log_format)?;
+    logging::start(&options.common.log, options.common.log_format)?;
     limits::raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failed::from_error(Exit::Failure, &error))?;
@@ -23,10 +24,11 @@ pub(crate) fn run(printer: &Printer, options: cli::Gateway) -> Outcome {
 
 async fn serve(printer: &Printer, options: cli::Gateway) -> Outcome {
     let mut signals = Signals::listen().map_err(|error| Failed::from_error(Exit::Failure, &error))?;
-    let public = bind("--listen", options.listen).await?;
-    let control = bind("--control", options.control).await?;
+    let public = bind("--listen", options.listeners.listen).await?;
+    let control = bind("--control", options.listeners.control).await?;
+    let calls = bind("--calls", options.calls).await?;
     let addresses = [&public, &control].map(TcpListener::local_addr);
-    let starting = Parts::start(&options, public, control);
+    let starting = Parts::start(&options, public, control, calls);
     let mut parts = tokio::select! {
         parts = starting => parts?,
         signal = signals.next() => {
@@ -58,7 +60,7 @@ async fn serve(printer: &Printer, options: cli::Gateway) -> Outcome {
     }
     let exit = tokio::select! {
         () = parts.work_ended() => Exit::Success,
-        () = tokio::time::sleep(options.drain_timeout) => {
+        () = tokio::time::sleep(options.common.drain_timeout) => {
             printer.note("what still runs is given up: the time for it is over (--drain-timeout)");
             Exit::Interrupted
         }

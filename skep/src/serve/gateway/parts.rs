@@ -12,17 +12,18 @@ use skep_backlog::Backlog;
 use skep_cluster::Cluster;
 use skep_control::Control;
 use skep_discovery::Connection;
-use skep_gateway::{Elsewhere, Gateway, Serving, TrustedProxies};
+use skep_gateway::{Brought, Elsewhere, Gateway, Serving};
 use skep_invoke::{Body, Invocation, Metrics};
 use skep_services::Services;
 use skep_store::Store;
-use skep_tls::Identity;
-use skep_wire::{Keys, REGISTRIES_FILE};
+use skep_tls::{Identity, Listener};
+use skep_wire::{AGENT_NAME, Keys, REGISTRIES_FILE};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::members::Members;
 use super::node::ClusterNode;
 use crate::cli;
 use crate::exit::{Exit, Failed};
@@ -30,6 +31,9 @@ use crate::serve::parts::{BACKLOG, first_look, listed, open_store, workers};
 use crate::serve::settings;
 use crate::serve::supervisor::Supervisor;
 use crate::serve::{memory, metrics};
+
+/// The name by which the drain finds the listener for agents among what is supervised.
+const MEMBERS: &str = "listener for agents";
 
 /// Everything that runs, as far as its end has to be brought about.
 pub(super) struct Parts {
@@ -41,6 +45,8 @@ pub(super) struct Parts {
     backlog: AbortHandle,
     /// The backlog claims nothing more.
     backlog_drain: CancellationToken,
+    /// Nothing more is taken from agents.
+    members_drain: CancellationToken,
     /// Everything that only serves the work ends as well.
     stop: CancellationToken,
     connection: watch::Receiver<Connection>,
@@ -65,29 +71,28 @@ impl Parts {
         options: &cli::Gateway,
         public: TcpListener,
         control: TcpListener,
+        calls: TcpListener,
     ) -> Result<Self, Failed> {
-        let access = settings::access(
-            options.control,
-            options.control_token_file.as_deref(),
-            &options.control_names,
-        )?;
+        let access = settings::access(&options.listeners)?;
         let identity = identity(&options.keys_file)?;
+        let calls = Listener::new(calls, &identity, AGENT_NAME)
+            .map_err(|error| Failed::new(Exit::Usage, error.to_string()))?;
         let dialer =
             skep_cluster::dialer(&identity).map_err(|error| Failed::new(Exit::Usage, error.to_string()))?;
-        let docker = skep_docker::connect_client(options.docker_host.as_deref())
+        let docker = skep_docker::connect_client(options.common.docker_host.as_deref())
             .await
             .map_err(|error| Failed::from_error(Exit::Unreachable, &error))?;
         let store = open_store(skep_store::Config {
-            keep_for: options.keep_for,
-            keep_bytes: options.keep_bytes,
-            ..skep_store::Config::in_directory(&options.data_dir)
+            keep_for: options.common.keep_for,
+            keep_bytes: options.common.keep_bytes,
+            ..skep_store::Config::in_directory(&options.common.data_dir)
         })
         .await?;
         let services = Services::start(
             docker.clone(),
             skep_services::Config {
-                namespace: options.namespace.clone(),
-                relist: options.relist,
+                namespace: options.common.namespace.clone(),
+                relist: options.common.relist,
             },
         );
         let (catalogue, connection) = (services.catalogue(), services.connection());
@@ -100,7 +105,7 @@ impl Parts {
         );
         let gateway_metrics = skep_gateway::Metrics::default();
         let gateway = Gateway::new(
-            gateway_config(options)?,
+            settings::gateway(&options.listeners)?,
             catalogue.clone(),
             skep_gateway::Work::Elsewhere(Arc::new(OnCluster(cluster.clone()))),
             store.clone(),
@@ -153,6 +158,11 @@ impl Parts {
             "giving back of memory",
             memory::give_back(catalogue, stop.clone()),
         );
+        let members_drain = CancellationToken::new();
+        let members = Members {
+            calls: Brought::new(gateway.clone()),
+        };
+        supervisor.watch(MEMBERS, calls.serve(members, members_drain.clone()));
         let backlog_drain = CancellationToken::new();
         let backlog = supervisor.watch(BACKLOG, backlog.run(backlog_drain.clone()));
         Ok(Self {
@@ -162,6 +172,7 @@ impl Parts {
             supervisor,
             backlog,
             backlog_drain,
+            members_drain,
             stop,
             connection,
         })
@@ -184,6 +195,9 @@ impl Parts {
     pub(super) async fn work_ended(&mut self) {
         self.backlog_drain.cancel();
         tokio::join!(self.public.drain(), self.supervisor.until_ended(BACKLOG));
+        // What ran until now may have called others.
+        self.members_drain.cancel();
+        self.supervisor.until_ended(MEMBERS).await;
         self.cluster.drained().await;
     }
 
@@ -192,6 +206,7 @@ impl Parts {
         // First of all: an accepted invocation that is given up here has not failed, it is to be repeated.
         self.backlog.abort();
         self.public.end().await;
+        self.members_drain.cancel();
         self.stop.cancel();
         self.supervisor.ended().await;
         self.store.close().await;
@@ -233,23 +248,11 @@ fn cluster_config(options: &cli::Gateway) -> Result<skep_cluster::Config, Failed
         Err(_) => HashMap::new(),
     };
     Ok(skep_cluster::Config {
-        namespace: options.namespace.clone(),
+        namespace: options.common.namespace.clone(),
         agents: options.agents.clone(),
         gateway: options.task.clone().unwrap_or_else(made_up),
         address: options.node_name.clone().unwrap_or(own.clone()),
         pause: options.pause_config.clone(),
         accounts,
     })
-}
-
-fn gateway_config(options: &cli::Gateway) -> Result<skep_gateway::Config, Failed> {
-    let mut config = skep_gateway::Config::default();
-    let proxies = options.trusted_proxies.join(",");
-    config.trusted_proxies = proxies
-        .parse::<TrustedProxies>()
-        .map_err(|error| Failed::new(Exit::Usage, format!("--trusted-proxies: {error}")))?;
-    if let Some(bytes) = options.max_body {
-        config.max_body = bytes;
-    }
-    Ok(config)
 }

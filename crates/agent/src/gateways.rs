@@ -1,0 +1,154 @@
+//! The gateways that can be reached from here: found by their names, a connection to each kept up.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use skep_tls::{Dialer, Identity, IdentityError, Line};
+use skep_wire::GATEWAY_NAME;
+use tokio::sync::Notify;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+/// How often it is looked which gateways there are.
+const LOOK: Duration = Duration::from_secs(1);
+/// How often it is looked whether a connection still stands.
+const CHECK: Duration = Duration::from_millis(500);
+/// The pauses between tries of one that can't be reached.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// So long a call waits where there is no gateway: one that is replaced is back within seconds.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Every gateway. A clone is the same.
+#[derive(Clone)]
+pub struct Gateways(Arc<Inner>);
+
+struct Inner {
+    dialer: Dialer,
+    /// Host names or addresses, each with its port.
+    names: Vec<String>,
+    lines: Mutex<BTreeMap<SocketAddr, Line>>,
+    /// Told when one was reached.
+    reached: Notify,
+    /// Whose turn it is.
+    turn: AtomicUsize,
+}
+
+impl fmt::Debug for Gateways {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Gateways")
+    }
+}
+
+impl Gateways {
+    /// Those with these names, as this agent. [`Gateways::find`] is to be run.
+    ///
+    /// # Errors
+    /// The identity can't be used.
+    pub fn new(identity: &Identity, names: Vec<String>) -> Result<Self, IdentityError> {
+        Ok(Self(Arc::new(Inner {
+            dialer: Dialer::new(identity, GATEWAY_NAME)?,
+            names,
+            lines: Mutex::default(),
+            reached: Notify::new(),
+            turn: AtomicUsize::new(0),
+        })))
+    }
+
+    /// Looks for gateways until `stop`.
+    pub async fn find(&self, stop: CancellationToken) {
+        let mut known: BTreeMap<SocketAddr, AbortOnDropHandle<()>> = BTreeMap::new();
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = look.tick() => {}
+            }
+            let mut found = HashSet::new();
+            let mut all_answered = true;
+            for name in &self.0.names {
+                match tokio::net::lookup_host(name).await {
+                    Ok(addresses) => found.extend(addresses),
+                    Err(error) => {
+                        tracing::debug!(name, %error, "gateways can't be looked up");
+                        all_answered = false;
+                    }
+                }
+            }
+            for address in found.iter().copied() {
+                known.entry(address).or_insert_with(|| {
+                    let gateways = self.clone();
+                    AbortOnDropHandle::new(tokio::spawn(async move { gateways.attend(address).await }))
+                });
+            }
+            if all_answered {
+                known.retain(|address, _| found.contains(address) || self.lines().contains_key(address));
+            }
+        }
+    }
+
+    /// Keeps up the connection to one.
+    async fn attend(&self, address: SocketAddr) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.0.dialer.line(address).await {
+                Ok(line) => {
+                    pause = FIRST_PAUSE;
+                    self.lines().insert(address, line.clone());
+                    self.0.reached.notify_waiters();
+                    while !line.is_closed() {
+                        sleep(CHECK).await;
+                    }
+                    self.lines().remove(&address);
+                    tracing::info!(%address, "a gateway is gone");
+                }
+                Err(error) => tracing::debug!(%address, %error, "a gateway can't be reached"),
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// All that can be reached, in the order in which they are to be tried: each call begins with another. Where there is
+    /// none it waits a while.
+    pub(crate) async fn reachable(&self) -> Vec<(SocketAddr, Line)> {
+        let waiting = async {
+            loop {
+                let mut reached = std::pin::pin!(self.0.reached.notified());
+                reached.as_mut().enable();
+                let now = self.now();
+                if !now.is_empty() {
+                    return now;
+                }
+                reached.await;
+            }
+        };
+        timeout(PATIENCE, waiting).await.unwrap_or_default()
+    }
+
+    fn now(&self) -> Vec<(SocketAddr, Line)> {
+        let lines = self.lines();
+        let living = lines.iter().filter(|(_, line)| !line.is_closed());
+        let mut living: Vec<_> = living.map(|(address, line)| (*address, line.clone())).collect();
+        if !living.is_empty() {
+            let turn = self.0.turn.fetch_add(1, Ordering::Relaxed);
+            let first = turn % living.len();
+            living.rotate_left(first);
+        }
+        living
+    }
+
+    pub(crate) fn dialer(&self) -> &Dialer {
+        &self.0.dialer
+    }
+
+    fn lines(&self) -> MutexGuard<'_, BTreeMap<SocketAddr, Line>> {
+        self.0.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,69 @@
+//! A gateway that the test plays: it says back what agents bring.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use skep_tls::{Body, Identity, Listener, Reply, body};
+use skep_wire::{AGENT_NAME, CALLER, Caller};
+use tokio::net::TcpListener;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// What was brought: the path, and who vouched for whom.
+pub(crate) type Brought = Arc<Mutex<Vec<(String, Caller)>>>;
+
+/// Such a gateway; dropped, it is gone.
+pub(crate) struct FakeGateway {
+    pub(crate) address: SocketAddr,
+    pub(crate) brought: Brought,
+    _stop: DropGuard,
+}
+
+#[derive(Clone)]
+struct Back {
+    brought: Brought,
+    name: &'static str,
+}
+
+impl Reply for Back {
+    type Body = Body;
+
+    async fn reply(&self, request: Request<Incoming>) -> Response<Body> {
+        let caller = Caller::read(&request.headers()[CALLER]).expect("a caller");
+        let path = request.uri().path().to_owned();
+        let own = path == format!("/_skep/{}", self.name);
+        let status = match path.starts_with("/_skep/") && !own {
+            true => StatusCode::NOT_FOUND,
+            false => StatusCode::OK,
+        };
+        self.brought.lock().expect("whole").push((path, caller));
+        let mut answer = Response::new(body(http_body_util::Full::from(self.name)));
+        *answer.status_mut() = status;
+        answer
+    }
+}
+
+impl FakeGateway {
+    /// What was brought since it was last asked.
+    pub(crate) fn take(&self) -> Vec<(String, Caller)> {
+        std::mem::take(&mut *self.brought.lock().expect("whole"))
+    }
+
+    pub(crate) async fn start(identity: &Identity, name: &'static str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("an address");
+        let listener = Listener::new(listener, identity, AGENT_NAME).expect("a listener");
+        let address = listener.address().expect("its address");
+        let (brought, stop) = (Brought::default(), CancellationToken::new());
+        let back = Back {
+            brought: brought.clone(),
+            name,
+        };
+        tokio::spawn(listener.serve(back, stop.clone()));
+        Self {
+            address,
+            brought,
+            _stop: stop.drop_guard(),
+        }
+    }
+}
