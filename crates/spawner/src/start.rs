@@ -78,6 +78,8 @@ pub(crate) fn fork_into(
             skep_sys::exit_now(127)
         }
         Forked::Parent { process, descriptor } => {
+            // What is read to its end below must have no other writer than the child.
+            drop(reporter);
             let opened = before(process).and_then(|()| {
                 let opened = rustix::io::write(&opener, &[1]);
                 opened.map_err(|error| machine("open the gate", error.into()))
