@@ -255,6 +255,9 @@ pub struct Invocation {
     pub ended: Option<Timestamp>,
     /// The instance that served it.
     pub instance: Option<String>,
+    /// On a Swarm, the node that ran it and keeps its record; absent where a gateway keeps it.
+    #[serde(default)]
+    pub node: Option<String>,
     /// Where the time went, in milliseconds: `queue`, `sandbox`, `start`, `ready`, `handler`.
     pub phases: BTreeMap<String, f64>,
     /// How often it was begun: more than once only after a crash.

@@ -120,6 +120,7 @@ fn invocation(invocation: &api::Invocation) -> Rows {
         maybe("started", &invocation.started),
         maybe("ended", &invocation.ended),
         maybe("instance", &invocation.instance),
+        maybe("node", &invocation.node),
         row("attempts", invocation.attempts),
     ];
     // In the order in which they happen, not in the alphabet's.

@@ -11,8 +11,11 @@ pub(crate) fn root() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
-/// The binary beside this test's own.
+/// The binary beside this test's own, or the one that `SKEP_BIN` names.
 pub(crate) fn binary() -> PathBuf {
+    if let Some(named) = std::env::var_os("SKEP_BIN") {
+        return named.into();
+    }
     let own = std::env::current_exe().expect("the test's own path");
     let target = own.ancestors().nth(2).expect("a folder of the target's");
     let skep = target.join("skep");

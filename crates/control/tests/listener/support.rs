@@ -70,6 +70,7 @@ fn invocation(id: InvocationId) -> api::Invocation {
         started: None,
         ended: None,
         instance: None,
+        node: None,
         phases: Default::default(),
         attempts: 1,
         ending: None,

@@ -89,6 +89,13 @@ fn counted(mut function: api::Function, courses: &HashMap<String, Course>) -> ap
     function
 }
 
+fn of_node(invocation: api::Invocation, node: &str) -> api::Invocation {
+    api::Invocation {
+        node: Some(node.to_owned()),
+        ..invocation
+    }
+}
+
 impl Node for ClusterNode {
     fn functions(&self) -> Vec<api::Function> {
         let courses = self.courses();
@@ -180,7 +187,11 @@ impl Node for ClusterNode {
                 self.ask::<api::Invocations>(&path)
             );
             let mut all = own?;
-            all.extend(elsewhere.into_iter().flat_map(|(_, answer)| answer.invocations));
+            let there = |(node, answer): (String, api::Invocations)| {
+                let found = answer.invocations.into_iter();
+                found.map(move |invocation| of_node(invocation, &node))
+            };
+            all.extend(elsewhere.into_iter().flat_map(there));
             // Ids sort by their time; one that was accepted here and ran there is the gateway's.
             all.sort_by(|a, b| b.id.cmp(&a.id));
             all.dedup_by(|later, first| later.id == first.id);
@@ -196,7 +207,8 @@ impl Node for ClusterNode {
             }
             let path = format!("/v1/invocations/{id}");
             let answers: Vec<(String, api::Invocation)> = self.ask(&path).await;
-            Ok(answers.into_iter().next().map(|(_, invocation)| invocation))
+            let first = answers.into_iter().next();
+            Ok(first.map(|(node, invocation)| of_node(invocation, &node)))
         })
     }
 
