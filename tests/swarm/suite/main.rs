@@ -1,6 +1,7 @@
 //! Skep on a Swarm, a file for each idea.
 
 mod agents;
+mod calls;
 mod faults;
 mod handlers;
 mod install;
