@@ -227,10 +227,16 @@ async fn create(shared: &Shared, name: &str, labels: &HashMap<String, String>) -
         labels: Some(labels.clone()),
         ..Default::default()
     };
-    shared
+    let made = shared
         .api
         .call("volume-create", shared.api.docker.create_volume(request))
-        .await
+        .await?;
+    if made.labels.contains_key(HOLDER) {
+        return Ok(made);
+    }
+    // An engine that was started anew gives an older volume back without its labels here, and shows them only there.
+    let inspected = shared.api.docker.inspect_volume(name);
+    shared.api.call("volume-inspect", inspected).await
 }
 
 async fn remove(shared: &Shared, name: &str) -> Result<(), CallError> {
