@@ -101,9 +101,7 @@ impl Home {
             Place::Unit(unit) | Place::Scope { cgroup: unit, .. } => self.lay_out_below(unit),
             Place::Shared(shared) => {
                 let made = fs::create_dir_all(&self.folder);
-                made.map_err(|error| {
-                    format!("the cgroup {} can't be made: {error}", self.folder.display())
-                })?;
+                made.map_err(|error| format!("the cgroup {} can't be made: {error}", self.folder.display()))?;
                 for level in [Path::new(MOUNT), shared, &self.folder] {
                     give_on(level, &self.controllers)?;
                 }

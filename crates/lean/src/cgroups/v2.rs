@@ -169,7 +169,11 @@ impl Cgroups {
     /// A sentence for the operator.
     pub(super) fn mend(&self) -> Result<bool, String> {
         // A copy: whoever asks for a tree does not wait for systemd.
-        let guarded = self.guarded.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let guarded = self
+            .guarded
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let is_gone = |folder: &&PathBuf| !folder.is_dir();
         let whole = self.home.is_kept() && self.home.folder().is_dir();
         if whole && !guarded.keys().any(|folder| is_gone(&folder)) {

@@ -158,3 +158,54 @@ async fn skep_in_a_container_without_a_right_says_what_it_can_not_do() {
     );
     skep.stop().await;
 }
+
+/// Makes a container's cgroups read-only, or writable again.
+fn set_cgroups(container: &Contained, option: &str) {
+    let process = container
+        .docker
+        .run(&["inspect", "--format", "{{.State.Pid}}", &container.container]);
+    let unified = !std::path::Path::new("/sys/fs/cgroup/pids").exists();
+    let mount = if unified {
+        "/sys/fs/cgroup"
+    } else {
+        "/sys/fs/cgroup/pids"
+    };
+    let mut command = std::process::Command::new("nsenter");
+    command.args(["--mount", "--target", &process, "mount", "-o"]);
+    let done = command.arg(format!("remount,bind,{option}")).arg(mount).status();
+    assert!(done.expect("nsenter").success());
+}
+
+#[tokio::test]
+async fn cgroups_that_can_not_be_made_again_are_told_of_and_docker_serves_until_they_can() {
+    let skep = Contained::start("contained-healing", &RIGHTS).await;
+    let labels = ["--label", "skep.function=e", "--label", "skep.handler=exec"];
+    let command = ["--network", "none", DEBIAN, "echo", "hello"];
+    skep.docker.create(&[&labels[..], &command].concat());
+    let runs_on = async |engine: &str| {
+        eventually("the engine", async || {
+            let listed: serde_json::Value = serde_json::from_str(&skep.listed("e").await).expect("JSON");
+            (listed["function"]["engine"] == engine).then_some(listed)
+        })
+        .await
+    };
+    runs_on("lean").await;
+    assert_eq!(skep.public.get("/e").await.text(), "hello\n");
+    eventually("the tree to be empty, and gone", async || {
+        let homes = cgroup_homes(skep.docker.namespace());
+        let removed = homes.iter().all(|home| super::healing::remove(home).is_ok());
+        removed.then_some(())
+    })
+    .await;
+    set_cgroups(&skep, "ro");
+    let refused = skep.public.get("/e").await;
+    assert_eq!(refused.problem(), "engine-unavailable", "{refused:?}");
+    let listed = runs_on("docker").await;
+    let why = listed["function"]["fallback"].to_string();
+    assert!(why.contains("they can't be made again"), "{listed:#}");
+    assert_eq!(skep.public.get("/e").await.text(), "hello\n");
+    set_cgroups(&skep, "rw");
+    runs_on("lean").await;
+    assert_eq!(skep.public.get("/e").await.text(), "hello\n");
+    skep.stop().await;
+}

@@ -5,6 +5,7 @@ mod churn;
 mod contained;
 mod crash;
 mod escape;
+mod healing;
 mod instances;
 mod killing;
 mod layers;
