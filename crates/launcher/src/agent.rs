@@ -9,7 +9,7 @@ use bollard::query_parameters::{
     AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, KillContainerOptionsBuilder,
 };
 use futures::StreamExt;
-use skep_wire::AGENT_CONTAINER;
+use skep_wire::{AGENT_ANSWERS, AGENT_CONTAINER};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
@@ -38,9 +38,8 @@ impl Voice {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether it has said something, when it has: its first word is where it answers gateways. One that ends without
-    /// a word never comes up.
-    pub(crate) async fn first_word(&mut self) -> bool {
+    /// Whether it has said that it answers gateways, when it has. One that ends without never came up.
+    pub(crate) async fn answers(&mut self) -> bool {
         self.spoke.wait_for(|spoke| *spoke).await.is_ok()
     }
 
@@ -115,7 +114,9 @@ async fn attach(docker: &Docker, id: &str, stdin: bool) -> Result<(Voice, Input)
         while let Some(Ok(piece)) = output.next().await {
             let text = String::from_utf8_lossy(&piece.into_bytes()).into_owned();
             eprint!("{text}");
-            speaks.send_replace(true);
+            if text.contains(AGENT_ANSWERS) {
+                speaks.send_replace(true);
+            }
             if let Some(line) = text.lines().rfind(|line| !line.trim().is_empty()) {
                 *kept.lock().unwrap_or_else(PoisonError::into_inner) = line.trim().to_owned();
             }

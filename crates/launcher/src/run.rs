@@ -96,7 +96,7 @@ impl Launcher<'_> {
             let silence = async {
                 match &mut self.voice {
                     Some(voice) => {
-                        if !ready && voice.first_word().await {
+                        if !ready && voice.answers().await {
                             self.ready = say_ready().await;
                         }
                         voice.silence().await;

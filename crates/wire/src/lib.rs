@@ -18,8 +18,8 @@ pub use definition::{Definition, label};
 pub use field::FieldError;
 pub use keys::Keys;
 pub use objects::{
-    AGENT_CONTAINER, AGENT_SERVICE, GATEWAY_SERVICE, KEYS_FILE, NETWORK, PART, READY_FILE, REGISTRIES_FILE,
-    variable,
+    AGENT_ANSWERS, AGENT_CONTAINER, AGENT_SERVICE, GATEWAY_SERVICE, KEYS_FILE, NETWORK, PART, READY_FILE,
+    REGISTRIES_FILE, variable,
 };
 pub use outcome::{OUTCOME, Outcome};
 pub use picture::{NodePicture, SandboxPicture};
@@ -33,6 +33,8 @@ pub const AGENT_NAME: &str = "agent.skep";
 pub const GATEWAY_NAME: &str = "gateway.skep";
 /// The alias under which agents are found in that network.
 pub const AGENTS_ALIAS: &str = "skep-agents";
+/// Where a gateway tells agents the names of all functions that are deployed: a JSON array.
+pub const NAMES: &str = "/v1/names";
 /// The port on which gateways answer agents, in the same network.
 pub const GATEWAY_PORT: u16 = 4191;
 /// The alias under which gateways are found there.

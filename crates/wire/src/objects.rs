@@ -17,6 +17,9 @@ pub const REGISTRIES_FILE: &str = "/run/secrets/skep-registries";
 /// The file in a launcher's task that is there when its agent runs.
 pub const READY_FILE: &str = "/tmp/skep-agent-runs";
 
+/// What an agent says when it answers gateways, among whatever else it says: its launcher waits for these words.
+pub const AGENT_ANSWERS: &str = "answering gateways";
+
 /// The variables that tell a part where it is.
 pub mod variable {
     /// In a gateway: the name of the Swarm config that holds `pause`.

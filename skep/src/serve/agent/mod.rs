@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::signals::Signals;
 use super::supervisor::Supervisor;
-use super::{bind, limits, logging, parts, spawner};
+use super::{bind, limits, logging, parts, sockets, spawner};
 use crate::cli;
 use crate::exit::{Exit, Failed, Outcome};
 use crate::printer::Printer;
@@ -93,7 +93,7 @@ async fn serve(printer: &Printer, options: cli::Agent, identity: &Identity) -> O
             // Gateways are answered before, and told of sandboxes as they are found.
             () = agent.listed(), if !ready => {
                 ready = true;
-                printer.note(&format!("answering gateways on {address}"));
+                printer.note(&format!("{} on {address}", skep_wire::AGENT_ANSWERS));
             }
             signal = signals.next() => {
                 printer.note(&format!("{signal}: what runs may end; a second signal ends it at once"));
@@ -156,6 +156,13 @@ impl Running {
             hostname,
             relist: options.common.relist,
         };
+        let sockets = skep_socket::Config {
+            namespace: options.common.namespace.clone(),
+            data_directory: options.common.data_dir.clone(),
+            docker_host: options.common.docker_host.clone(),
+        };
+        let sockets = sockets::open(sockets, &docker).await?;
+        sockets::with_lean(&sockets, &lean, default, &options.common.data_dir).await?;
         let agent = Agent::new(
             config,
             Parts {
@@ -163,6 +170,7 @@ impl Running {
                 lean: lean.clone(),
                 engines: Engines::new(docker.clone(), lean.clone(), default),
                 store: store.clone(),
+                sockets: sockets.clone(),
             },
         );
         let agent = agent.await.map_err(failed)?;
@@ -192,12 +200,15 @@ impl Running {
             .map_err(|error| Failed::from_error(Exit::Usage, &error))?;
         let calls = Calls::new(gateways.clone());
         let calling = calls::serve(&agent, &calls, &store, received)?;
-        let ending = stop.clone();
-        supervisor.watch("search for gateways", async move { gateways.find(ending).await });
+        let (found, ending) = (gateways.clone(), stop.clone());
+        supervisor.watch("search for gateways", async move { found.find(ending).await });
         let (watching, ending) = (agent.clone(), stop.clone());
-        supervisor.watch("watch over sandboxes", async move { watching.run(ending).await });
+        supervisor.watch("watch over sandboxes", async move {
+            watching.run(&gateways, ending).await;
+        });
         let node = AgentNode {
             agent: agent.clone(),
+            sockets,
             store: store.clone(),
         };
         let control = skep_control::unguarded(Arc::new(node), Arc::new(registry), closing.clone());
