@@ -37,6 +37,9 @@ pub trait Elsewhere: fmt::Debug + Send + Sync {
     /// Its length in bytes.
     fn length(&self) -> u64;
 
+    /// Says that something durable names it. One that nothing names goes with its last handle.
+    fn keep(&self);
+
     /// Reads it from the start; may be called any number of times.
     fn open(&self) -> BoxFuture<'_, Result<Pin<Box<dyn AsyncRead + Send>>, StoreError>>;
 }
@@ -48,7 +51,7 @@ pub trait Spill: fmt::Debug + Send + Sync {
 }
 
 /// A large body on its way. Dropped before its end, it leaves nothing behind.
-pub trait Spilling: fmt::Debug + Send + Sync {
+pub trait Spilling: fmt::Debug + Send {
     /// Takes the next piece.
     fn write<'a>(&'a mut self, piece: &'a [u8]) -> BoxFuture<'a, Result<(), StoreError>>;
 
@@ -145,10 +148,12 @@ impl Body {
         }
     }
 
-    /// Says that a committed row names the file, so that it stays when this handle is dropped.
-    pub(crate) fn keep(&self) {
-        if let Content::File(file) = &self.0 {
-            file.owned.store(true, std::sync::atomic::Ordering::Release);
+    /// Says that something durable names it, so that it stays when this handle is dropped.
+    pub fn keep(&self) {
+        match &self.0 {
+            Content::Memory(_) => {}
+            Content::File(file) => file.owned.store(true, std::sync::atomic::Ordering::Release),
+            Content::Elsewhere(body) => body.keep(),
         }
     }
 

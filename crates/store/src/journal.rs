@@ -13,7 +13,7 @@ use crate::columns::{self, COLUMNS, PARAMETERS, Time};
 use crate::error::StoreError;
 use crate::metrics::{self, Metrics};
 use crate::quota::{self, Quota};
-use crate::writer::{Setup, Writer};
+use crate::writer::{Reply, Setup, Writer};
 
 /// How many bytes may wait to be written.
 const WAITING_BYTES: usize = 8 << 20;
@@ -73,6 +73,21 @@ impl WriteBehind {
     pub(crate) fn log(&self, entry: LogEntry) {
         let bytes = ENTRY_BYTES + entry.line.text.len();
         self.enqueue("line", bytes, move |connection| put_line(connection, &entry));
+    }
+
+    /// Keeps records that were kept elsewhere first; waits until they are written.
+    pub(crate) async fn mirror(&self, records: Vec<Record>) -> Result<(), StoreError> {
+        let news = self.news.clone();
+        let put = move |connection: &Connection| {
+            records
+                .iter()
+                .try_for_each(|record| put_record(connection, record))
+        };
+        let conclude = move |_: &Connection, outcome: Result<(), StoreError>, reply: Reply<()>| {
+            news.send_replace(());
+            reply.give(outcome);
+        };
+        self.writer.run("keep records of the queue", put, conclude).await
     }
 
     /// Waits until what was enqueued by now is written, but not for ever.

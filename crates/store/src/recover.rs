@@ -19,7 +19,7 @@ pub(crate) fn remove_body(bodies: &Path, name: Option<String>) {
 }
 
 /// Asynchronous invocations with no recorded end wait again; synchronous ones whose callers are gone with the last
-/// process have failed.
+/// process have failed. Of asynchronous ones that a Swarm's queue has, that queue says how they are.
 pub(crate) fn recover(queue: &Connection, kept: &Connection) -> rusqlite::Result<Counts> {
     queue.execute(
         "UPDATE invocation SET status = 'queued' WHERE status = 'running'",
@@ -27,7 +27,8 @@ pub(crate) fn recover(queue: &Connection, kept: &Connection) -> rusqlite::Result
     )?;
     kept.execute(
         "UPDATE record SET status = 'failed', ending = 'problem', problem = 'internal', ended = ?1, \
-         detail = 'Skep ended before this invocation did' WHERE status IN ('queued', 'running')",
+         detail = 'Skep ended before this invocation did' \
+         WHERE status IN ('queued', 'running') AND caused_by != 'async'",
         [columns::Time(Timestamp::now())],
     )?;
     let counts = Counts::default();

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use prometheus_client::registry::Registry;
+use skep_model::Record;
 use tokio::sync::watch;
 
 use crate::config::Config;
@@ -128,6 +129,15 @@ impl Store {
         if let Err(error) = closed.await {
             tracing::error!(%error, "the store did not close as it should");
         }
+    }
+
+    /// Keeps records of asynchronous invocations whose own place is the queue of a Swarm, so that they are found here
+    /// as well.
+    ///
+    /// # Errors
+    /// `Database` where the disk refuses.
+    pub async fn mirror(&self, records: Vec<Record>) -> Result<(), StoreError> {
+        self.inner.journal.mirror(records).await
     }
 
     /// Removes what need not be kept any longer at this time: one run of what the store does by itself every

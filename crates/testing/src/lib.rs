@@ -15,8 +15,10 @@
 mod docker;
 mod function;
 mod lean;
+mod nats;
 mod probe;
 
 pub use docker::Docker;
 pub use function::{function, template};
+pub use nats::Nats;
 pub use probe::probe_image;
