@@ -20,7 +20,7 @@ pub use installed::{NODES, SHELL, at_once};
 use std::time::{Duration, Instant};
 
 /// Far more than anything takes; a test that waits so long has failed.
-pub const PATIENCE: Duration = Duration::from_secs(90);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Asks again and again until there is an answer.
 ///
