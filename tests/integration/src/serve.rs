@@ -33,6 +33,9 @@ pub fn binary() -> PathBuf {
 /// Says under which engine the tests run; without it, under the best.
 const TEST_ENGINE: &str = "SKEP_TEST_ENGINE";
 
+/// The `skep.timeout` of functions that name none, where the machine is slower than any that the default is for.
+const TEST_TIMEOUT: &str = "SKEP_TEST_TIMEOUT";
+
 /// How to start a Skep.
 #[derive(Debug, Default)]
 pub struct Start {
@@ -204,6 +207,11 @@ impl Skep {
         let mut arguments = vec!["--label".to_owned(), format!("skep.function={name}")];
         for label in labels {
             arguments.extend(["--label".to_owned(), format!("skep.{label}")]);
+        }
+        if let Ok(timeout) = std::env::var(TEST_TIMEOUT)
+            && !labels.iter().any(|label| label.starts_with("timeout="))
+        {
+            arguments.extend(["--label".to_owned(), format!("skep.timeout={timeout}")]);
         }
         arguments.extend(flags.iter().chain(command).map(|word| (*word).to_owned()));
         let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
