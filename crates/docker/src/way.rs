@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use skep_engine::Listener;
-use skep_sys::{ListeningSocket, NetworkNamespace, ProcessIdentity};
+use skep_sys::{ListeningSocket, NetworkNamespace, ProcessEnd, ProcessIdentity};
 use tokio::net::TcpStream;
 
 /// How one instance is connected to.
@@ -47,6 +47,14 @@ impl FirstProcess {
     /// Its id, while it still is that process.
     pub fn id(&self) -> Option<u32> {
         self.identity.runs().then_some(self.identity.id)
+    }
+
+    /// Its end, to be awaited.
+    ///
+    /// # Errors
+    /// `NotFound` where it has ended already, or what the kernel says.
+    pub fn end(&self) -> io::Result<ProcessEnd> {
+        ProcessEnd::of(&self.identity)
     }
 
     /// Whether a process is one of the container's: the cgroup that the engine made bears the container's id.

@@ -18,7 +18,7 @@ use crate::cgroups::Freezer;
 use crate::held::Place;
 
 /// SIGKILL.
-const KILL: i32 = 9;
+pub(crate) const KILL: i32 = 9;
 
 /// One started instance.
 pub(crate) struct LeanInstance {

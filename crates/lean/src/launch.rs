@@ -1,5 +1,6 @@
 //! Making one instance: a place in a sandbox, the streams, and what only this launch has.
 
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,7 +13,7 @@ use tokio::sync::watch;
 use crate::calls::Calls;
 use crate::engine::Shared;
 use crate::held::Place;
-use crate::instance::LeanInstance;
+use crate::instance::{KILL, LeanInstance};
 use crate::plan::Sharing;
 use crate::pool::PlaceError;
 use crate::{files, sandbox, streams};
@@ -111,7 +112,7 @@ async fn make(shared: &Arc<Shared>, launch: &Launch) -> Result<Launched, LaunchE
     })?;
     let start = begin.elapsed();
     let (ended, exit) = watch::channel(None);
-    let exited = child.exited;
+    let exited = unless_lost(&place, &child.descriptor, child.exited)?;
     let listening = calls.serve(shared, child.listener);
     shared.tasks.spawn(async move {
         // It would keep the network of an instance that is gone.
@@ -157,6 +158,35 @@ async fn make(shared: &Arc<Shared>, launch: &Launch) -> Result<Launched, LaunchE
         output: ours.output,
         sandbox,
         start,
+    })
+}
+
+/// The end of an instance, which is made to end with its sandbox: without its network whoever talks with it would wait
+/// for nothing.
+fn unless_lost<E: Future>(
+    place: &Place,
+    process: &OwnedFd,
+    exited: E,
+) -> Result<impl Future<Output = E::Output> + use<E>, LaunchError> {
+    let network = place.held.sandbox.network.as_ref();
+    let lost = network.map(|network| network.life.end());
+    let process = process
+        .try_clone()
+        .map_err(|error| machine("holding the instance's process", error))?;
+    Ok(async move {
+        let mut exited = std::pin::pin!(exited);
+        let Some(lost) = lost else {
+            return exited.await;
+        };
+        tokio::select! {
+            biased;
+            exit = &mut exited => return exit,
+            () = lost.cancelled() => {}
+        }
+        tracing::debug!("a sandbox has ended, and its instances are ended with it");
+        // One that has just ended needs no signal.
+        let _ended = skep_sys::send_signal(process.as_fd(), KILL);
+        exited.await
     })
 }
 

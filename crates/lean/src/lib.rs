@@ -23,6 +23,7 @@ mod inspect;
 mod instance;
 mod launch;
 mod layers;
+mod life;
 mod limits;
 mod mending;
 mod metrics;

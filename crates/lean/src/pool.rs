@@ -158,11 +158,7 @@ impl Pool {
 
     /// Takes out the sandboxes that nobody needs: unused for a while, spent, or of a template that is gone; with
     /// `all`, every one that is free.
-    pub(crate) fn take_idle(
-        &self,
-        in_force: impl Fn(&Definition) -> bool,
-        all: bool,
-    ) -> Vec<Arc<Held>> {
+    pub(crate) fn take_idle(&self, in_force: impl Fn(&Definition) -> bool, all: bool) -> Vec<Arc<Held>> {
         let entries: Vec<(Definition, Arc<Entry>)> = {
             let entries = self.lock();
             entries
@@ -174,9 +170,7 @@ impl Pool {
         for (id, entry) in entries {
             let gone = all || !in_force(&id);
             let mut standing = entry.standing();
-            let mut spare = standing
-                .len()
-                .saturating_sub(if gone { 0 } else { entry.kept() });
+            let mut spare = standing.len().saturating_sub(if gone { 0 } else { entry.kept() });
             let goes = |held: &Arc<Held>| {
                 let at_once = held.is_spent() || !held.is_alive() || (gone && held.is_empty());
                 let goes = at_once || (spare > 0 && held.is_idle());

@@ -24,6 +24,7 @@ use tokio_util::sync::DropGuard;
 
 pub(crate) use self::request::{is_first, sleeping};
 use crate::layers::Layers;
+use crate::life::Life;
 use crate::plan::{Network, Plan, Volume};
 
 /// How long an answer of Docker is waited for.
@@ -53,6 +54,7 @@ pub(crate) struct Sandbox {
 #[derive(Debug)]
 pub(crate) struct SandboxNetwork {
     pub(crate) process: FirstProcess,
+    pub(crate) life: Life,
     pub(crate) namespace: NetworkNamespace,
     pub(crate) addresses: Vec<IpAddr>,
     /// For the instances that are in it together.
@@ -314,6 +316,8 @@ fn network_of(inspect: &ContainerInspectResponse, container: &str) -> Result<San
     let id = process.id().ok_or(unexpected("the sandbox's process is gone"))?;
     let namespace = NetworkNamespace::of_process(id)
         .map_err(|error| SandboxError::Machine("opening the sandbox's network namespace", error))?;
+    let life = Life::of(&process)
+        .map_err(|error| SandboxError::Machine("following the sandbox's process", error))?;
     let read = |path: &Option<String>| std::fs::read_to_string(path.as_deref().unwrap_or_default());
     let failed = |error| SandboxError::Machine("reading the sandbox's name resolution", error);
     let attached = inspect
@@ -332,6 +336,7 @@ fn network_of(inspect: &ContainerInspectResponse, container: &str) -> Result<San
     let addresses = texts.filter_map(|text| text.as_deref()?.parse().ok()).collect();
     Ok(SandboxNetwork {
         process,
+        life,
         namespace,
         addresses,
         ports: Ports::new(),

@@ -10,6 +10,8 @@
 mod below;
 #[expect(unsafe_code, reason = "bpf(2) has no safe word; each block is justified")]
 mod bpf;
+#[expect(unsafe_code, reason = "a descriptor that is awaited is promised to stay open")]
+mod end;
 #[expect(
     unsafe_code,
     reason = "calls that no library has a safe word for; each block is justified"
@@ -38,6 +40,7 @@ mod view;
 
 pub use below::make_read_only_below;
 pub use bpf::{attach_device_program, load_device_program};
+pub use end::ProcessEnd;
 pub use fork::{
     Forked, Instruction, NewNamespaces, close_on_execute_from, execute, exit_now, fork,
     join_new_session_keyring, load_seccomp, raise_loopback, unshare_cgroup_namespace,

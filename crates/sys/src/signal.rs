@@ -26,7 +26,7 @@ pub(crate) fn default_signals() {
 /// Sends a signal by its number to the process that a pidfd means (pidfd_send_signal(2)); real-time signals too.
 ///
 /// # Errors
-/// `NotFound` (ESRCH) where it has ended; `InvalidInput` for a number that is no signal.
+/// ESRCH where it has ended; `InvalidInput` for a number that is no signal.
 pub fn send_signal(process: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
     let (none, flags) = (std::ptr::null::<libc::siginfo_t>(), 0);
     // SAFETY: with a null siginfo the kernel reads nothing of ours.
