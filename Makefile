@@ -10,7 +10,7 @@ export DEMO_CONTROL_PORT ?= 8081
 IMAGE ?= skep:latest
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-down test test-vm test-swarm swarm-demo swarm-demo-down churn fuzz bench image fmt lint ci
+.PHONY: help build demo demo-down test test-vm test-swarm bench-swarm swarm-demo swarm-demo-down churn fuzz bench image fmt lint ci
 
 help: ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,7 +40,13 @@ test-swarm: ## run the tests that need a Swarm, on Swarms of nodes in containers
 	@cargo build -p skep
 	@cargo nextest run -p skep-swarm-tests; ended=$$?; scripts/swarm sweep; exit $$ended
 
-swarm-demo: ## install Skep and the voting app on a Swarm of three nodes on this machine
+bench-swarm: ## measure what a cluster costs and how fast it is back, on Swarms of nodes in containers
+	@scripts/setup bench
+	@cargo build --release -p skep
+	@SKEP_BIN=$${SKEP_BIN:-$${CARGO_TARGET_DIR:-target}/release/skep} cargo nextest run -p skep-swarm-tests \
+		-E 'test(/^figures::/)' --run-ignored only --no-capture; ended=$$?; scripts/swarm sweep; exit $$ended
+
+swarm-demo: ## a Swarm of three nodes here, Skep and the voting app on it: votes, loses a node, votes on
 	@scripts/setup demo
 	@scripts/swarm-demo up
 

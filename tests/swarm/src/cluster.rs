@@ -135,6 +135,16 @@ impl Cluster {
         &self.name
     }
 
+    /// Puts the binary under test onto a node.
+    ///
+    /// # Panics
+    /// When that can't be done.
+    pub fn copy_binary(&self, node: u32, path: &str) {
+        let to = format!("skep-swarm-{}-{node}:{path}", self.name);
+        let copied = Command::new("docker").arg("cp").arg(binary()).arg(to).status();
+        assert!(copied.expect("the docker command").success());
+    }
+
     /// Puts an image of this machine's into the cluster's registry; gives its name there.
     ///
     /// # Panics

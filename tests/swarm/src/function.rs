@@ -33,12 +33,41 @@ impl Cluster {
         image: &str,
         command: &[&str],
     ) -> Function<'_> {
+        self.made(manager, topic, &[], labels, image, command)
+    }
+
+    /// The same, whose sandboxes are on one node.
+    ///
+    /// # Panics
+    /// When it can't be made.
+    pub fn function_on(
+        &self,
+        node: u32,
+        topic: &str,
+        labels: &[&str],
+        image: &str,
+        command: &[&str],
+    ) -> Function<'_> {
+        let constraint = format!("node.hostname==node-{node}");
+        self.made(1, topic, &["--constraint", &constraint], labels, image, command)
+    }
+
+    fn made(
+        &self,
+        manager: u32,
+        topic: &str,
+        options: &[&str],
+        labels: &[&str],
+        image: &str,
+        command: &[&str],
+    ) -> Function<'_> {
         let id = uuid::Uuid::now_v7().simple().to_string();
         let name = format!("{topic}-{}", &id[24..]);
         let mut arguments: Vec<String> = ["service", "create", "-q", "-d", "--replicas", "0"]
             .map(str::to_owned)
             .into();
         arguments.extend(["--endpoint-mode", "dnsrr", "--env", "NODE={{.Node.Hostname}}"].map(str::to_owned));
+        arguments.extend(options.iter().map(|word| (*word).to_owned()));
         arguments.extend(["--name".to_owned(), name.clone()]);
         arguments.extend(["--label".to_owned(), format!("skep.function={name}")]);
         for label in labels {

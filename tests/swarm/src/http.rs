@@ -30,7 +30,19 @@ pub struct Answer {
 /// # Errors
 /// Nobody answered, or not to the end.
 pub fn ask(address: &str, request: &str, fields: &[&str], body: &str) -> io::Result<Answer> {
-    let target = (address, PORT).to_socket_addrs()?.next();
+    ask_at(address, PORT, request, fields, body)
+}
+
+/// `GET /path` of another port.
+///
+/// # Errors
+/// See [`ask`].
+pub fn get_at(address: &str, port: u16, path: &str) -> io::Result<Answer> {
+    ask_at(address, port, &format!("GET {path}"), &[], "")
+}
+
+fn ask_at(address: &str, port: u16, request: &str, fields: &[&str], body: &str) -> io::Result<Answer> {
+    let target = (address, port).to_socket_addrs()?.next();
     let target = target.ok_or_else(|| io::Error::other("no address"))?;
     let mut stream = TcpStream::connect_timeout(&target, CONNECT)?;
     stream.set_read_timeout(Some(PATIENCE))?;

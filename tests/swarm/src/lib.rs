@@ -13,7 +13,7 @@ mod installed;
 
 pub use cluster::{Cluster, Ended};
 pub use function::Function;
-pub use http::{Answer, Load, Sample, ask, get};
+pub use http::{Answer, Load, Sample, ask, get, get_at};
 pub use image::skep_image;
 pub use installed::{NODES, SHELL, at_once};
 

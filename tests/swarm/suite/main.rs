@@ -3,6 +3,7 @@
 mod agents;
 mod calls;
 mod faults;
+mod figures;
 mod handlers;
 mod install;
 mod private;
