@@ -48,6 +48,8 @@ pub(crate) struct Here {
     pub(crate) docker_root: String,
     /// The id of the launcher's service.
     pub(crate) service: String,
+    /// When its container was created, in seconds since 1970.
+    pub(crate) created: i64,
 }
 
 /// The container and the digest of how it is run.
@@ -140,6 +142,7 @@ mod tests {
             socket: "/run/docker.sock".to_owned(),
             docker_root: "/var/lib/docker".to_owned(),
             service: "service".to_owned(),
+            created: 1,
         }
     }
 

@@ -1,15 +1,21 @@
 //! What is on this node, as its engine tells it.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use bollard::Docker;
 use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
 use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder};
 use skep_wire::PART;
+use tokio::time::{Instant, sleep};
 
 use crate::body::{AGENT, DIGEST, Here, Settings};
 use crate::error::{LauncherError, is};
 use crate::plan::{Found, State, Task};
+
+/// How long an engine may take to list what it started, and how often it is asked.
+const LISTED: Duration = Duration::from_secs(20);
+const LOOK: Duration = Duration::from_millis(100);
 
 const TASK_ID: &str = "com.docker.swarm.task.id";
 const SERVICE_ID: &str = "com.docker.swarm.service.id";
@@ -45,17 +51,10 @@ pub(crate) async fn here(docker: &Docker, settings: &Settings) -> Result<Here, L
     let no_task = || LauncherError::NoTask {
         task: settings.task.clone(),
     };
-    let own = list(
-        docker,
-        false,
-        format!("{TASK_ID}={}", settings.task),
-        "find the launcher's own container",
-    )
-    .await?;
-    let own = own
-        .into_iter()
-        .find(|_| !settings.task.is_empty())
-        .ok_or_else(no_task)?;
+    if settings.task.is_empty() {
+        return Err(no_task());
+    }
+    let own = own(docker, &settings.task).await?.ok_or_else(no_task)?;
     let info = docker
         .info()
         .await
@@ -71,11 +70,28 @@ pub(crate) async fn here(docker: &Docker, settings: &Settings) -> Result<Here, L
             .docker_root_dir
             .unwrap_or_else(|| "/var/lib/docker".to_owned()),
         service: label(&own, SERVICE_ID),
+        created: own.created.unwrap_or_default(),
     })
 }
 
-/// The tasks of the launcher's service that run on this node.
-pub(crate) async fn launchers(docker: &Docker, here: &Here) -> Result<Vec<Task>, LauncherError> {
+/// The container of a task that was just started: a busy engine lists it a little later than it runs.
+async fn own(docker: &Docker, task: &str) -> Result<Option<ContainerSummary>, LauncherError> {
+    let began = Instant::now();
+    loop {
+        let label = format!("{TASK_ID}={task}");
+        let found = list(docker, true, label, "find the launcher's own container").await?;
+        if let Some(own) = found.into_iter().next() {
+            return Ok(Some(own));
+        }
+        if began.elapsed() > LISTED {
+            return Ok(None);
+        }
+        sleep(LOOK).await;
+    }
+}
+
+/// The tasks of the launcher's service that run on this node, this one among them whether it is listed yet or not.
+pub(crate) async fn launchers(docker: &Docker, here: &Here, own: &str) -> Result<Vec<Task>, LauncherError> {
     let running = list(
         docker,
         false,
@@ -87,7 +103,14 @@ pub(crate) async fn launchers(docker: &Docker, here: &Here) -> Result<Vec<Task>,
         task: label(container, TASK_ID),
         created: container.created.unwrap_or_default(),
     };
-    Ok(running.iter().map(task).collect())
+    let mut tasks: Vec<Task> = running.iter().map(task).collect();
+    if !tasks.iter().any(|task| task.task == own) {
+        tasks.push(Task {
+            task: own.to_owned(),
+            created: here.created,
+        });
+    }
+    Ok(tasks)
 }
 
 /// The agents on this node.

@@ -117,7 +117,7 @@ impl Launcher<'_> {
     /// Takes steps until everything is as it should be.
     async fn look(&mut self) -> Result<(), LauncherError> {
         loop {
-            let launchers = node::launchers(self.docker, &self.here).await?;
+            let launchers = node::launchers(self.docker, &self.here, &self.settings.task).await?;
             if !acts(&self.settings.task, &launchers) {
                 // The successor's agent is none of this one's business.
                 self.voice = None;
@@ -194,7 +194,7 @@ impl Launcher<'_> {
     }
 
     async fn hand_over_or_end(&mut self) -> Result<bool, LauncherError> {
-        let launchers = node::launchers(self.docker, &self.here).await?;
+        let launchers = node::launchers(self.docker, &self.here, &self.settings.task).await?;
         if !acts(&self.settings.task, &launchers) {
             tracing::info!("another launcher has taken over");
             return Ok(true);

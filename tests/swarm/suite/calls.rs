@@ -22,14 +22,21 @@ fn record(cluster: &Cluster, id: &str) -> serde_json::Value {
 }
 
 fn invocation_of(head: &str) -> String {
-    let id = head.lines().find_map(|line| line.strip_prefix("skep-invocation: "));
+    let id = head
+        .lines()
+        .find_map(|line| line.strip_prefix("skep-invocation: "));
     id.expect("an invocation").trim().to_owned()
 }
 
 #[test]
 fn a_function_calls_another_that_nobody_else_can_and_is_its_parent() {
     let cluster = Cluster::installed();
-    let hidden = cluster.function("hidden", &["handler=exec", "route=none"], SHELL, &["echo", "found"]);
+    let hidden = cluster.function(
+        "hidden",
+        &["handler=exec", "route=none"],
+        SHELL,
+        &["echo", "found"],
+    );
     let caller = cluster.function("caller", &["max=8"], &cluster.push(&probe_image()), &["http"]);
     for node in NODES {
         let address = cluster.address(node);
@@ -45,7 +52,10 @@ fn a_function_calls_another_that_nobody_else_can_and_is_its_parent() {
             .lines()
             .find_map(|line| line.strip_prefix("SKEP_URL=http://"));
         let url = line.unwrap_or_else(|| panic!("no SKEP_URL: {environment:?}"));
-        let answer = get(&address, &format!("{}/fetch/{url}{}", caller.path(), hidden.path()));
+        let answer = get(
+            &address,
+            &format!("{}/fetch/{url}{}", caller.path(), hidden.path()),
+        );
         let answer = answer.expect("an answer");
         assert!(
             answer.body.starts_with("HTTP/1.1 200") && answer.body.ends_with("found"),
@@ -63,7 +73,12 @@ fn a_function_calls_another_that_nobody_else_can_and_is_its_parent() {
 #[test]
 fn a_function_has_another_run_later_and_looks_at_what_came_of_it() {
     let cluster = Cluster::installed();
-    let later = cluster.function("later", &["handler=exec", "async=false"], SHELL, &["echo", "done"]);
+    let later = cluster.function(
+        "later",
+        &["handler=exec", "async=false"],
+        SHELL,
+        &["echo", "done"],
+    );
     let script = format!(
         r#"{CALL} at=$(call {} 'Prefer: respond-async' | tr -d '\r' | sed -n 's/^[Ll]ocation: //p')
         echo "at $at"; for i in $(seq 60); do
@@ -82,7 +97,10 @@ fn a_function_has_another_run_later_and_looks_at_what_came_of_it() {
     });
     assert_eq!(answer.status, 200, "{answer:?}");
     assert!(answer.body.ends_with("done"), "{answer:?}");
-    let line = answer.body.lines().find_map(|line| line.strip_prefix("at /_skep/invocations/"));
+    let line = answer
+        .body
+        .lines()
+        .find_map(|line| line.strip_prefix("at /_skep/invocations/"));
     let child = line.and_then(|line| line.split('/').next()).expect("an id");
     let record = record(&cluster, child);
     assert_eq!(record["parent"], invocation_of(&answer.head).as_str(), "{record}");

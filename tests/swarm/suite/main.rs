@@ -8,4 +8,5 @@ mod handlers;
 mod install;
 mod private;
 mod refused;
+mod stack;
 mod upgrade;
