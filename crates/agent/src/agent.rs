@@ -1,23 +1,28 @@
 //! The agent, put together: the engines, the store, the sandboxes, and what looks after them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
+use skep_catalogue::Catalogue;
 use skep_dispatch::Dispatcher;
 use skep_docker::DockerEngine;
 use skep_engine::{Engine, EngineKind};
 use skep_invoke::Invoker;
 use skep_lean::{Engines, LeanEngine};
 use skep_model::{Journal, Namespace, Record};
+use skep_socket::{Sockets, SpawningEngine};
 use skep_store::Store;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::gateways::Gateways;
 use crate::given::{self, Copies};
+use crate::known::Lineage;
+use crate::names;
 use crate::picture::{About, Pictures};
 use crate::reply::AgentReply;
 use crate::sandbox::{Made, Sandbox};
@@ -52,6 +57,8 @@ pub struct Parts {
     pub engines: Engines,
     /// Records and logs of what ran here.
     pub store: Store,
+    /// The Docker sockets of functions here.
+    pub sockets: Sockets,
 }
 
 /// What makes sandboxes of containers.
@@ -62,6 +69,8 @@ pub(crate) struct Adopter {
     pub(crate) relist: Duration,
     pub(crate) copies: Copies,
     pub(crate) engines: Engines,
+    /// The same, with sockets for those functions that have some.
+    spawning: SpawningEngine<Engines>,
     lean: LeanEngine,
     store: Store,
     metrics: skep_invoke::Metrics,
@@ -77,6 +86,11 @@ pub struct Agent {
     pub(crate) refused: Arc<Mutex<BTreeMap<String, String>>>,
     /// Whether Docker answers.
     pub(crate) connected: tokio::sync::watch::Sender<bool>,
+    /// What is in force, as far as a node knows: the functions of its sandboxes.
+    pub(crate) catalogue: tokio::sync::watch::Sender<Arc<Catalogue>>,
+    /// The names of all functions, as gateways know them; `None` before one has told.
+    pub(crate) elsewhere: Arc<Mutex<Option<BTreeSet<String>>>>,
+    pub(crate) sockets: Sockets,
     /// Whether nothing more is taken, wherever it comes up.
     draining: Arc<AtomicBool>,
     pub(crate) pictures: Pictures,
@@ -108,7 +122,7 @@ impl Agent {
             EngineKind::Docker
         };
         let table = Table::default();
-        Ok(Self {
+        let agent = Self {
             about: About {
                 node: config.node,
                 hostname: config.hostname,
@@ -123,6 +137,7 @@ impl Agent {
                 namespace: config.namespace,
                 relist: config.relist,
                 copies,
+                spawning: parts.sockets.engine(parts.engines.clone()),
                 engines: parts.engines,
                 lean: parts.lean,
                 store: parts.store,
@@ -132,10 +147,17 @@ impl Agent {
             table,
             refused: Arc::default(),
             connected: tokio::sync::watch::Sender::default(),
+            catalogue: tokio::sync::watch::Sender::default(),
+            elsewhere: Arc::default(),
+            sockets: parts.sockets,
             draining: Arc::default(),
             pictures: Pictures::new(),
             tasks: TaskTracker::new(),
-        })
+        };
+        agent.tell_sockets();
+        let lineage = Arc::new(Lineage::of(agent.table.clone()));
+        agent.sockets.connect(agent.catalogue.subscribe(), lineage);
+        Ok(agent)
     }
 
     /// Adds what is counted of invocations.
@@ -192,9 +214,11 @@ impl Agent {
         let _ = self.connected.subscribe().wait_for(|connected| *connected).await;
     }
 
-    /// Looks after the sandboxes, and draws what gateways are told of them, until `stop`.
-    pub async fn run(&self, stop: CancellationToken) {
+    /// Looks after the sandboxes and children, and draws what gateways are told of them, until `stop`.
+    pub async fn run(&self, gateways: &Gateways, stop: CancellationToken) {
         tokio::join!(
+            names::ask(self, gateways, stop.clone()),
+            self.sockets.run_background(stop.clone()),
             watching::watch(self, stop.clone()),
             self.pictures
                 .draw(self.about.clone(), self.table.clone(), stop.clone()),
@@ -215,6 +239,7 @@ impl Agent {
     pub async fn end(&self) {
         let all = self.table.all();
         futures::future::join_all(all.iter().map(|sandbox| sandbox.dispatcher.end_all())).await;
+        self.sockets.end_lean().await;
         self.tasks.close();
         let copies = self.adopter.copies.clone();
         drop(tokio::task::spawn_blocking(move || copies.remove_all()).await);
@@ -284,6 +309,7 @@ impl Agent {
         });
         let functions = lean.map(|sandbox| sandbox.function.clone());
         self.adopter.lean.set_functions(functions.collect());
+        self.tell_sockets();
     }
 }
 
@@ -297,13 +323,10 @@ impl Adopter {
     /// A sandbox with everything that works in it.
     pub(crate) fn sandbox(&self, container: &str, read: Read) -> Sandbox {
         let function = Arc::new(read.function);
-        let mut reasons = self.engines.unsupported(&function);
-        if function.settings.spawn.is_some() {
-            reasons.push("a function on a Swarm is given no Docker socket yet (skep.spawn)".to_owned());
-        }
+        let reasons = self.spawning.unsupported(&function);
         let dispatcher = Dispatcher::new(
             skep_dispatch::Config::new(MEMORY),
-            Arc::new(self.engines.clone()),
+            Arc::new(self.spawning.clone()),
             Arc::new(self.store.clone()),
         );
         let invoker = Invoker::new(

@@ -10,6 +10,8 @@ mod answer;
 mod calls;
 mod gateways;
 mod given;
+mod known;
+mod names;
 mod picture;
 mod reply;
 mod sandbox;

@@ -9,6 +9,7 @@ use futures::future::join_all;
 use http::Request;
 use http_body_util::BodyExt as _;
 use http_body_util::Limited;
+use hyper::body::Incoming;
 use skep_catalogue::Catalogue;
 use skep_invoke::{Body, Invocation, Metrics};
 use skep_model::{FunctionName, Journal, Namespace};
@@ -121,6 +122,17 @@ impl Cluster {
         self.shared.pool().waiting()
     }
 
+    /// What a node's agent says at length, for as long as its reader wants.
+    ///
+    /// # Errors
+    /// It gives no such answer.
+    pub async fn open(&self, node: &NodeView, path: &str) -> Result<Incoming, String> {
+        match timeout(PATIENCE, answer(&node.line, path)).await {
+            Ok(answered) => answered,
+            Err(_) => Err("it does not answer".to_owned()),
+        }
+    }
+
     /// Asks every agent the same; the answers of those that gave one, as JSON, each with its node.
     pub async fn ask_all(&self, path: &str) -> Vec<(NodePicture, serde_json::Value)> {
         let asked = self.nodes().into_iter().map(|node| async move {
@@ -143,6 +155,13 @@ impl Cluster {
 }
 
 async fn ask(line: &Line, path: &str) -> Result<serde_json::Value, String> {
+    let body = answer(line, path).await?;
+    let body = Limited::new(body, LONGEST_ANSWER).collect().await;
+    let bytes = body.map_err(|error| error.to_string())?.to_bytes();
+    serde_json::from_slice(&bytes).map_err(|error| error.to_string())
+}
+
+async fn answer(line: &Line, path: &str) -> Result<Incoming, String> {
     let request = Request::get(format!("https://{AGENT_NAME}{path}"))
         .body(skep_tls::body(skep_invoke::empty()))
         .map_err(|error| error.to_string())?;
@@ -150,7 +169,5 @@ async fn ask(line: &Line, path: &str) -> Result<serde_json::Value, String> {
     if !response.status().is_success() {
         return Err(format!("it answers {}", response.status()));
     }
-    let body = Limited::new(response.into_body(), LONGEST_ANSWER).collect().await;
-    let bytes = body.map_err(|error| error.to_string())?.to_bytes();
-    serde_json::from_slice(&bytes).map_err(|error| error.to_string())
+    Ok(response.into_body())
 }

@@ -123,6 +123,9 @@ pub struct Instance {
     pub invocations: Vec<String>,
     /// How many it served before.
     pub served: u64,
+    /// On a Swarm, the name of its node.
+    #[serde(default)]
+    pub node: Option<String>,
 }
 
 /// `GET /v1/instances`.
@@ -144,6 +147,9 @@ pub struct Sandbox {
     /// When it was made.
     #[schema(value_type = String, format = DateTime)]
     pub created: Timestamp,
+    /// On a Swarm, the name of its node.
+    #[serde(default)]
+    pub node: Option<String>,
 }
 
 /// `GET /v1/sandboxes`.
@@ -201,6 +207,9 @@ pub struct Child {
     pub memory: u64,
     /// The CPUs that count for it, in billionths; 0 where it shares what is granted.
     pub nano_cpus: u64,
+    /// On a Swarm, the name of its node.
+    #[serde(default)]
+    pub node: Option<String>,
 }
 
 /// `GET /v1/children`.
@@ -291,6 +300,9 @@ pub struct LogLine {
     pub stream: LogStream,
     /// What was written; bytes that are not UTF-8 are replaced.
     pub text: String,
+    /// On a Swarm, the name of the node that has the line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
 }
 
 /// One of the things that `GET /readyz` looks at.

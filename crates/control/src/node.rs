@@ -70,6 +70,17 @@ pub trait Node: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// The same, of every node that this one speaks for.
+    fn children_of_all(&self) -> BoxFuture<'_, Vec<api::Child>> {
+        let own = self.children();
+        Box::pin(async move { own })
+    }
+
+    /// Whether there is no function of which this knows nothing.
+    fn knows_every_function(&self) -> bool {
+        true
+    }
+
     /// A page of invocations.
     ///
     /// # Errors

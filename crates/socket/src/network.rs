@@ -27,6 +27,8 @@ pub(crate) fn of_inspect(inspect: &Value) -> Inherited {
             || (name == "bridge" && matches!(mode, "default" | ""))
             || settings.get("NetworkID").and_then(Value::as_str) == Some(mode)
     };
+    // Whoever is in another container's network is in all of that one's, and connects to none.
+    let own = own.filter(|_| !mode.starts_with("container:"));
     let others = own
         .into_iter()
         .flatten()

@@ -151,6 +151,7 @@ fn instance(instance: &api::Instance) -> Rows {
         maybe("state", &state.as_ref().and_then(|state| state.as_str())),
         row("engine", &instance.engine),
         maybe("locator", &instance.locator),
+        maybe("node", &instance.node),
         row("started", instance.started),
         row("served", instance.served),
         row("invocations", instance.invocations.join(", ")),

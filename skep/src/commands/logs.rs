@@ -84,6 +84,9 @@ fn shown(line: &api::LogLine, timestamps: bool, of_invocation: bool) -> String {
     if timestamps {
         text.push_str(&format!("{:.3} ", line.time));
     }
+    if let Some(node) = line.node.as_ref().filter(|_| !of_invocation) {
+        text.push_str(&format!("{node} "));
+    }
     if !of_invocation {
         let whose = line.invocation.as_deref().unwrap_or(&line.instance);
         text.push_str(&format!(

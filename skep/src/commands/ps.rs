@@ -44,7 +44,7 @@ pub(crate) async fn run(printer: &Printer, options: cli::List) -> Outcome {
         })?;
         return Ok(Exit::Success);
     }
-    let headings = [
+    let mut headings = vec![
         "INSTANCE",
         "FUNCTION",
         "STATE",
@@ -54,7 +54,12 @@ pub(crate) async fn run(printer: &Printer, options: cli::List) -> Outcome {
         "LOCATOR",
         "INVOCATIONS",
     ];
-    printer.table(&headings, instances.instances.iter().map(row).collect())?;
+    let several = instances.instances.iter().any(|instance| instance.node.is_some());
+    if several {
+        headings.push("NODE");
+    }
+    let rows = instances.instances.iter().map(|instance| row(instance, several));
+    printer.table(&headings, rows.collect())?;
     if instances.instances.is_empty() && waiting.is_empty() {
         printer.note("nothing runs; an instance is made when something asks");
     }
@@ -67,8 +72,8 @@ pub(crate) async fn run(printer: &Printer, options: cli::List) -> Outcome {
     Ok(Exit::Success)
 }
 
-fn row(instance: &api::Instance) -> Vec<String> {
-    vec![
+fn row(instance: &api::Instance, several: bool) -> Vec<String> {
+    let mut row = vec![
         instance.id.clone(),
         instance.function.clone(),
         state(instance.state).to_owned(),
@@ -77,7 +82,11 @@ fn row(instance: &api::Instance) -> Vec<String> {
         instance.engine.clone(),
         instance.locator.clone().unwrap_or_default(),
         instance.invocations.join(","),
-    ]
+    ];
+    if several {
+        row.push(instance.node.clone().unwrap_or_default());
+    }
+    row
 }
 
 fn state(state: api::InstanceState) -> &'static str {

@@ -210,6 +210,7 @@ fn of_invocation(
         detail: [
             Some(format!("{} ago", ago(invocation.received))),
             took.map(|took| format!("took {took}")),
+            on(&invocation.node),
         ]
         .into_iter()
         .flatten()
@@ -230,12 +231,16 @@ fn of_instance(instance: &api::Instance) -> Branch {
         name: instance.function.clone(),
         tone: Tone::Good,
         state,
-        detail: format!(
-            "{}, {} old, served {}",
-            instance.engine,
-            ago(instance.started),
-            instance.served
-        ),
+        detail: [
+            Some(instance.engine.clone()),
+            Some(format!("{} old", ago(instance.started))),
+            Some(format!("served {}", instance.served)),
+            on(&instance.node),
+        ]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(", "),
         below: Vec::new(),
     }
 }
@@ -258,7 +263,12 @@ fn children_of(parent: &str, below: &HashMap<&str, Vec<&api::Child>>, depth: usi
             format!("ran {}", lasted(start, end))
         });
         let memory = (child.memory > 0).then(|| format!("{} MiB", child.memory >> 20));
-        let details = [Some(format!("{} old", ago(child.created))), ran, memory];
+        let details = [
+            Some(format!("{} old", ago(child.created))),
+            ran,
+            memory,
+            on(&child.node),
+        ];
         Branch {
             kind: "container",
             id: child.id.clone(),
@@ -270,6 +280,10 @@ fn children_of(parent: &str, below: &HashMap<&str, Vec<&api::Child>>, depth: usi
         }
     };
     children.map(branch).collect()
+}
+
+fn on(node: &Option<String>) -> Option<String> {
+    node.as_ref().map(|node| format!("on {node}"))
 }
 
 /// A length of time as a person says it: `0.42s`, `12s`, `3m`.
@@ -347,6 +361,7 @@ mod tests {
             ended: None,
             memory: 0,
             nano_cpus: 0,
+            node: None,
         }
     }
 
@@ -364,6 +379,7 @@ mod tests {
                 started: Timestamp::UNIX_EPOCH,
                 invocations: vec!["invocation".to_owned()],
                 served: 1,
+                node: None,
             }],
             children: vec![
                 child("one", "instance", Some("invocation"), 1),

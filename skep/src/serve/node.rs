@@ -89,6 +89,7 @@ impl LocalNode {
             started: now.saturating_sub(age).unwrap_or(now),
             invocations: instance.invocations.iter().map(ToString::to_string).collect(),
             served: instance.served,
+            node: None,
         }
     }
 }
@@ -152,6 +153,7 @@ impl Node for LocalNode {
             function: sandbox.function.to_string(),
             instances: sandbox.instances.iter().map(ToString::to_string).collect(),
             created: sandbox.created,
+            node: None,
         });
         shown.collect()
     }

@@ -85,8 +85,13 @@ impl Parts {
             keep_layers: settings.keep_layers,
         };
         let lean = LeanEngine::new(lean, docker.clone(), spawner.clone()).await;
-        let sockets = sockets::open(settings, &docker).await?;
-        sockets::with_lean(&sockets, &lean, settings).await?;
+        let config = skep_socket::Config {
+            namespace: settings.namespace.clone(),
+            data_directory: settings.data_directory.clone(),
+            docker_host: settings.docker_host.clone(),
+        };
+        let sockets = sockets::open(config, &docker).await?;
+        sockets::with_lean(&sockets, &lean, settings.engine, &settings.data_directory).await?;
         let engines = Engines::new(docker.clone(), lean.clone(), settings.engine);
         let engine = sockets.engine(engines.clone());
 

@@ -123,5 +123,6 @@ fn log_line(stored: &StoredLine) -> api::LogLine {
         invocation: stored.invocation.map(|id| id.to_string()),
         stream: stored.line.stream,
         text: String::from_utf8_lossy(&stored.line.text).into_owned(),
+        node: None,
     }
 }

@@ -1,5 +1,6 @@
 //! Functions' Docker sockets, as this process has them.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use skep_catalogue::Catalogue;
@@ -7,20 +8,14 @@ use skep_control::api;
 use skep_dispatch::Dispatcher;
 use skep_docker::DockerEngine;
 use skep_lean::LeanEngine;
-use skep_model::{InstanceId, InvocationId};
+use skep_model::{EngineChoice, InstanceId, InvocationId};
 use skep_socket::{Child, Sockets, State};
 use tokio::sync::watch;
 
-use super::settings::Settings;
 use crate::exit::{Exit, Failed};
 
 /// Finds out what the engine speaks, so that sockets can be opened with the first instance that has one.
-pub(super) async fn open(settings: &Settings, docker: &DockerEngine) -> Result<Sockets, Failed> {
-    let config = skep_socket::Config {
-        namespace: settings.namespace.clone(),
-        data_directory: settings.data_directory.clone(),
-        docker_host: settings.docker_host.clone(),
-    };
+pub(super) async fn open(config: skep_socket::Config, docker: &DockerEngine) -> Result<Sockets, Failed> {
     Sockets::new(config, docker)
         .await
         .map_err(|error| Failed::from_error(Exit::Failure, &error))
@@ -30,9 +25,10 @@ pub(super) async fn open(settings: &Settings, docker: &DockerEngine) -> Result<S
 pub(super) async fn with_lean(
     sockets: &Sockets,
     lean: &LeanEngine,
-    settings: &Settings,
+    engine: EngineChoice,
+    data_directory: &Path,
 ) -> Result<(), Failed> {
-    let used = sockets.use_lean(lean.clone(), settings.engine, &settings.data_directory);
+    let used = sockets.use_lean(lean.clone(), engine, data_directory);
     used.await
         .map_err(|error| Failed::from_error(Exit::Failure, &error))
 }
@@ -69,6 +65,7 @@ pub(super) fn shown(child: &Child) -> api::Child {
         ended: child.ended,
         memory: child.memory(),
         nano_cpus: child.nano_cpus(),
+        node: None,
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use skep_tls::{Body, Identity, Listener, Reply, body};
-use skep_wire::{AGENT_NAME, CALLER, Caller};
+use skep_wire::{AGENT_NAME, CALLER, Caller, NAMES};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -16,12 +16,21 @@ pub(crate) type Brought = Arc<Mutex<Vec<(String, Caller)>>>;
 /// Such a gateway; dropped, it is gone.
 pub(crate) struct FakeGateway {
     pub(crate) address: SocketAddr,
-    pub(crate) brought: Brought,
+    brought: Brought,
+    names: Arc<Mutex<Names>>,
     _stop: DropGuard,
+}
+
+/// What is deployed, and how often that was asked.
+#[derive(Default)]
+struct Names {
+    names: Vec<String>,
+    asked: usize,
 }
 
 #[derive(Clone)]
 struct Back {
+    names: Arc<Mutex<Names>>,
     brought: Brought,
     name: &'static str,
 }
@@ -30,6 +39,12 @@ impl Reply for Back {
     type Body = Body;
 
     async fn reply(&self, request: Request<Incoming>) -> Response<Body> {
+        if request.uri().path() == NAMES {
+            let mut names = self.names.lock().expect("whole");
+            names.asked += 1;
+            let names = serde_json::json!(names.names).to_string();
+            return Response::new(body(http_body_util::Full::from(names)));
+        }
         let caller = Caller::read(&request.headers()[CALLER]).expect("a caller");
         let path = request.uri().path().to_owned();
         let own = path == format!("/_skep/{}", self.name);
@@ -45,6 +60,17 @@ impl Reply for Back {
 }
 
 impl FakeGateway {
+    /// What it says is deployed.
+    pub(crate) fn deployed(&self, names: &[&str]) {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        self.names.lock().expect("whole").names = names;
+    }
+
+    /// How often it was asked that.
+    pub(crate) fn asked(&self) -> usize {
+        self.names.lock().expect("whole").asked
+    }
+
     /// What was brought since it was last asked.
     pub(crate) fn take(&self) -> Vec<(String, Caller)> {
         std::mem::take(&mut *self.brought.lock().expect("whole"))
@@ -55,14 +81,17 @@ impl FakeGateway {
         let listener = Listener::new(listener, identity, AGENT_NAME).expect("a listener");
         let address = listener.address().expect("its address");
         let (brought, stop) = (Brought::default(), CancellationToken::new());
+        let names = Arc::<Mutex<Names>>::default();
         let back = Back {
             brought: brought.clone(),
+            names: names.clone(),
             name,
         };
         tokio::spawn(listener.serve(back, stop.clone()));
         Self {
             address,
             brought,
+            names,
             _stop: stop.drop_guard(),
         }
     }

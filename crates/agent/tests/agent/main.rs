@@ -2,6 +2,7 @@
 
 mod calls;
 mod gateway;
+mod socket;
 mod support;
 
 use std::time::Duration;
@@ -198,8 +199,9 @@ async fn a_spare_is_seen_before_anybody_asks() {
 #[tokio::test]
 async fn a_function_that_cannot_run_here_is_shown_with_the_reason() {
     let agent = Agent::start("agent-reasons").await;
-    let labels = [EXEC, ("skep.spawn", "alpine")];
-    let container = agent.sandbox(&labels, 16, &["cat"], &[]).await;
+    let labels = [EXEC, ("skep.engine", "lean")];
+    let flags = ["--cap-add", "NET_ADMIN"];
+    let container = agent.sandbox(&labels, 16, &["cat"], &flags).await;
     agent
         .until(&container, |sandbox| {
             sandbox.slots == 0 && !sandbox.reasons.is_empty()

@@ -143,6 +143,19 @@ impl Agent {
         arguments: &[&str],
         docker: &[&str],
     ) -> String {
+        let image = skep_testing::probe_image();
+        self.sandbox_of(&image, labels, slots, arguments, docker).await
+    }
+
+    /// The same, of an image.
+    pub(crate) async fn sandbox_of(
+        &self,
+        image: &str,
+        labels: &[(&str, &str)],
+        slots: u32,
+        arguments: &[&str],
+        docker: &[&str],
+    ) -> String {
         let namespace = self.docker.namespace();
         let text = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
         let own = [("skep.function", "hello"), ("skep.namespace", namespace)];
@@ -170,14 +183,20 @@ impl Agent {
             "com.docker.swarm.task.id=abc".to_owned(),
         ];
         let bind = format!("{}:/.skep-pause:ro", pause.display());
-        let image = skep_testing::probe_image();
         let mut words = vec!["run", "-d", "-v", &bind, "--entrypoint", "/.skep-pause"];
         words.extend(labels.iter().flat_map(|label| ["--label", label.as_str()]));
         words.extend(docker);
-        words.push(&image);
+        words.push(image);
         let container = self.docker.run(&words);
         self.until(&container, |_| true).await;
         container
+    }
+
+    /// What gateways say is deployed.
+    pub(crate) fn deployed(&self, names: &[&str]) {
+        for gateway in &self.gateways {
+            gateway.deployed(names);
+        }
     }
 
     /// One picture of the node.

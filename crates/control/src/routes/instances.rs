@@ -18,7 +18,7 @@ pub(crate) async fn instances(State(shared): State<Shared>) -> Json<api::Instanc
 #[utoipa::path(get, path = "/v1/children", tag = "instances", responses((status = 200, body = api::Children)))]
 pub(crate) async fn children(State(shared): State<Shared>) -> Json<api::Children> {
     Json(api::Children {
-        children: shared.node.children(),
+        children: shared.node.children_of_all().await,
     })
 }
 

@@ -21,6 +21,8 @@ use crate::reply::Failure;
 pub(crate) struct Wanted {
     /// Only this function's.
     function: Option<String>,
+    /// Only this invocation's, whether a record of it is kept or not.
+    invocation: Option<String>,
     /// Whether to go on with what is still to be written.
     #[serde(default)]
     follow: bool,
@@ -41,6 +43,7 @@ pub(crate) async fn all(
 ) -> Result<Response, Failure> {
     let filter = filter(wanted)?;
     if let Some(name) = &filter.function
+        && shared.node.knows_every_function()
         && shared.node.function(name).is_none()
         && shared.node.invocations(newest_of(name)).await?.is_empty()
     {
@@ -85,7 +88,7 @@ fn newest_of(name: &str) -> crate::InvocationFilter {
 fn filter(wanted: Wanted) -> Result<LogFilter, Failure> {
     Ok(LogFilter {
         function: wanted.function,
-        invocation: None,
+        invocation: wanted.invocation.as_deref().map(invocation_id).transpose()?,
         since: wanted.since.as_deref().map(time).transpose()?,
         tail: wanted.tail,
         follow: wanted.follow,

@@ -10,14 +10,16 @@ use jiff::{SignedDuration, Timestamp};
 use skep_agent::{Agent, SandboxView};
 use skep_control::{InvocationFilter, LogFilter, Node, api, view};
 use skep_model::{Invalid, InvocationId, Problem, ProblemCode, TemplateId};
+use skep_socket::Sockets;
 use skep_store::Store;
 
 use crate::serve::node::{count, state};
-use crate::serve::records;
+use crate::serve::{records, sockets};
 
 /// Reads from a running agent.
 pub(super) struct AgentNode {
     pub(super) agent: Agent,
+    pub(super) sockets: Sockets,
     pub(super) store: Store,
 }
 
@@ -116,6 +118,7 @@ impl Node for AgentNode {
                     started: now.saturating_sub(age).unwrap_or(now),
                     invocations: instance.invocations.iter().map(ToString::to_string).collect(),
                     served: instance.served,
+                    node: None,
                 }
             }));
         }
@@ -133,11 +136,21 @@ impl Node for AgentNode {
                 .map(|instance| instance.id.to_string())
                 .collect(),
             created: sandbox.created,
+            node: None,
             id: sandbox.container,
         });
         let mut sandboxes: Vec<api::Sandbox> = shown.collect();
         sandboxes.sort_by_key(|sandbox| sandbox.created);
         sandboxes
+    }
+
+    fn children(&self) -> Vec<api::Child> {
+        self.sockets.children().iter().map(sockets::shown).collect()
+    }
+
+    /// What runs elsewhere, or ran here once, is for the gateway to know.
+    fn knows_every_function(&self) -> bool {
+        false
     }
 
     fn invocations(&self, filter: InvocationFilter) -> BoxFuture<'_, Result<Vec<api::Invocation>, Problem>> {

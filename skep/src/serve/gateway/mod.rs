@@ -1,5 +1,6 @@
 //! `skep gateway`, as a script: what is deployed on the Swarm, the agents that run it, and the listeners.
 
+mod logs;
 mod members;
 mod node;
 mod parts;

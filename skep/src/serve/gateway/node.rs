@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use futures::future::BoxFuture;
@@ -19,10 +20,15 @@ use skep_model::{InvocationId, Problem};
 use skep_store::Store;
 use tokio::sync::watch;
 
+use super::logs;
 use crate::commands::encoded;
 use crate::serve::records;
 
+/// How often it is looked whether an invocation has ended.
+const LOOK: Duration = Duration::from_millis(300);
+
 /// Reads from the parts of a running gateway, and from every agent.
+#[derive(Clone)]
 pub(super) struct ClusterNode {
     pub(super) cluster: Cluster,
     pub(super) catalogue: watch::Receiver<Arc<Catalogue>>,
@@ -62,6 +68,16 @@ impl ClusterNode {
             courses.entry(name.to_string()).or_default().queued = queued;
         }
         courses
+    }
+
+    /// Returns when an invocation has ended, or is not known any more.
+    async fn until_ended(&self, id: InvocationId) {
+        while let Ok(Some(invocation)) = self.invocation(id).await {
+            if invocation.status.is_end() {
+                return;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// The answers of all agents to one question, each with its node's name.
@@ -153,11 +169,11 @@ impl Node for ClusterNode {
             let mut instances: Vec<api::Instance> = answers
                 .into_iter()
                 .flat_map(|(node, answer)| {
-                    answer.instances.into_iter().map(move |mut instance| {
-                        let there = instance.locator.take().unwrap_or_default();
-                        instance.locator = Some(format!("{node}/{there}"));
-                        instance
-                    })
+                    let there = move |instance| api::Instance {
+                        node: Some(node.clone()),
+                        ..instance
+                    };
+                    answer.instances.into_iter().map(there)
                 })
                 .collect();
             instances.sort_by_key(|instance| instance.started);
@@ -170,10 +186,34 @@ impl Node for ClusterNode {
             let answers: Vec<(String, api::Sandboxes)> = self.ask("/v1/sandboxes").await;
             let mut sandboxes: Vec<_> = answers
                 .into_iter()
-                .flat_map(|(_, answer)| answer.sandboxes)
+                .flat_map(|(node, answer)| {
+                    let there = move |sandbox| api::Sandbox {
+                        node: Some(node.clone()),
+                        ..sandbox
+                    };
+                    answer.sandboxes.into_iter().map(there)
+                })
                 .collect();
             sandboxes.sort_by_key(|sandbox| sandbox.created);
             sandboxes
+        })
+    }
+
+    fn children_of_all(&self) -> BoxFuture<'_, Vec<api::Child>> {
+        Box::pin(async move {
+            let answers: Vec<(String, api::Children)> = self.ask("/v1/children").await;
+            let mut children: Vec<_> = answers
+                .into_iter()
+                .flat_map(|(node, answer)| {
+                    let there = move |child| api::Child {
+                        node: Some(node.clone()),
+                        ..child
+                    };
+                    answer.children.into_iter().map(there)
+                })
+                .collect();
+            children.sort_by_key(|child| child.created);
+            children
         })
     }
 
@@ -216,7 +256,19 @@ impl Node for ClusterNode {
         &self,
         filter: LogFilter,
     ) -> BoxFuture<'_, Result<BoxStream<'static, Result<api::LogLine, Problem>>, Problem>> {
-        Box::pin(async move { Ok(records::logs(&self.store, filter)) })
+        Box::pin(async move {
+            Ok(match (filter.follow, filter.invocation) {
+                (false, _) => logs::kept(&self.cluster, filter).await,
+                (true, None) => {
+                    logs::followed(self.cluster.clone(), filter, Box::pin(std::future::pending()))
+                }
+                (true, Some(id)) => {
+                    let node = self.clone();
+                    let ended = Box::pin(async move { node.until_ended(id).await });
+                    logs::followed(self.cluster.clone(), filter, ended)
+                }
+            })
+        })
     }
 
     fn invoke(&self, function: &str, request: Request<Body>) -> BoxFuture<'_, Response<Body>> {

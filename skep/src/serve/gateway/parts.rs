@@ -156,10 +156,11 @@ impl Parts {
         });
         supervisor.watch(
             "giving back of memory",
-            memory::give_back(catalogue, stop.clone()),
+            memory::give_back(catalogue.clone(), stop.clone()),
         );
         let members_drain = CancellationToken::new();
         let members = Members {
+            catalogue,
             calls: Brought::new(gateway.clone()),
         };
         supervisor.watch(MEMBERS, calls.serve(members, members_drain.clone()));

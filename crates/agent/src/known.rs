@@ -1,0 +1,90 @@
+//! What the sockets of a node's functions know: the functions that have a sandbox here, and which others are deployed.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError};
+
+use skep_catalogue::Catalogue;
+use skep_model::{Function, InstanceId, Invalid, InvocationId, TemplateId};
+
+use crate::agent::Agent;
+use crate::table::Table;
+
+impl Agent {
+    /// Whether some children are here of a function that has no sandbox here: only a gateway knows whether it is still
+    /// deployed.
+    pub(crate) fn has_strays(&self) -> bool {
+        !self.strays().is_empty()
+    }
+
+    /// What functions there are, as a gateway knows it.
+    pub(crate) fn learn(&self, names: BTreeSet<String>) {
+        *self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner) = Some(names);
+        self.tell_sockets();
+    }
+
+    fn strays(&self) -> BTreeSet<String> {
+        let here: BTreeSet<String> = self
+            .table
+            .all()
+            .iter()
+            .map(|sandbox| sandbox.function.name.to_string())
+            .collect();
+        let children = self.sockets.children().into_iter();
+        let functions = children
+            .filter(|child| !child.is_removed())
+            .map(|child| child.function().to_string());
+        functions.filter(|name| !here.contains(name)).collect()
+    }
+
+    /// Tells the sockets what is deployed. The children of a function that is not go; one of which only that is known
+    /// has none that could be started.
+    pub(crate) fn tell_sockets(&self) {
+        let elsewhere = self
+            .elsewhere
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let strays = self.strays();
+        let known = strays
+            .iter()
+            .filter(|name| elsewhere.as_ref().is_none_or(|known| known.contains(*name)));
+        let known = known.map(|name| {
+            Err(Invalid {
+                name: name.clone(),
+                template: TemplateId("".into()),
+                template_name: String::new(),
+                reasons: vec!["it has no sandbox on this node".to_owned()],
+            })
+        });
+        let sandboxes = self.table.all();
+        let here = sandboxes
+            .iter()
+            .map(|sandbox| Ok(Function::clone(&sandbox.function)));
+        let catalogue = Catalogue::resolve(&self.adopter.namespace, here.chain(known).collect(), None);
+        self.catalogue.send_replace(Arc::new(catalogue));
+    }
+}
+
+/// Which invocations run where, as the sockets ask for it.
+pub(crate) struct Lineage(Table);
+
+impl Lineage {
+    pub(crate) fn of(table: Table) -> Self {
+        Self(table)
+    }
+}
+
+impl std::fmt::Debug for Lineage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Lineage")
+    }
+}
+
+impl skep_socket::Lineage for Lineage {
+    fn invocations_in(&self, instance: InstanceId) -> Vec<InvocationId> {
+        let sandboxes = self.0.all().into_iter();
+        sandboxes
+            .flat_map(|sandbox| sandbox.dispatcher.invocations_in(instance))
+            .collect()
+    }
+}
