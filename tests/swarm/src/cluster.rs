@@ -125,6 +125,8 @@ impl Cluster {
             .args(arguments)
             .env("DOCKER_HOST", self.host(node))
             .env("DOCKER_CONFIG", docker_config)
+            // A test that needs another queue says so (--queue).
+            .env("SKEP_QUEUE", "sqlite")
             .env("NO_COLOR", "1")
             .output();
         output.expect("the binary").into()
