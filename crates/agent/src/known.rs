@@ -4,16 +4,15 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 
 use skep_catalogue::Catalogue;
-use skep_model::{Function, InstanceId, Invalid, InvocationId, TemplateId};
+use skep_model::{Function, FunctionName, InstanceId, Invalid, InvocationId, TemplateId};
 
 use crate::agent::Agent;
 use crate::table::Table;
 
 impl Agent {
-    /// Whether some children are here of a function that has no sandbox here: only a gateway knows whether it is still
-    /// deployed.
-    pub(crate) fn has_strays(&self) -> bool {
-        !self.strays().is_empty()
+    /// Whether there are names here of which only a gateway knows whether they are functions'.
+    pub(crate) fn has_questions(&self) -> bool {
+        !self.questions().is_empty()
     }
 
     /// What functions there are, as a gateway knows it.
@@ -22,18 +21,23 @@ impl Agent {
         self.tell_sockets();
     }
 
-    fn strays(&self) -> BTreeSet<String> {
-        let here: BTreeSet<String> = self
-            .table
-            .all()
-            .iter()
-            .map(|sandbox| sandbox.function.name.to_string())
-            .collect();
+    /// The functions that have children here and no sandbox, and what is granted and may be a function's name: then it is
+    /// no image's.
+    fn questions(&self) -> BTreeSet<String> {
+        let sandboxes = self.table.all();
+        let names = sandboxes.iter().map(|sandbox| sandbox.function.name.to_string());
+        let here: BTreeSet<String> = names.collect();
         let children = self.sockets.children().into_iter();
-        let functions = children
+        let strays = children
             .filter(|child| !child.is_removed())
             .map(|child| child.function().to_string());
-        functions.filter(|name| !here.contains(name)).collect()
+        let spawns = sandboxes
+            .iter()
+            .filter_map(|sandbox| sandbox.function.settings.spawn.as_ref());
+        let granted = spawns.flat_map(|spawn| &spawn.may_start);
+        let granted = granted.filter(|entry| entry.parse::<FunctionName>().is_ok());
+        let names = strays.chain(granted.cloned());
+        names.filter(|name| !here.contains(name)).collect()
     }
 
     /// Tells the sockets what is deployed. The children of a function that is not go; one of which only that is known
@@ -44,8 +48,8 @@ impl Agent {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        let strays = self.strays();
-        let known = strays
+        let questions = self.questions();
+        let known = questions
             .iter()
             .filter(|name| elsewhere.as_ref().is_none_or(|known| known.contains(*name)));
         let known = known.map(|name| {

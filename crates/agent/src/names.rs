@@ -1,4 +1,4 @@
-//! Whether functions are still deployed of which this node has nothing but children: a gateway is asked.
+//! What is deployed, of which this node has no sandbox: a gateway is asked.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -29,7 +29,7 @@ pub(crate) async fn ask(agent: &Agent, gateways: &Gateways, stop: CancellationTo
             () = stop.cancelled() => return,
             _ = looks.tick() => {}
         }
-        if !agent.has_strays() {
+        if !agent.has_questions() {
             continue;
         }
         for (address, line) in gateways.reachable().await {

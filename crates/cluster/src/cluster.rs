@@ -10,6 +10,7 @@ use http::Request;
 use http_body_util::BodyExt as _;
 use http_body_util::Limited;
 use hyper::body::Incoming;
+use prometheus_client::registry::Registry;
 use skep_catalogue::Catalogue;
 use skep_invoke::{Body, Invocation, Metrics};
 use skep_model::{FunctionName, Journal, Namespace};
@@ -86,7 +87,12 @@ impl Cluster {
         decider::run(self.shared.clone(), &self.config, docker, catalogue, listed, stop).await;
     }
 
-    /// What is counted.
+    /// Adds what is counted of nodes and of scaling.
+    pub fn register(&self, registry: &mut Registry) {
+        crate::metrics::register(&self.shared, registry);
+    }
+
+    /// What is counted of invocations.
     pub fn metrics(&self) -> &Metrics {
         &self.shared.metrics
     }

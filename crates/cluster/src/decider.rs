@@ -187,6 +187,7 @@ impl Decider {
         let holds = self.lease.holds(Instant::now());
         if held != holds {
             tracing::info!(holds, "the lease of whoever scales");
+            self.shared.scaling.holds.set(i64::from(holds));
             // What was true under the last lease says nothing now.
             self.scalers.clear();
             self.listed = None;
@@ -253,6 +254,7 @@ impl Decider {
                     tracing::info!(
                         function = %function.name, from = current, to = target.tasks, why = ?target.reason, "scaling"
                     );
+                    self.shared.scaling.scaled(current, target.tasks);
                 }
                 tasks.push(task);
             }
@@ -289,6 +291,7 @@ impl Decider {
                 Ok(None) => drop(self.services.remove(&name)),
                 Err(error) => {
                     tracing::warn!(service = name, %error, "a sandbox service can't be changed");
+                    self.shared.scaling.failures.inc();
                     self.listed = None;
                 }
             }

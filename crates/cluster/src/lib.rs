@@ -8,6 +8,7 @@ mod answer;
 mod cluster;
 mod course;
 mod decider;
+mod metrics;
 mod pool;
 mod run;
 mod sandbox;

@@ -12,6 +12,7 @@ use skep_wire::{NodePicture, NotStarted};
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
+use crate::metrics::Scaling;
 use crate::pool::{Arrival, NodeKey, Placement, Pool};
 
 pub(crate) struct Shared {
@@ -24,6 +25,7 @@ pub(crate) struct Shared {
     pub(crate) wanted: Notify,
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) metrics: Metrics,
+    pub(crate) scaling: Scaling,
     /// What outlives the call that began it: upgraded connections.
     pub(crate) tasks: TaskTracker,
 }
@@ -44,6 +46,7 @@ impl Shared {
             wanted: Notify::new(),
             journal,
             metrics,
+            scaling: Scaling::default(),
             tasks: TaskTracker::new(),
         }
     }

@@ -329,7 +329,7 @@ impl Missing {
     }
 }
 
-fn is_known(catalogue: &watch::Receiver<Arc<Catalogue>>, name: &str) -> bool {
+pub(crate) fn is_known(catalogue: &watch::Receiver<Arc<Catalogue>>, name: &str) -> bool {
     let catalogue = catalogue.borrow();
     catalogue.function(name).is_some() || catalogue.invalid().iter().any(|invalid| invalid.name == name)
 }

@@ -136,6 +136,12 @@ impl Shared {
         catalogue.borrow().function(name).cloned()
     }
 
+    /// Whether this is the name of a function, of one too that can't be run here.
+    pub(crate) fn is_functions_name(&self, name: &str) -> bool {
+        let catalogue = self.catalogue.get();
+        catalogue.is_some_and(|catalogue| crate::reconcile::is_known(catalogue, name))
+    }
+
     /// The child that a name, an id or the beginning of an id means to this holder.
     pub(crate) fn find(&self, holder: &Holder, text: &str) -> Result<Child, Refusal> {
         let known: Vec<Child> = self

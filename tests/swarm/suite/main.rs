@@ -2,6 +2,7 @@
 
 mod agents;
 mod calls;
+mod children;
 mod faults;
 mod figures;
 mod handlers;

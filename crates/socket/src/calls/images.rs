@@ -22,7 +22,7 @@ pub(super) fn function(context: &Context, asked: &str) -> Option<Arc<Function>> 
 /// The entries of the grant that are images.
 fn entries(context: &Context) -> Vec<String> {
     let entries = context.holder.spawn.may_start.iter();
-    let images = entries.filter(|entry| context.shared.function(entry).is_none());
+    let images = entries.filter(|entry| !context.shared.is_functions_name(entry));
     images.cloned().collect()
 }
 

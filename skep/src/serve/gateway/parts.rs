@@ -122,6 +122,7 @@ impl Parts {
         let mut registry = Registry::default();
         store.register(&mut registry);
         invoke_metrics.register(&mut registry);
+        cluster.register(&mut registry);
         gateway_metrics.register(&mut registry);
         backlog.register(&mut registry);
         metrics::register(&mut registry, catalogue.clone());
