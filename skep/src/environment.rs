@@ -36,6 +36,10 @@ pub(crate) const KEEP_FOR: &str = "SKEP_KEEP_FOR";
 pub(crate) const KEEP_BYTES: &str = "SKEP_KEEP_BYTES";
 /// How long flattened layers that nobody needs are kept.
 pub(crate) const KEEP_LAYERS: &str = "SKEP_KEEP_LAYERS";
+/// Where gateways on a Swarm keep what they accept.
+pub(crate) const QUEUE: &str = "SKEP_QUEUE";
+/// The image of the queue's servers.
+pub(crate) const NATS_IMAGE: &str = "SKEP_NATS_IMAGE";
 /// What is logged.
 pub(crate) const LOG: &str = "SKEP_LOG";
 /// How it is logged.

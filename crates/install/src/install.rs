@@ -7,6 +7,7 @@ use skep_wire::{AGENT_SERVICE, GATEWAY_SERVICE};
 
 use crate::error::InstallError;
 use crate::material;
+use crate::nats;
 use crate::options::{Gateways, Options};
 use crate::plan::{self, Change};
 use crate::spec::{self, DIGEST};
@@ -44,14 +45,23 @@ pub async fn install(
     } else {
         docker.clone()
     };
-    let material = material::gather(&pulling, options, progress).await?;
+    let mut material = material::gather(&pulling, options, progress).await?;
+    let servers = nats::plan(&pulling, options, &nodes, progress).await?;
+    material.queue = match &servers {
+        Some(servers) => Some(servers.queue.clone()),
+        None => nats::elsewhere(docker, options, progress).await?,
+    };
 
-    // Agents first: a new gateway is of use only where there is an agent that understands it.
     let mut installed = Installed {
         changed: Vec::new(),
         agents: named(&nodes, plan::takes_tasks),
         gateways: Vec::new(),
     };
+    // The queue and the agents first: a new gateway is of use only where both are.
+    if let Some(servers) = &servers {
+        let changed = nats::install(&pulling, servers, &material, options.patience, progress).await?;
+        installed.changed.extend(changed);
+    }
     let agents = installed.agents.len();
     let wanted = [
         (AGENT_SERVICE, spec::agent(options, &material), agents),
@@ -69,7 +79,10 @@ pub async fn install(
         let digest = digest.map(String::as_str).unwrap_or_default();
         wait::running(docker, name, digest, expected, options.patience, progress).await?;
     }
-    material::tidy(docker, &material, progress).await?;
+    nats::remove_others(docker, servers.as_ref(), progress).await?;
+    let more: Vec<_> = servers.iter().flat_map(nats::Planned::secrets).collect();
+    material::tidy(docker, &material, &more, progress).await?;
+    nats::say(options, servers.as_ref(), progress);
     installed.gateways = gateway_addresses(docker, &nodes).await?;
     Ok(installed)
 }
@@ -83,7 +96,7 @@ fn gateways(options: &Options, nodes: &[Node]) -> usize {
 }
 
 /// Whether something was to be done about it.
-async fn bring(
+pub(crate) async fn bring(
     docker: &Docker,
     name: &str,
     spec: &ServiceSpec,

@@ -1,6 +1,7 @@
 //! `skep install` and `skep uninstall`: Skep comes onto a Swarm, is brought up to date, and leaves.
 //!
-//! It owns what carries the label `skep.part`: the overlay network, the keys, `pause`, and the two services. It makes
+//! It owns what carries the label `skep.part`: the overlay network, the keys, `pause`, the two
+//! services, and the servers of the queue. It makes
 //! what is missing, updates what differs, leaves alone what is right, and removes what is no longer used; so it can be
 //! run as often as anybody likes. What should be is arithmetic without I/O (`spec`, `plan`); the rest asks a manager's
 //! engine. It never touches functions, and nothing that it did not make.
@@ -8,6 +9,7 @@
 mod error;
 mod install;
 mod material;
+mod nats;
 mod options;
 mod plan;
 mod spec;
@@ -18,6 +20,6 @@ mod wait;
 
 pub use error::InstallError;
 pub use install::{Installed, install};
-pub use options::{Gateways, Options, Publish, UninstallOptions};
+pub use options::{Gateways, Options, Publish, Queue, UninstallOptions};
 pub use stack::{Stack, stack};
 pub use uninstall::uninstall;

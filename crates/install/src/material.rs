@@ -28,7 +28,7 @@ pub(crate) async fn gather(
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<Material, InstallError> {
-    let (image, image_id) = image(docker, options, progress).await?;
+    let (image, image_id) = image(docker, &options.image, progress).await?;
     let network = network(docker, progress).await?;
     let (gateway_keys, agent_keys) = keys(docker, progress).await?;
     let pause = pause(docker, progress).await?;
@@ -45,22 +45,21 @@ pub(crate) async fn gather(
         agent_keys,
         pause,
         registries,
+        queue: None,
     })
 }
 
 /// Removes keys, accounts and versions of `pause` that nothing uses any more.
 pub(crate) async fn tidy(
     docker: &Docker,
-    kept: &Material,
+    material: &Material,
+    more: &[&Stored],
     progress: &dyn Progress,
 ) -> Result<(), InstallError> {
-    let kept = [
-        Some(&kept.gateway_keys),
-        Some(&kept.agent_keys),
-        Some(&kept.pause),
-        kept.registries.as_ref(),
-    ];
-    let is_kept = |id: &str| kept.iter().flatten().any(|stored| stored.id == id);
+    let mut kept = vec![&material.gateway_keys, &material.agent_keys, &material.pause];
+    kept.extend(material.registries.iter().chain(&material.queue));
+    kept.extend(more);
+    let is_kept = |id: &str| kept.iter().any(|stored| stored.id == id);
     for stored in secrets(docker).await?.iter().filter_map(of_secret) {
         if !is_kept(&stored.id) && docker.delete_secret(&stored.id).await.is_ok() {
             removed(progress, "secret", &stored.name);
@@ -76,12 +75,11 @@ pub(crate) async fn tidy(
 }
 
 /// A tag names another image tomorrow: services get the digest that it has today.
-async fn image(
+pub(crate) async fn image(
     docker: &Docker,
-    options: &Options,
+    name: &str,
     progress: &dyn Progress,
 ) -> Result<(String, String), InstallError> {
-    let name = &options.image;
     let local = docker.inspect_image(name).await;
     let id = |local: &Result<bollard::models::ImageInspect, _>| {
         local
@@ -99,14 +97,14 @@ async fn image(
     };
     if local.is_err() {
         return Err(InstallError::NoImage {
-            image: name.clone(),
+            image: name.to_owned(),
             said,
         });
     }
     progress.event(Event::Note {
         text: format!("{name} is in no registry: each node must have it already"),
     });
-    Ok((name.clone(), id(&local)))
+    Ok((name.to_owned(), id(&local)))
 }
 
 /// `registry:5000/skep:1` with a digest; a tag beside it would say nothing more.
@@ -240,7 +238,7 @@ async fn registries(
         .map(Some)
 }
 
-async fn secret(
+pub(crate) async fn secret(
     docker: &Docker,
     progress: &dyn Progress,
     name: &str,

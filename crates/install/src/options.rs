@@ -21,6 +21,25 @@ pub enum Publish {
     Ingress,
 }
 
+/// Where gateways keep what they accept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Queue {
+    /// In NATS servers that `skep install` puts on the Swarm, from this image.
+    Nats {
+        /// The image.
+        image: String,
+    },
+    /// In somebody else's NATS servers.
+    Elsewhere {
+        /// Their addresses.
+        servers: Vec<String>,
+        /// On how many of them everything is kept.
+        replicas: usize,
+    },
+    /// Each gateway for itself, on its node.
+    Own,
+}
+
 /// Everything that `skep install` may be told.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -40,6 +59,8 @@ pub struct Options {
     pub gateways: Gateways,
     /// Where gateways may run besides: Swarm's placement constraints.
     pub constraints: Vec<String>,
+    /// Where they keep what they accept.
+    pub queue: Queue,
     /// Variables for gateways and agents, `NAME=VALUE`.
     pub environment: Vec<String>,
     /// Where agents keep their data on each node.
@@ -61,6 +82,7 @@ impl Default for Options {
             publish: Publish::Host,
             gateways: Gateways::All,
             constraints: Vec::new(),
+            queue: Queue::Own,
             environment: Vec::new(),
             data: "/var/lib/skep".to_owned(),
             drain: Duration::from_secs(600),

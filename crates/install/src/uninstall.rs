@@ -40,6 +40,7 @@ pub async fn uninstall(
     let mut found = false;
     let mut left = Vec::new();
     let mut image = None;
+    let mut kept_queue = false;
 
     for name in [GATEWAY_SERVICE, AGENT_SERVICE] {
         if name == AGENT_SERVICE {
@@ -77,6 +78,25 @@ pub async fn uninstall(
         if !tasks.is_empty() {
             left.push(format!("{} tasks of {name} have not ended", tasks.len()));
         }
+    }
+    // Nobody is left who would ask them.
+    for service in swarm::services(docker, &format!("{PART}=nats")).await? {
+        found |= remove(docker, &service, progress).await?;
+        let id = service.id.unwrap_or_default();
+        let tasks = wait::ended(docker, &id, &ready, options.patience).await?;
+        if !tasks.is_empty() {
+            left.push(format!("{} servers of the queue have not ended", tasks.len()));
+        }
+        kept_queue = !options.data;
+    }
+    if kept_queue {
+        progress.event(Event::Note {
+            text: format!(
+                "what was accepted and has not run stays in the volume {} of each node that had a server of the \
+                 queue; --data removes it",
+                spec::NATS_VOLUME
+            ),
+        });
     }
     if let Some(image) = image {
         left.extend(sweep(docker, &image, options, &nodes, progress).await?);

@@ -3,31 +3,15 @@
 use std::fmt;
 use std::time::Duration;
 
-/// How a gateway makes itself known to the servers.
-#[derive(Clone, Default)]
-pub struct Access {
-    /// The token that all parts of one cluster know.
-    pub token: Option<String>,
-    /// A name and a password, where the servers are somebody else's.
-    pub user: Option<(String, String)>,
-}
-
-/// Never shows what is secret: it would end up in a log.
-impl fmt::Debug for Access {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Access").finish_non_exhaustive()
-    }
-}
-
 /// How a queue is reached and kept.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Config {
     /// Whose functions it is for; each namespace has streams of its own.
     pub namespace: String,
-    /// The servers, as `nats://HOST:PORT`.
+    /// The servers, as `nats://HOST:PORT`, where need be with a name and a password, or `tls://HOST:PORT`.
     pub servers: Vec<String>,
-    /// How this gateway makes itself known.
-    pub access: Access,
+    /// By what the servers are known and know this gateway; the system's own authorities without it.
+    pub tls: Option<rustls::ClientConfig>,
     /// On how many servers everything is kept.
     pub replicas: usize,
     /// The largest request body of an asynchronous invocation, in bytes.
@@ -44,13 +28,23 @@ pub struct Config {
     pub sweep_every: Duration,
 }
 
+/// Never shows the servers: they may have passwords, which would end up in a log.
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("namespace", &self.namespace)
+            .field("replicas", &self.replicas)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Config {
     /// The defaults: one replica, bodies of 16 MiB, 7 days, 512 MiB, 15 s, every minute.
     pub fn new(namespace: impl Into<String>, servers: Vec<String>) -> Self {
         Self {
             namespace: namespace.into(),
             servers,
-            access: Access::default(),
+            tls: None,
             replicas: 1,
             max_request_body: 16 << 20,
             max_response_body: 16 << 20,

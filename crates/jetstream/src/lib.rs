@@ -20,5 +20,5 @@ mod queue;
 mod streams;
 mod sweep;
 
-pub use config::{Access, Config};
+pub use config::Config;
 pub use queue::JetStream;

@@ -77,11 +77,8 @@ impl JetStream {
                     .min(Duration::from_millis(50) * u32::try_from(tries).unwrap_or(u32::MAX).min(20))
             })
             .retry_on_initial_connect();
-        if let Some(token) = config.access.token.clone() {
-            options = options.token(token);
-        }
-        if let Some((user, password)) = config.access.user.clone() {
-            options = options.user_and_password(user, password);
+        if let Some(tls) = config.tls.clone() {
+            options = options.tls_client_config(tls).require_tls(true);
         }
         let connected = options.connect(config.servers.clone()).await;
         let client = connected.map_err(cannot("connect"))?;

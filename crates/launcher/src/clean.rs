@@ -1,12 +1,18 @@
 //! Leaving a node: what a launcher that was killed left behind, and the agent's data.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bollard::Docker;
 use bollard::query_parameters::RemoveVolumeOptions;
+use tokio::time::{Instant, sleep};
 
 use crate::error::{LauncherError, is};
 use crate::node;
+
+/// How long a volume may be in use by what has ended.
+const IN_USE: Duration = Duration::from_secs(20);
+const LOOK: Duration = Duration::from_millis(300);
 
 /// What is to go.
 #[derive(Debug, Clone, Default)]
@@ -26,12 +32,7 @@ pub async fn clean(docker: &Docker, clean: &Clean) -> Result<(), LauncherError> 
         node::remove(docker, &agent.id).await?;
     }
     for volume in &clean.volumes {
-        match docker.remove_volume(volume, None::<RemoveVolumeOptions>).await {
-            Err(error) if !is(&error, 404) => {
-                return Err(LauncherError::engine("remove a gateway's data")(error));
-            }
-            _ => {}
-        }
+        remove_volume(docker, volume).await?;
     }
     if let Some(path) = &clean.data {
         remove_tree(path).await.map_err(|source| LauncherError::Data {
@@ -40,6 +41,22 @@ pub async fn clean(docker: &Docker, clean: &Clean) -> Result<(), LauncherError> 
         })?;
     }
     Ok(())
+}
+
+/// Swarm removes the container of a task that has ended a moment later; until then its volume is in use.
+async fn remove_volume(docker: &Docker, volume: &str) -> Result<(), LauncherError> {
+    let began = Instant::now();
+    loop {
+        match docker.remove_volume(volume, None::<RemoveVolumeOptions>).await {
+            Err(error) if is(&error, 409) && began.elapsed() < IN_USE => sleep(LOOK).await,
+            Err(error) if !is(&error, 404) => {
+                return Err(LauncherError::engine("remove a volume with data of Skep's")(
+                    error,
+                ));
+            }
+            _ => return Ok(()),
+        }
+    }
 }
 
 /// What is gone already is as good as removed. Where the folder is a mount point, it stays, empty.

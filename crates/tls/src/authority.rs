@@ -67,8 +67,16 @@ impl Authority {
     /// # Errors
     /// The name is none, or the system gives no random numbers.
     pub fn member(&self, name: &str) -> Result<Member, AuthorityError> {
+        self.member_of(name, &[name.to_owned()])
+    }
+
+    /// Makes a member that is known by several hosts' names.
+    ///
+    /// # Errors
+    /// One of them is no name, or the system gives no random numbers.
+    pub fn member_of(&self, name: &str, hosts: &[String]) -> Result<Member, AuthorityError> {
         let key = KeyPair::generate()?;
-        let mut member = CertificateParams::new(vec![name.to_owned()])?;
+        let mut member = CertificateParams::new(hosts)?;
         member.distinguished_name = named(name);
         member.use_authority_key_identifier_extension = true;
         member.key_usages = vec![KeyUsagePurpose::DigitalSignature];

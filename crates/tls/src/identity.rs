@@ -64,6 +64,22 @@ impl Identity {
     }
 }
 
+impl Identity {
+    /// Connections to servers that are known by their hosts' names, and know this member by its certificate.
+    ///
+    /// # Errors
+    /// Certificate and key don't belong together.
+    pub fn client(&self) -> Result<rustls::ClientConfig, IdentityError> {
+        let versions = rustls::ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(IdentityError::Key)?;
+        versions
+            .with_root_certificates(self.authority.clone())
+            .with_client_auth_cert(self.chain.clone(), self.key.clone_key())
+            .map_err(IdentityError::Key)
+    }
+}
+
 /// The one set of algorithms that members use.
 pub(crate) fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())

@@ -10,6 +10,7 @@ mod keys;
 mod objects;
 mod outcome;
 mod picture;
+mod queue;
 mod refusal;
 
 pub use caller::{CALLER, Caller};
@@ -18,11 +19,12 @@ pub use definition::{Definition, label};
 pub use field::FieldError;
 pub use keys::Keys;
 pub use objects::{
-    AGENT_ANSWERS, AGENT_CONTAINER, AGENT_SERVICE, GATEWAY_SERVICE, KEYS_FILE, NETWORK, PART, READY_FILE,
-    REGISTRIES_FILE, variable,
+    AGENT_ANSWERS, AGENT_CONTAINER, AGENT_SERVICE, GATEWAY_SERVICE, KEYS_FILE, NATS_SERVICE, NETWORK, PART,
+    QUEUE_FILE, READY_FILE, REGISTRIES_FILE, variable,
 };
 pub use outcome::{OUTCOME, Outcome};
 pub use picture::{NodePicture, SandboxPicture};
+pub use queue::Queue;
 pub use refusal::{NOT_STARTED, NotStarted, PROBLEM};
 
 /// The port on which agents listen, in the network that they share with the gateways.

@@ -14,6 +14,12 @@ pub const KEYS_FILE: &str = "/run/secrets/skep-keys";
 /// host to the engine API's `AuthConfig`.
 pub const REGISTRIES_FILE: &str = "/run/secrets/skep-registries";
 
+/// The service of a server of the queue is this with its number.
+pub const NATS_SERVICE: &str = "skep-nats";
+/// The file in a gateway's task that says where its queue is, JSON: [`Queue`](crate::Queue). Without it, the queue is
+/// the gateway's own.
+pub const QUEUE_FILE: &str = "/run/secrets/skep-queue";
+
 /// The file in a launcher's task that is there when its agent runs.
 pub const READY_FILE: &str = "/tmp/skep-agent-runs";
 
@@ -33,5 +39,5 @@ pub mod variable {
 }
 
 /// The label of everything that `skep install` made; its value is the part: `gateway`, `agent`, `pause`, `keys`,
-/// `registries`, `network`, `lease`.
+/// `registries`, `network`, `nats`, `lease`.
 pub const PART: &str = "skep.part";

@@ -30,6 +30,10 @@ pub(crate) struct Gateway {
     #[arg(long, value_name = "FILE", default_value = skep_wire::KEYS_FILE)]
     pub(crate) keys_file: PathBuf,
 
+    /// Where the queue is that all gateways share; without this file, accepted work is kept in the data directory
+    #[arg(long, value_name = "FILE", default_value = skep_wire::QUEUE_FILE)]
+    pub(crate) queue_file: PathBuf,
+
     /// The name of this gateway's Swarm task, which no other has [default: one made up]
     #[arg(long, value_name = "ID", env = skep_wire::variable::TASK)]
     pub(crate) task: Option<String>,

@@ -18,6 +18,15 @@ pub(crate) enum Publish {
     Ingress,
 }
 
+/// Where gateways keep what they accept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum QueueKind {
+    /// In NATS servers on three nodes, which `skep install` puts there: a lost node loses nothing
+    Nats,
+    /// Each gateway for itself, on its own node
+    Sqlite,
+}
+
 /// `skep install`.
 #[derive(Debug, Args)]
 pub(crate) struct Install {
@@ -45,6 +54,22 @@ pub(crate) struct Install {
     /// times
     #[arg(long = "constraint", value_name = "CONSTRAINT")]
     pub(crate) constraints: Vec<String>,
+
+    /// Where gateways keep the asynchronous work that they accept
+    #[arg(long, value_enum, value_name = "KIND", env = environment::QUEUE, default_value = "nats")]
+    pub(crate) queue: QueueKind,
+
+    /// The image of the queue's servers: NATS 2.10.23 or newer
+    #[arg(long, value_name = "IMAGE", env = environment::NATS_IMAGE, default_value = "nats:2.10-alpine")]
+    pub(crate) nats_image: String,
+
+    /// NATS servers of your own instead, with commas: tls://USER:PASSWORD@HOST:4222
+    #[arg(long, value_name = "URLS", value_delimiter = ',', conflicts_with = "queue")]
+    pub(crate) nats: Vec<String>,
+
+    /// On how many of your own servers everything is kept
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, requires = "nats")]
+    pub(crate) nats_replicas: u16,
 
     /// A variable for gateways and agents, such as SKEP_ENGINE=docker; may be given several times
     #[arg(short, long = "env", value_name = "NAME=VALUE", value_parser = variable)]

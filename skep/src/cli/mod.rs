@@ -11,7 +11,7 @@ pub(crate) use agent::Agent;
 pub(crate) use common::{Common, Listeners, LogFormat, Making};
 pub(crate) use gateway::Gateway;
 pub(crate) use inspect::{Control, Deploy, Doctor, Inspect, Invoke, List, Logs, Remove, Tree};
-pub(crate) use install::{Install, Launcher, Publish, Uninstall};
+pub(crate) use install::{Install, Launcher, Publish, QueueKind, Uninstall};
 pub(crate) use serve::Serve;
 
 use std::net::SocketAddr;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use skep_deploy::progress;
-use skep_install::{InstallError, Options, Publish, UninstallOptions};
+use skep_install::{InstallError, Options, Publish, Queue, UninstallOptions};
 
 use crate::cli;
 use crate::environment;
@@ -26,6 +26,16 @@ pub(crate) async fn run(printer: &Printer, options: cli::Install) -> Outcome {
         },
         gateways: options.gateways,
         constraints: options.constraints,
+        queue: match options.queue {
+            _ if !options.nats.is_empty() => Queue::Elsewhere {
+                servers: options.nats,
+                replicas: options.nats_replicas.into(),
+            },
+            cli::QueueKind::Nats => Queue::Nats {
+                image: options.nats_image,
+            },
+            cli::QueueKind::Sqlite => Queue::Own,
+        },
         environment: options.environment,
         data: path(&options.node_data)?,
         drain: options.drain_timeout,

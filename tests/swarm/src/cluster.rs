@@ -132,6 +132,14 @@ impl Cluster {
         output.expect("the binary").into()
     }
 
+    /// The image of the queue's servers, in the cluster's registry.
+    ///
+    /// # Panics
+    /// When it can't be pushed.
+    pub fn nats(&self) -> String {
+        succeeded(script(&["nats", &self.name]))
+    }
+
     /// Its name.
     pub(crate) fn name(&self) -> &str {
         &self.name

@@ -29,7 +29,9 @@ fn it_comes_onto_every_node_has_nothing_to_do_the_second_time_and_leaves_nothing
         &["config", "create", "--label", "mine=yes", "mine", "/etc/hostname"],
     );
 
-    let first = cluster.skep(1, &["install", "--image", &image]);
+    let nats = cluster.nats();
+    let install = ["install", "--image", &image, "--queue", "nats", "--nats-image", &nats];
+    let first = cluster.skep(1, &install);
     assert_eq!(first.code, Some(0), "{}", first.stderr);
     assert_eq!(first.stdout, format!("http://{}:8080", cluster.address(1)));
     for node in 1..=3 {
@@ -50,12 +52,26 @@ fn it_comes_onto_every_node_has_nothing_to_do_the_second_time_and_leaves_nothing
         );
     }
 
-    let before = cluster.docker(1, &["service", "ps", "-q", "skep-agent", "skep-gateway"]);
-    let second = cluster.skep(1, &["install", "--image", &image]);
+    let servers: Vec<String> = (1..=3)
+        .map(|number| {
+            let server = format!("skep-nats-{number}");
+            let running = ["-f", "desired-state=running", "--format", "{{.Node}}", &server];
+            cluster.docker(1, &[&["service", "ps"], &running[..]].concat())
+        })
+        .collect();
+    assert_eq!(
+        servers,
+        ["node-1", "node-2", "node-3"],
+        "the queue has a server on each"
+    );
+    let services = ["skep-agent", "skep-gateway", "skep-nats-1", "skep-nats-2", "skep-nats-3"];
+    let tasks = [&["service", "ps", "-q"], &services[..]].concat();
+    let before = cluster.docker(1, &tasks);
+    let second = cluster.skep(1, &install);
     assert_eq!(second.code, Some(0), "{}", second.stderr);
     assert!(second.stderr.contains("as it should be"), "{}", second.stderr);
     assert_eq!(
-        cluster.docker(1, &["service", "ps", "-q", "skep-agent", "skep-gateway"]),
+        cluster.docker(1, &tasks),
         before
     );
 

@@ -8,6 +8,7 @@ mod figures;
 mod handlers;
 mod install;
 mod private;
+mod queue;
 mod refused;
 mod stack;
 mod upgrade;

@@ -9,7 +9,7 @@ use bollard::models::{
     ServiceSpecModeReplicated, ServiceSpecUpdateConfig, ServiceSpecUpdateConfigFailureActionEnum,
     ServiceSpecUpdateConfigOrderEnum, TaskSpec, TaskSpecContainerSpec, TaskSpecPlacement,
 };
-use skep_wire::{GATEWAY_SERVICE, GATEWAYS_ALIAS, KEYS_FILE, REGISTRIES_FILE, variable};
+use skep_wire::{GATEWAY_SERVICE, GATEWAYS_ALIAS, KEYS_FILE, QUEUE_FILE, REGISTRIES_FILE, variable};
 
 use super::{
     GATEWAY_HEALTH, GATEWAY_START, GATEWAY_VOLUME, Material, SOCKET, bind, grace, health, nanoseconds, place,
@@ -124,6 +124,7 @@ fn container(options: &Options, material: &Material) -> TaskSpecContainerSpec {
             .iter()
             .map(|stored| secret(stored, REGISTRIES_FILE)),
     );
+    secrets.extend(material.queue.iter().map(|stored| secret(stored, QUEUE_FILE)));
     TaskSpecContainerSpec {
         image: Some(material.image.clone()),
         labels: Some(HashMap::from([(

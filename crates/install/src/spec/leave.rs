@@ -7,7 +7,7 @@ use bollard::models::{
     TaskSpecContainerSpec, TaskSpecRestartPolicy, TaskSpecRestartPolicyConditionEnum,
 };
 
-use super::{GATEWAY_VOLUME, SOCKET, bind, sealed};
+use super::{GATEWAY_VOLUME, NATS_VOLUME, SOCKET, bind, sealed};
 
 /// Its name.
 pub(crate) const LEAVE_SERVICE: &str = "skep-leave";
@@ -19,7 +19,9 @@ pub(crate) fn leave(image: &str, data: Option<&str>) -> ServiceSpec {
     let mut args = vec!["launcher".to_owned(), "--leave".to_owned()];
     let mut mounts = vec![bind(SOCKET)];
     if let Some((parent, name)) = data.and_then(|path| path.trim_end_matches('/').rsplit_once('/')) {
-        args.extend(["--volume".to_owned(), GATEWAY_VOLUME.to_owned()]);
+        for volume in [GATEWAY_VOLUME, NATS_VOLUME] {
+            args.extend(["--volume".to_owned(), volume.to_owned()]);
+        }
         args.extend(["--remove".to_owned(), format!("{PARENT}/{name}")]);
         mounts.push(Mount {
             typ: Some(MountType::BIND),

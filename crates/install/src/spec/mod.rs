@@ -3,6 +3,7 @@
 mod agent;
 mod gateway;
 mod leave;
+mod nats;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -18,11 +19,14 @@ use skep_wire::{PART, READY_FILE, variable};
 pub(crate) use agent::{agent, arguments as agent_arguments, start as agent_start};
 pub(crate) use gateway::{LISTEN_PORT, constraints, environment as gateway_environment, gateway};
 pub(crate) use leave::leave;
+pub(crate) use nats::{CLIENT_PORT, Server, configuration, nats, node_of};
 
 /// The label with the digest of what was asked for, by which a second run sees that nothing is to be done.
 pub(crate) const DIGEST: &str = "skep.install";
 /// The volume with a gateway's data, on each node that has run one.
 pub(crate) const GATEWAY_VOLUME: &str = "skep-gateway";
+/// The volume with a queue server's data, on each node that has run one.
+pub(crate) const NATS_VOLUME: &str = "skep-nats";
 /// Where the engine's socket is.
 pub(crate) const SOCKET: &str = "/var/run/docker.sock";
 /// A task gets more than its work, so that Swarm isn't the one to cut it short.
@@ -56,6 +60,8 @@ pub(crate) struct Material {
     pub(crate) agent_keys: Stored,
     pub(crate) pause: Stored,
     pub(crate) registries: Option<Stored>,
+    /// What a gateway is told of the queue that all of them share, where they do.
+    pub(crate) queue: Option<Stored>,
 }
 
 /// A hexadecimal digest of a few characters: enough to tell things apart, short enough for a name.

@@ -19,6 +19,7 @@ fn material() -> Material {
         agent_keys: stored("agent-keys"),
         pause: stored("pause"),
         registries: None,
+        queue: None,
     }
 }
 

@@ -4,6 +4,7 @@ mod logs;
 mod members;
 mod node;
 mod parts;
+mod queue;
 
 use tokio::net::TcpListener;
 

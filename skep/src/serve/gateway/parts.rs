@@ -15,7 +15,7 @@ use skep_discovery::Connection;
 use skep_gateway::{Brought, Elsewhere, Gateway, Serving};
 use skep_invoke::{Body, Invocation, Metrics};
 use skep_services::Services;
-use skep_store::Store;
+use skep_store::{Queue, Store};
 use skep_tls::{Identity, Listener};
 use skep_wire::{AGENT_NAME, Keys, REGISTRIES_FILE};
 use tokio::net::TcpListener;
@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::members::Members;
 use super::node::ClusterNode;
+use super::queue;
 use crate::cli;
 use crate::exit::{Exit, Failed};
 use crate::serve::parts::{BACKLOG, first_look, listed, open_store, workers};
@@ -88,6 +89,11 @@ impl Parts {
             ..skep_store::Config::in_directory(&options.common.data_dir)
         })
         .await?;
+        let shared = queue::connect(options).await?;
+        let accepted: Arc<dyn Queue> = match &shared {
+            Some(shared) => shared.clone().into(),
+            None => store.clone().into(),
+        };
         let services = Services::start(
             docker.clone(),
             skep_services::Config {
@@ -108,19 +114,22 @@ impl Parts {
             settings::gateway(&options.listeners)?,
             catalogue.clone(),
             skep_gateway::Work::Elsewhere(Arc::new(OnCluster(cluster.clone()))),
-            store.clone(),
+            accepted.clone(),
             gateway_metrics.clone(),
         )
         .on(workers()?);
         let backlog = Backlog::new(
             skep_backlog::Config::default(),
-            store.clone(),
+            accepted,
             catalogue.clone(),
             gateway.runner(),
         );
 
         let mut registry = Registry::default();
         store.register(&mut registry);
+        if let Some(shared) = &shared {
+            shared.register(&mut registry);
+        }
         invoke_metrics.register(&mut registry);
         cluster.register(&mut registry);
         gateway_metrics.register(&mut registry);
@@ -165,6 +174,9 @@ impl Parts {
             calls: Brought::new(gateway.clone()),
         };
         supervisor.watch(MEMBERS, calls.serve(members, members_drain.clone()));
+        if let Some(shared) = shared {
+            supervisor.watch("shared queue", shared.run(Some(store.clone()), stop.clone()));
+        }
         let backlog_drain = CancellationToken::new();
         let backlog = supervisor.watch(BACKLOG, backlog.run(backlog_drain.clone()));
         Ok(Self {
