@@ -32,7 +32,8 @@ fn a_stack_file_brings_skep_and_its_removal_leaves_nothing_that_an_uninstall_doe
     assert_eq!(answer.body, "hello");
     drop(function);
 
-    cluster.docker(1, &["stack", "rm", "skep"]);
+    // It fails where it asks for the network to go while a task has it still: the uninstall takes that.
+    cluster.try_docker(1, &["stack", "rm", "skep"]);
     eventually("the rest to be removed", || {
         (cluster.skep(1, &["uninstall"]).code == Some(0)).then_some(())
     });
