@@ -129,8 +129,14 @@ pub(crate) async fn reopen(shared: &Arc<Shared>) {
             .collect()
     };
     for (id, marks) in closed {
-        let path = format!("/containers/{id}/json");
-        let Ok(inspect) = shared.daemon.ask(Method::GET, &path, None).await else {
+        let inspect = match shared.lean().and_then(|lean| lean.child(&id)) {
+            Some(own) => Ok(own.settled().clone()),
+            None => {
+                let path = format!("/containers/{id}/json");
+                shared.daemon.ask(Method::GET, &path, None).await
+            }
+        };
+        let Ok(inspect) = inspect else {
             continue;
         };
         match open(shared, &marks, network::of_inspect(&inspect)) {
@@ -157,6 +163,25 @@ pub(crate) fn known_as(holder: Option<&Holder>, id: &str) {
     }
 }
 
+/// Tells a child of the lean engine where its socket is: it stands at the usual place whenever the child runs.
+pub(crate) fn told(own_host: bool, mut body: Value) -> Value {
+    if !own_host {
+        name_host(&mut body, SOCKET);
+    }
+    body
+}
+
+fn name_host(body: &mut Value, place: &str) {
+    let variable = format!("DOCKER_HOST=unix://{place}");
+    match body.get_mut("Env") {
+        Some(Value::Array(own)) => {
+            own.retain(|one| !one.as_str().is_some_and(|one| one.starts_with("DOCKER_HOST=")));
+            own.push(variable.into());
+        }
+        _ => body["Env"] = json!([variable]),
+    }
+}
+
 /// Puts a socket into a create body; what comes back goes into the container before it starts.
 pub(crate) fn place(shared: &Shared, marks: &Marks, own_host: bool, body: &mut Value) -> Option<Archive> {
     let socket = listener::host_path(shared, marks.socket.as_ref()?)?;
@@ -178,14 +203,7 @@ pub(crate) fn place(shared: &Shared, marks: &Marks, own_host: bool, body: &mut V
         } else {
             SOCKET.to_owned()
         };
-        let variable = format!("DOCKER_HOST=unix://{place}");
-        match body.get_mut("Env") {
-            Some(Value::Array(own)) => {
-                own.retain(|one| !one.as_str().is_some_and(|one| one.starts_with("DOCKER_HOST=")));
-                own.push(variable.into());
-            }
-            _ => body["Env"] = json!([variable]),
-        }
+        name_host(body, &place);
     }
     (!covered).then(|| Archive::link(&SOCKET[1..], &format!("{FOLDER}/docker.sock")))
 }

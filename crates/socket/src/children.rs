@@ -219,10 +219,26 @@ impl Children {
         self.insert(child);
     }
 
+    /// How many were made for a root.
+    pub(crate) fn total(&self, root: &str) -> u64 {
+        self.totals.get(root).copied().unwrap_or(0)
+    }
+
+    /// Counts those that an earlier process made and that are there no more.
+    pub(crate) fn made_before(&mut self, root: &str, count: u64) {
+        let total = self.totals.entry(root.to_owned()).or_default();
+        *total = count.max(*total);
+    }
+
+    /// Whether a child with a socket of its own counts for a root: it may outlive this process.
+    pub(crate) fn outlives(&self, root: &str) -> bool {
+        let counts = |child: &Child| child.marks.root == root && child.marks.socket.is_some();
+        self.by_id.values().any(counts)
+    }
+
     /// Forgets what was counted for a root that nobody can spawn from any more.
     pub(crate) fn forget_root(&mut self, root: &str) {
-        let in_use = |child: &Child| child.marks.root == root && child.marks.socket.is_some();
-        if !self.by_id.values().any(in_use) {
+        if !self.outlives(root) {
             self.totals.remove(root);
         }
     }

@@ -27,6 +27,7 @@ mod network;
 mod reconcile;
 mod share;
 mod shared;
+mod totals;
 
 pub use children::{Child, State};
 pub use engine::{Config, Lineage, Sockets, SpawningEngine};

@@ -24,7 +24,7 @@ use crate::children::State;
 use crate::daemon::Outgoing;
 use crate::engine::Sockets;
 use crate::shared::Shared;
-use crate::{below, disk, listed, listener, names};
+use crate::{below, disk, listed, listener, names, totals};
 
 /// How often Docker is listed where nothing says that something changed.
 const PERIOD: Duration = Duration::from_secs(15);
@@ -156,11 +156,19 @@ impl Shared {
             listener::close(self, socket);
         }
         child.ended = child.ended.or(Some(Timestamp::now()));
-        let function = child.marks.function.clone();
         child.removed = true;
         self.history.add(child);
-        if !self.children().has_any_of(&function) {
-            self.shares.forget(&self.namespace, function.as_str());
+    }
+
+    /// Removes the cgroups of functions that have no children. Not with the last of them: another may come at once,
+    /// and to remove a cgroup from every hierarchy takes longer than the child did.
+    fn forget_shares(&self) {
+        for function in self.shares.left(&self.namespace) {
+            let name = function.parse::<FunctionName>();
+            let in_use = |name: &FunctionName| self.children().has_any_of(name);
+            if !name.as_ref().is_ok_and(in_use) {
+                self.shares.forget(&self.namespace, &function);
+            }
         }
     }
 
@@ -231,6 +239,7 @@ impl Sockets {
         shared.stop.cancel();
         shared.tasks.close();
         shared.tasks.wait().await;
+        shared.forget_shares();
     }
 }
 
@@ -239,18 +248,9 @@ async fn begin_and_tend(shared: &Arc<Shared>) {
     while !shared.look_now().await {
         tokio::time::sleep(LOOK).await;
     }
+    totals::recall(shared);
     below::reopen(shared).await;
     remove_stale(shared);
-    // Children that were removed while no Skep looked on left their cgroup behind.
-    for function in shared.shares.left(&shared.namespace) {
-        let in_use = shared
-            .children()
-            .all()
-            .any(|child| child.marks.function.as_str() == function);
-        if !in_use {
-            shared.shares.forget(&shared.namespace, &function);
-        }
-    }
     tend(shared).await;
 }
 
@@ -273,6 +273,8 @@ fn remove_stale(shared: &Shared) {
 async fn tend(shared: &Arc<Shared>) {
     let mut looks = tokio::time::interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // Children that were removed while no Skep looked on left their cgroup behind.
+    shared.forget_shares();
     let mut listed = Instant::now();
     let mut missing = Missing::default();
     loop {
@@ -284,6 +286,7 @@ async fn tend(shared: &Arc<Shared>) {
             shared.look_now().await;
             below::reopen(shared).await;
             shared.hold_together();
+            shared.forget_shares();
             listed = Instant::now();
         }
         let gone = missing.functions(shared);

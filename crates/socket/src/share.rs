@@ -4,7 +4,10 @@
 //! function stand below one cgroup with the granted limits: a child that names no limit of its own then uses what
 //! the others leave, and the kernel holds the sum. Elsewhere each such child gets an even share.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use skep_model::{FunctionName, Namespace, Spawn};
 
@@ -14,6 +17,13 @@ const LEAST_MEMORY: u64 = 16 << 20;
 /// a kernel has for everybody.
 const PIDS: u32 = 4096;
 
+/// How long a cgroup that was just prepared is taken to be as it was left: its function may make a hundred children a
+/// second, and each write is one of the kernel's slower calls.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// What was written into a function's cgroup, by its name, and when.
+type Prepared = Arc<Mutex<HashMap<String, (u64, u64, Instant)>>>;
+
 /// How shares are given on this node.
 #[derive(Debug, Clone)]
 pub(crate) enum Shares {
@@ -22,6 +32,7 @@ pub(crate) enum Shares {
         memory: PathBuf,
         cpu: PathBuf,
         unified: bool,
+        prepared: Prepared,
     },
     /// Evenly.
     Evenly,
@@ -50,7 +61,12 @@ impl Shares {
             rustix::fs::access(path, access).is_ok() && rustix::process::geteuid().is_root()
         };
         if driver == "cgroupfs" && writable(&memory) && writable(&cpu) {
-            Self::Together { memory, cpu, unified }
+            Self::Together {
+                memory,
+                cpu,
+                unified,
+                prepared: Prepared::default(),
+            }
         } else {
             Self::Evenly
         }
@@ -58,10 +74,30 @@ impl Shares {
 
     /// The share of a child of this function, which names these limits itself.
     pub(crate) fn of(&self, namespace: &Namespace, function: &FunctionName, spawn: &Spawn) -> Share {
-        if let Self::Together { memory, cpu, unified } = self {
+        if let Self::Together {
+            memory,
+            cpu,
+            unified,
+            prepared,
+        } = self
+        {
             let parent = format!("/skep-children/{namespace}/{function}");
-            match prepare(memory, cpu, *unified, &parent, spawn) {
+            let mut prepared = prepared.lock().unwrap_or_else(PoisonError::into_inner);
+            let there = memory.join(parent.trim_start_matches('/')).is_dir();
+            let is_fresh = there
+                && prepared.get(&parent).is_some_and(|(memory, cpus, when)| {
+                    (*memory, *cpus) == (spawn.memory, spawn.nano_cpus) && when.elapsed() < FRESH
+                });
+            let written = if is_fresh {
+                Ok(())
+            } else {
+                prepare(memory, cpu, *unified, &parent, spawn)
+            };
+            match written {
                 Ok(()) => {
+                    if !is_fresh {
+                        prepared.insert(parent.clone(), (spawn.memory, spawn.nano_cpus, Instant::now()));
+                    }
                     return Share {
                         parent: Some(parent),
                         ..Share::default()
@@ -96,7 +132,18 @@ impl Shares {
 
     /// Removes the cgroup of a function that has no children any more.
     pub(crate) fn forget(&self, namespace: &Namespace, function: &str) {
-        if let Self::Together { memory, cpu, .. } = self {
+        if let Self::Together {
+            memory,
+            cpu,
+            prepared,
+            ..
+        } = self
+        {
+            let parent = format!("/skep-children/{namespace}/{function}");
+            prepared
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(&parent);
             let below = ["", namespace.as_str(), function].map(str::to_owned);
             for root in [memory, cpu] {
                 // Docker makes the parent in every hierarchy.

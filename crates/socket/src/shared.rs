@@ -144,18 +144,24 @@ impl Shared {
 
     /// The child that a name, an id or the beginning of an id means to this holder.
     pub(crate) fn find(&self, holder: &Holder, text: &str) -> Result<Child, Refusal> {
-        let known: Vec<Child> = self
-            .children()
-            .all()
-            .filter(|child| child.marks.function == holder.function)
-            .cloned()
-            .collect();
-        let mine: Vec<&Child> = known.iter().filter(|child| holder.sees(self, child)).collect();
         let name = text.strip_prefix('/').unwrap_or(text);
         let none = || Refusal::not_found(format!("No such container: {text}"));
         if name.is_empty() {
             return Err(none());
         }
+        // Clients name what they made by its whole id: no other is looked at for that.
+        let whole = self.children().get(name).cloned();
+        if let Some(child) = whole.filter(|child| holder.sees(self, child)) {
+            return Ok(child);
+        }
+        let known: Vec<Child> = self
+            .children()
+            .all()
+            .filter(|child| child.marks.function == holder.function)
+            .filter(|child| child.name == name || child.id.starts_with(name))
+            .cloned()
+            .collect();
+        let mine: Vec<&Child> = known.iter().filter(|child| holder.sees(self, child)).collect();
         let exact = |child: &&&Child| child.id == name || child.name == name;
         if let Some(child) = mine.iter().find(exact) {
             return Ok((**child).clone());

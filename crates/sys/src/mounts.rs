@@ -5,6 +5,10 @@ use std::os::fd::BorrowedFd;
 
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 
+/// Room for work that goes down a tree of folders: a path may have two thousand of them. Pages that are not touched
+/// cost nothing.
+const STACK: usize = 32 << 20;
+
 /// Does something in a mount namespace, in a thread of its own that ends with it; its `/` is that namespace's root. It
 /// waits for the end.
 ///
@@ -14,6 +18,7 @@ pub fn in_mounts<T: Send>(namespace: BorrowedFd<'_>, work: impl FnOnce() -> T + 
     std::thread::scope(|scope| {
         let inside = std::thread::Builder::new()
             .name("skep-mounts".to_owned())
+            .stack_size(STACK)
             .spawn_scoped(scope, || {
                 // SAFETY: only the root and the working directory are no longer shared, which nothing in this thread has
                 // looked at before; descriptors stay shared with the rest of the process.

@@ -147,8 +147,10 @@ impl Node for LocalNode {
     }
 
     fn sandboxes(&self) -> Vec<api::Sandbox> {
-        let sandboxes = self.lean.sandboxes().into_iter();
-        let shown = sandboxes.map(|sandbox| api::Sandbox {
+        let mut sandboxes = self.lean.sandboxes();
+        sandboxes.extend(self.lean.children_sandboxes());
+        sandboxes.sort_by_key(|sandbox| sandbox.created);
+        let shown = sandboxes.into_iter().map(|sandbox| api::Sandbox {
             id: sandbox.container,
             function: sandbox.function.to_string(),
             instances: sandbox.instances.iter().map(ToString::to_string).collect(),

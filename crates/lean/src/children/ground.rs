@@ -1,18 +1,23 @@
 //! The sandboxes of children of one shape: on a network one for each that runs, used again by the next; without one a
 //! single container that pins the image's layers.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use skep_model::{Function, InstanceId};
 
 use crate::engine::Shared;
 use crate::plan::{Network, Plan};
 use crate::sandbox::{self, Sandbox, SandboxError};
+use crate::view::SandboxView;
 
 /// How long a sandbox that nobody is in waits for the next child.
 const IDLE: Duration = Duration::from_secs(60);
+/// The same for the last of a shape: the next child would wait for another as long as for a container of Docker's.
+const IDLE_LAST: Duration = Duration::from_secs(900);
 
 /// All grounds that there are.
 #[derive(Default)]
@@ -42,9 +47,18 @@ impl Grounds {
         };
         for ground in grounds {
             for sandbox in ground.take_idle(all) {
-                super::discard(shared, sandbox);
+                ground.discard(shared, sandbox);
             }
         }
+    }
+
+    /// Every sandbox that stands.
+    pub(crate) fn views(&self) -> Vec<SandboxView> {
+        let grounds: Vec<Arc<Ground>> = {
+            let grounds = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+            grounds.iter().filter_map(Weak::upgrade).collect()
+        };
+        grounds.iter().flat_map(|ground| ground.views()).collect()
     }
 }
 
@@ -54,6 +68,8 @@ pub(crate) struct Ground {
     free: Mutex<Vec<(Sandbox, Instant)>>,
     /// How many are being made, or somebody is in.
     out: AtomicUsize,
+    /// All that stand, by their containers, and since when.
+    standing: Mutex<HashMap<String, Timestamp>>,
 }
 
 impl Ground {
@@ -62,6 +78,7 @@ impl Ground {
             function,
             free: Mutex::default(),
             out: AtomicUsize::new(0),
+            standing: Mutex::default(),
         }
     }
 
@@ -83,7 +100,7 @@ impl Ground {
                 return Ok(Some(free));
             }
             self.gone();
-            super::discard(shared, free);
+            self.discard(shared, free);
         }
         self.make(shared, plan).await.map(Some)
     }
@@ -100,11 +117,41 @@ impl Ground {
         shared.keep(id);
         self.out.fetch_add(1, Ordering::AcqRel);
         let made = sandbox::make(&shared.maker(), &self.function, plan, layers, id).await;
-        if made.is_err() {
-            self.gone();
-            shared.release(id);
+        match &made {
+            Ok(sandbox) => drop(
+                self.standing()
+                    .insert(sandbox.container.clone(), Timestamp::now()),
+            ),
+            Err(_) => {
+                self.gone();
+                shared.release(id);
+            }
         }
         made
+    }
+
+    /// Removes a sandbox that nobody is in any more.
+    pub(crate) fn discard(&self, shared: &Arc<Shared>, sandbox: Sandbox) {
+        self.standing().remove(&sandbox.container);
+        let again = shared.clone();
+        shared.tasks.spawn(async move {
+            sandbox::remove(again.docker(), &sandbox.container).await;
+            again.release(sandbox.id);
+        });
+    }
+
+    fn views(&self) -> Vec<SandboxView> {
+        let view = |(container, created): (&String, &Timestamp)| SandboxView {
+            container: container.clone(),
+            function: self.function.name.clone(),
+            instances: Vec::new(),
+            created: *created,
+        };
+        self.standing().iter().map(view).collect()
+    }
+
+    fn standing(&self) -> MutexGuard<'_, HashMap<String, Timestamp>> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn give_back(&self, sandbox: Sandbox) {
@@ -119,9 +166,13 @@ impl Ground {
 
     fn take_idle(&self, all: bool) -> Vec<Sandbox> {
         let mut free = self.lock();
-        // What only pins the layers costs nothing, and is nowhere else.
+        // The one that was used last stands at the end.
+        let mut left = free.len();
         let stays = |(sandbox, since): &(Sandbox, Instant)| {
-            !all && (sandbox.network.is_none() || since.elapsed() < IDLE)
+            left -= 1;
+            let bound = if left == 0 { IDLE_LAST } else { IDLE };
+            // What only pins the layers costs nothing, and is nowhere else.
+            !all && (sandbox.network.is_none() || since.elapsed() < bound)
         };
         let (kept, idle): (Vec<_>, Vec<_>) = free.drain(..).partition(stays);
         *free = kept;

@@ -18,7 +18,8 @@ pub use self::running::{ChildRun, JoinRun, Joined, RunError, RunningChild};
 use crate::engine::{LeanEngine, Shared};
 use crate::layers::Layers;
 use crate::plan::{self, Plan};
-use crate::{pool, sandbox};
+use crate::pool;
+use crate::view::SandboxView;
 
 use self::ground::Ground;
 
@@ -84,6 +85,11 @@ impl LeanEngine {
         }))
     }
 
+    /// The sandboxes of children, in no order.
+    pub fn children_sandboxes(&self) -> Vec<SandboxView> {
+        self.shared.grounds.views()
+    }
+
     /// Whether children can stand below one cgroup with those of Docker.
     pub fn has_common_cgroups(&self) -> bool {
         self.shared.cgroups().is_ok_and(|cgroups| cgroups.has_common())
@@ -141,16 +147,8 @@ impl Drop for Shape {
             return;
         }
         for sandbox in self.ground.drain() {
-            discard(&shared, sandbox);
+            self.ground.discard(&shared, sandbox);
         }
         tasks.spawn(async move { drop(shared.spawner.forget(spec).await) });
     }
-}
-
-pub(crate) fn discard(shared: &Arc<Shared>, sandbox: sandbox::Sandbox) {
-    let again = shared.clone();
-    shared.tasks.spawn(async move {
-        sandbox::remove(again.docker(), &sandbox.container).await;
-        again.release(sandbox.id);
-    });
 }

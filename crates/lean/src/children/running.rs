@@ -125,7 +125,7 @@ impl Drop for RunningChild {
         match self.sandbox.take() {
             Some(sandbox) if joined => {
                 self.shape.ground.gone();
-                super::discard(&self.shape.shared, sandbox);
+                self.shape.ground.discard(&self.shape.shared, sandbox);
             }
             Some(sandbox) => self.shape.ground.give_back(sandbox),
             None => {}

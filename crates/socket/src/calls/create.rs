@@ -15,7 +15,7 @@ use crate::children::{Child, State};
 use crate::holder::Inherited;
 use crate::labels::Marks;
 use crate::shared::Shared;
-use crate::{below, listener, names, network};
+use crate::{below, listener, names, network, totals};
 
 /// What a child is made from.
 enum Origin {
@@ -112,6 +112,7 @@ async fn make(context: Arc<Context>, create: Create, name: String) -> Result<Ans
         grant,
         restarts: create.host.restarts,
     };
+    let counted = root.clone();
     if let Ok(mut roots) = holder.roots.lock() {
         roots.insert(root);
     }
@@ -149,23 +150,31 @@ async fn make(context: Arc<Context>, create: Create, name: String) -> Result<Ans
         .environment
         .iter()
         .any(|own| own.starts_with("DOCKER_HOST="));
-    let link = below::place(shared, &marks, names_host, &mut body);
     crate::lean::named(shared, &holder.function, &name)?;
     let plain = origin
         .function()
         .is_none_or(|function| function.template.copied.is_none())
         && (later.is_empty() || shared.many_networks)
         && context.query.get("platform").is_none_or(str::is_empty);
-    if plain && let Some(made) = crate::lean::create(shared, &create, &body, &name, &marks).await? {
+    let told = marks
+        .socket
+        .as_ref()
+        .filter(|_| plain)
+        .map(|_| below::told(names_host, body.clone()));
+    let leanly = told.as_ref().unwrap_or(&body);
+    if plain && let Some(made) = crate::lean::create(shared, &create, leanly, &name, &marks).await? {
+        below::known_as(own.as_deref(), &made.id);
         begun.done = true;
         shared
             .children()
             .settle(begun.place, Some(known(&made.id, name, marks)));
+        totals::keep(shared, &counted).await;
         return Ok(crate::answer::json(
             StatusCode::CREATED,
             &json!({ "Id": made.id, "Warnings": made.warnings }),
         ));
     }
+    let link = below::place(shared, &marks, names_host, &mut body);
     let real = format!("{}{name}", names::prefix(&shared.namespace, &holder.function));
     let platform = context
         .query
@@ -186,6 +195,7 @@ async fn make(context: Arc<Context>, create: Create, name: String) -> Result<Ans
     shared
         .children()
         .settle(begun.place, Some(known(&id, name, marks)));
+    totals::keep(shared, &counted).await;
     if let Err(refusal) = complete(shared, &id, &origin, link, later).await {
         shared.end(&id).await;
         return Err(refusal);

@@ -128,15 +128,28 @@ pub(super) async fn prune(context: Context) -> Result<Answer, Refusal> {
         .filter(|child| !child.is_live())
         .cloned()
         .collect();
-    let mut removed = Vec::new();
+    let (mut removed, mut space) = (Vec::new(), 0);
     for child in ended {
         if context.holder.sees(&context.shared, &child) {
+            space += written(&context, &child.id).await;
             context.shared.end(&child.id).await;
             removed.push(child.id);
         }
     }
-    let value = json!({ "ContainersDeleted": removed, "SpaceReclaimed": 0 });
+    let value = json!({ "ContainersDeleted": removed, "SpaceReclaimed": space });
     Ok(answer_json(StatusCode::OK, &value))
+}
+
+/// The bytes that a child has in files of its own.
+async fn written(context: &Context, id: &str) -> u64 {
+    if let Some(own) = context.shared.lean().and_then(|lean| lean.child(id)) {
+        return own.measure().await;
+    }
+    let found = context
+        .ask(Method::GET, format!("/containers/{id}/json?size=1"))
+        .await;
+    let size = found.ok().and_then(|found| found.get("SizeRw")?.as_u64());
+    size.unwrap_or(0)
 }
 
 #[cfg(test)]

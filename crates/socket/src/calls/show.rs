@@ -85,7 +85,7 @@ fn shown_bind(shared: &Shared, bind: &str) -> String {
 /// Whether a path of the host is a child's socket, or its folder.
 fn is_socket(shared: &Shared, path: &str) -> bool {
     let sockets = shared.host_directory.as_deref();
-    sockets.is_some_and(|folder| Path::new(path).starts_with(folder))
+    path == SOCKET || sockets.is_some_and(|folder| Path::new(path).starts_with(folder))
 }
 
 fn mounts(shared: &Shared, list: &mut Value) {

@@ -27,7 +27,7 @@ const STAT: HeaderName = HeaderName::from_static("x-docker-container-path-stat")
 const WAITING: usize = 8;
 
 /// Does something among a child's files, without holding up anybody.
-async fn inside<T: Send + 'static>(
+pub(super) async fn inside<T: Send + 'static>(
     mounts: &Arc<OwnedFd>,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Refusal> {

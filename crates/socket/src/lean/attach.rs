@@ -10,6 +10,7 @@ use hyper::upgrade::OnUpgrade;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
+use super::keys::Keys;
 use super::logs::head;
 use crate::answer::{Answer, BodyError, nothing};
 use crate::calls::Context;
@@ -51,13 +52,35 @@ pub(super) fn framed(
     })
 }
 
-/// Answers with the streams. What the client sends goes to `input`; `None` is sent when it sends no more.
+/// Where goes what a client sends.
+pub(super) struct Input {
+    /// `None` is sent when the client sends no more.
+    pub(super) to: mpsc::Sender<Option<Bytes>>,
+    /// On a terminal, what ends the conversation and not the process.
+    pub(super) keys: Option<Keys>,
+    /// Done when they were typed.
+    pub(super) left: Box<dyn FnOnce() + Send>,
+}
+
+impl Input {
+    /// Hands on what came from the client; whether somebody still takes it, or `None` where the client leaves.
+    async fn take(&mut self, bytes: &Bytes) -> Option<bool> {
+        let (passed, leaves) = match &mut self.keys {
+            Some(keys) => keys.pass(bytes),
+            None => (bytes.clone(), false),
+        };
+        let taken = passed.is_empty() || self.to.send(Some(passed)).await.is_ok();
+        (!leaves).then_some(taken)
+    }
+}
+
+/// Answers with the streams. What the client sends goes to `input`.
 pub(super) fn answer(
     context: &Context,
     (headers, upgrade): (&HeaderMap, Option<OnUpgrade>),
     terminal: bool,
     output: impl Stream<Item = Bytes> + Send + 'static,
-    input: Option<mpsc::Sender<Option<Bytes>>>,
+    input: Option<Input>,
 ) -> Answer {
     let kind = HeaderValue::from_static(kind(context, terminal));
     let upgrade = upgrade.filter(|_| crate::calls::wants_upgrade(headers));
@@ -86,22 +109,26 @@ pub(super) fn answer(
             };
             let reading = async move {
                 let mut buffer = vec![0; 32 << 10];
-                if let Some(input) = input.as_ref().filter(|_| !early.is_empty()) {
-                    drop(input.send(Some(early)).await);
-                }
-                while let Ok(length @ 1..) = from.read(&mut buffer).await {
-                    let Some(input) = &input else { continue };
-                    if input
-                        .send(Some(Bytes::copy_from_slice(&buffer[..length])))
-                        .await
-                        .is_err()
-                    {
-                        break;
+                let mut piece = early;
+                if let Some(mut input) = input {
+                    let left = loop {
+                        match input.take(&piece).await {
+                            Some(true) => {}
+                            Some(false) => break false,
+                            None => break true,
+                        }
+                        match from.read(&mut buffer).await {
+                            Ok(length @ 1..) => piece = Bytes::copy_from_slice(&buffer[..length]),
+                            _ => break false,
+                        }
+                    };
+                    if left {
+                        return (input.left)();
                     }
+                    drop(input.to.send(None).await);
                 }
-                if let Some(input) = &input {
-                    drop(input.send(None).await);
-                }
+                // Nobody asks for the rest, which is read so that its end is seen.
+                while let Ok(1..) = from.read(&mut buffer).await {}
                 // Its output goes on; the end of that is the end.
                 std::future::pending::<()>().await;
             };

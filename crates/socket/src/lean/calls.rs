@@ -11,7 +11,7 @@ use skep_grant::{ContainerCall, ExecCreate, Refusal};
 use super::child::{LeanChild, Status};
 use super::conversation::attached;
 use super::create::{failed, named};
-use super::{Lean, archive, attach, exec, inspect, lock, logs, run, stats, streams, wait};
+use super::{Lean, archive, attach, changes, exec, inspect, lock, logs, run, stats, streams, wait};
 use crate::answer::{Answer, Body, json, nothing};
 use crate::calls::{Context, admitted, plain_columns, show_inspect};
 use crate::children::Child;
@@ -86,7 +86,9 @@ pub(crate) async fn call(
             lean.events.say(&shared, &child, "top", &[]);
             stats::top(&child, query("ps_args")).await
         }
-        ContainerCall::ArchiveHead => archive::head(&child, &mounts(&context, &child).await?, query("path")).await,
+        ContainerCall::ArchiveHead => {
+            archive::head(&child, &mounts(&context, &child).await?, query("path")).await
+        }
         ContainerCall::ArchiveGet => {
             let mounts = mounts(&context, &child).await?;
             lean.events.say(&shared, &child, "archive-path", &[]);
@@ -103,12 +105,10 @@ pub(crate) async fn call(
             let body: Body = crate::calls::measured(request.into_body());
             archive::put(&child, &mounts, query("path"), body).await
         }
-        ContainerCall::Changes => Err(Refusal {
-            status: 501,
-            message: "the lean engine does not tell what a container has changed; skep.engine=docker on the function \
-                      makes its children containers of Docker's"
-                .to_owned(),
-        }),
+        ContainerCall::Changes => {
+            let mounts = mounts(&context, &child).await?;
+            changes::changes(&shared, &child, &mounts).await
+        }
     }
 }
 

@@ -181,6 +181,24 @@ impl LeanChild {
         })
     }
 
+    /// The bytes in its files, as they are now where they are still there.
+    pub(crate) async fn measure(&self) -> u64 {
+        let (mounts, kept) = {
+            let doing = self.doing.borrow();
+            (doing.mounts.clone(), doing.kept)
+        };
+        let Some(mounts) = mounts else { return kept };
+        let used = super::archive::used(&mounts).await;
+        self.doing.send_if_modified(|doing| {
+            // Nobody waits for this to change.
+            if doing.mounts.is_some() {
+                doing.kept = used;
+            }
+            false
+        });
+        used
+    }
+
     /// What `inspect` shows of it that never changes.
     pub(crate) fn settled(&self) -> &Value {
         &self.inspect
@@ -201,6 +219,12 @@ impl LeanChild {
         let list = self.inspect.pointer(at).and_then(Value::as_array);
         let texts = list.into_iter().flatten().filter_map(Value::as_str);
         texts.map(str::to_owned).collect()
+    }
+
+    /// The folder of its own socket, where it has one.
+    pub(super) fn socket(&self) -> Option<&str> {
+        let folder = self.labels.get(crate::labels::SOCKET)?.as_str();
+        folder.filter(|folder| !folder.is_empty())
     }
 
     pub(super) fn has_terminal(&self) -> bool {

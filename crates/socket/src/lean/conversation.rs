@@ -10,9 +10,11 @@ use tokio::sync::mpsc;
 
 use super::calls::conflict;
 use super::child::{LeanChild, Status};
+use super::keys::Keys;
 use super::{Lean, attach, logs};
 use crate::answer::Answer;
 use crate::calls::Context;
+use crate::shared::Shared;
 
 /// `POST /containers/ID/attach`.
 pub(super) async fn attached(
@@ -29,6 +31,8 @@ pub(super) async fn attached(
         )));
     }
     let terminal = child.has_terminal();
+    let keys = Keys::parse(context.query.get("detachKeys").unwrap_or_default())?;
+    let keys = Some(keys).filter(|_| terminal);
     let wanted = [flag("stdout"), flag("stderr")];
     let (follower, outputs) = mpsc::channel(attach::WAITING);
     let past = if flag("logs") {
@@ -39,6 +43,10 @@ pub(super) async fn attached(
     };
     if flag("stream") && child.doing().status != Status::Exited {
         child.followers().push(follower);
+        // It may have ended since, and whoever followed then was let go.
+        if matches!(child.doing().status, Status::Exited | Status::Removed) {
+            child.followers().clear();
+        }
     } else {
         drop(follower);
     }
@@ -48,8 +56,15 @@ pub(super) async fn attached(
         Some(past) => Box::pin(past.chain(live)),
         None => Box::pin(live),
     };
-    let input =
-        (flag("stdin") && flag("stream") && child.flag("/Config/OpenStdin")).then(|| input(context, child));
+    let takes = flag("stdin") && flag("stream") && child.flag("/Config/OpenStdin");
+    let input = takes.then(|| {
+        let (shared, lean, child) = (context.shared.clone(), lean.clone(), child.clone());
+        attach::Input {
+            to: input(&shared, &child),
+            keys,
+            left: Box::new(move || lean.events.say(&shared, &child, "detach", &[])),
+        }
+    });
     Ok(attach::answer(
         context,
         (headers, Some(upgrade)),
@@ -60,11 +75,11 @@ pub(super) async fn attached(
 }
 
 /// Takes what is sent to a child's standard input, from before it runs on.
-fn input(context: &Context, child: &Arc<LeanChild>) -> mpsc::Sender<Option<Bytes>> {
+fn input(shared: &Arc<Shared>, child: &Arc<LeanChild>) -> mpsc::Sender<Option<Bytes>> {
     let (sender, mut inbox) = mpsc::channel::<Option<Bytes>>(attach::WAITING);
     let child = child.clone();
-    let stop = context.shared.stop.clone();
-    context.shared.tasks.spawn(async move {
+    let stop = shared.stop.clone();
+    shared.tasks.spawn(async move {
         let writing = async {
             let mut watch = child.watch();
             // What is sent before the start waits for it.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
-use skep_grant::{Create, NetworkAsked, Refusal};
+use skep_grant::{Create, NetworkAsked, Refusal, SOCKET};
 use skep_model::FunctionName;
 
 use super::child::LeanChild;
@@ -67,7 +67,7 @@ pub(crate) async fn create(
     };
     let parent = body.pointer("/HostConfig/CgroupParent").and_then(Value::as_str);
     let common = parent.is_none() || lean.engine.0.has_common_cgroups();
-    if !lean.is_wanted(&function) || !common || marks.grant.is_some() || asks_docker(create, body) {
+    if !lean.is_wanted(&function) || !common || asks_docker(create, body) {
         return Ok(None);
     }
     let started = if marks.of_template {
@@ -95,9 +95,14 @@ pub(crate) async fn create(
         parent: parent.map(str::to_owned),
     };
     match shapes::of(shared, &request).await {
-        Ok(known) => make(shared, &lean, (&request, &known), body, name)
-            .await
-            .map(Some),
+        Ok(known) => make(
+            shared,
+            &lean,
+            (&request, &known),
+            (body, name, marks.socket.is_some()),
+        )
+        .await
+        .map(Some),
         Err(reason) => {
             tracing::debug!(reason, "a child is Docker's to make");
             Ok(None)
@@ -119,18 +124,20 @@ fn asks_docker(create: &Create, body: &Value) -> bool {
         || has("/HostConfig/PortBindings")
         || has("/HostConfig/PublishAllPorts")
         || has("/Healthcheck")
-        || matches!(create.network, NetworkAsked::Named(_) | NetworkAsked::Sibling(_))
+        || matches!(create.network, NetworkAsked::Sibling(_))
 }
 
 async fn make(
     shared: &Arc<Shared>,
     lean: &Arc<Lean>,
     (request, known): (&Request, &Known),
-    body: &Value,
-    name: &str,
+    (body, name, with_socket): (&Value, &str, bool),
 ) -> Result<Made, Refusal> {
     let id = identifier()?;
-    let inspect = inspect(&id, known, body)?;
+    let mut inspect = inspect(&id, known, body)?;
+    if with_socket {
+        show_socket(&mut inspect);
+    }
     let labels = inspect.pointer("/Config/Labels").cloned().unwrap_or(json!({}));
     let folder = lean.directory.join(&id);
     let facts = json!({ "inspect": inspect, "name": name, "request": request.written(), "labels": labels });
@@ -155,6 +162,23 @@ pub(super) fn failed(message: &str) -> Refusal {
     Refusal {
         status: 500,
         message: message.to_owned(),
+    }
+}
+
+/// Shows a child's own socket as what was asked for.
+fn show_socket(inspect: &mut Value) {
+    let mount = json!({
+        "Type": "bind", "Source": SOCKET, "Destination": SOCKET, "Mode": "ro", "RW": false, "Propagation": "rprivate",
+    });
+    for (at, entry) in [
+        ("/HostConfig/Binds", json!(format!("{SOCKET}:{SOCKET}"))),
+        ("/Mounts", mount),
+    ] {
+        match inspect.pointer_mut(at) {
+            Some(Value::Array(list)) => list.push(entry),
+            Some(none) => *none = json!([entry]),
+            None => {}
+        }
     }
 }
 

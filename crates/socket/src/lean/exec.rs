@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use super::child::{LeanChild, Status};
 use super::create::identifier;
+use super::keys::Keys;
 use super::{Lean, attach, lock, run, streams};
 use crate::answer::{Answer, nothing};
 use crate::calls::Context;
@@ -122,6 +123,7 @@ pub(super) fn create(
         asked,
         doing: Mutex::default(),
     };
+    Keys::parse(&exec.text("DetachKeys"))?;
     let command = exec.texts("Cmd");
     if command.is_empty() {
         return Err(Refusal::malformed("No exec command specified"));
@@ -207,6 +209,7 @@ async fn start(
     let child = child.ok_or_else(|| Refusal::not_found(format!("No such container: {}", exec.container)))?;
     let running = child.doing().running;
     let running = running.ok_or_else(|| conflict(format!("Container {} is not running", child.id)))?;
+    let (keys, followed) = (Some(Keys::parse(&exec.text("DetachKeys"))?), child.clone());
     if std::mem::replace(&mut lock(&exec.doing).begun, true) {
         return Err(conflict(format!(
             "Error: Exec command {} is already running",
@@ -310,7 +313,13 @@ async fn start(
                 }
             }
         });
-        sender
+        let (shared, lean, child) = (context.shared.clone(), lean.clone(), followed);
+        let id = exec.id.clone();
+        attach::Input {
+            to: sender,
+            keys: keys.filter(|_| terminal),
+            left: Box::new(move || lean.events.say(&shared, &child, "exec_detach", &[("execID", id)])),
+        }
     });
     let wanted = [exec.flag("AttachStdout"), exec.flag("AttachStderr")];
     let output = attach::framed(outputs, [wanted[0] || terminal, wanted[1]], terminal);

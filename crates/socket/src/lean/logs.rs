@@ -148,9 +148,10 @@ pub(super) async fn stream(
     wanted: Wanted,
 ) -> Result<impl futures::Stream<Item = Result<Frame<Bytes>, BodyError>> + use<>, Refusal> {
     let written = child.log.watch();
-    let runs = child.doing().status.runs();
-    let follow = wanted.follow && runs;
-    let ends = written.borrow().ends;
+    // The log has its end before the child is said to have ended: what is compared with it must be from one moment.
+    let doing = child.doing();
+    let follow = wanted.follow && doing.status.runs();
+    let ends = doing.ends;
     let begun = *written.borrow();
     let (mut place, mut skip) = ((0, 0), 0);
     if let Some(tail) = wanted.tail {
@@ -222,4 +223,37 @@ pub(super) async fn stream(
         }
     });
     Ok(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures::StreamExt;
+    use serde_json::json;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_follows_while_a_child_is_just_ending_is_told_of_the_end() {
+        let folder = std::env::temp_dir().join(format!("skep-logs-{}", uuid::Uuid::now_v7()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let facts = json!({
+            "inspect": { "Id": "a", "Created": "2026-01-01T00:00:00Z" }, "name": "a", "labels": {},
+            "request": { "body": {}, "function": "f", "disk": 0, "parent": null },
+        });
+        let child = LeanChild::read(folder.clone(), &facts, &json!({ "status": "running" }));
+        let child = Arc::new(child.unwrap());
+        child.log.add(1, 1, &[b"said\n".to_vec()]).unwrap();
+        // Its output is over, and it is not said yet that it has ended.
+        child.log.end();
+        let wanted = Wanted {
+            follow: true,
+            ..Wanted::past([true, true], true)
+        };
+        let frames = stream(&child, wanted).await.unwrap().collect::<Vec<_>>();
+        let frames = tokio::time::timeout(Duration::from_secs(20), frames).await;
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(frames.expect("the stream ends").len(), 1);
+    }
 }

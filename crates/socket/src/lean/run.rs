@@ -1,5 +1,6 @@
 //! Starting, ending and removing a child.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use super::log::Cutter;
 use super::{Lean, inspect, journal, lock, shapes, streams};
 use crate::children::State;
 use crate::shared::Shared;
+use crate::{below, listener};
 
 /// SIGKILL.
 pub(super) const KILL: i32 = 9;
@@ -80,6 +82,11 @@ async fn run(shared: &Arc<Shared>, child: &LeanChild) -> Result<(RunningChild, s
             .unwrap_or(0)
     };
     let mounts = child.doing().mounts;
+    let socket = child.socket().map(|id| listener::path(shared, id));
+    if socket.as_ref().is_some_and(|socket| !socket.exists()) {
+        // An earlier Skep made it, and this one has not come to it yet.
+        below::reopen(shared).await;
+    }
     let run = ChildRun {
         name: child.id.clone(),
         hostname: child.text("/Config/Hostname").to_owned(),
@@ -88,6 +95,7 @@ async fn run(shared: &Arc<Shared>, child: &LeanChild) -> Result<(RunningChild, s
         streams: theirs,
         terminal: terminal.then(|| (size(0), size(1))),
         root: mounts.and_then(|mounts| mounts.try_clone().ok()),
+        socket,
     };
     let running = known.shape.run(run).await?;
     ours.take_terminal().map_err(|error| broken(error.to_string()))?;
@@ -95,22 +103,31 @@ async fn run(shared: &Arc<Shared>, child: &LeanChild) -> Result<(RunningChild, s
 }
 
 /// Makes the root of a child that never ran, for who puts files into it.
-pub(super) async fn lay_out(
+pub(super) async fn lay_out(shared: &Arc<Shared>, child: &LeanChild) -> Result<Arc<OwnedFd>, Refusal> {
+    let mounts = Arc::new(fresh_root(shared, child, child.id.clone()).await?);
+    child.change(|doing| doing.mounts = Some(mounts.clone()));
+    Ok(mounts)
+}
+
+/// A root as the child's was before it first ran.
+pub(super) async fn fresh_root(
     shared: &Arc<Shared>,
     child: &LeanChild,
-) -> Result<Arc<std::os::fd::OwnedFd>, Refusal> {
+    name: String,
+) -> Result<OwnedFd, Refusal> {
     let known = shapes::of(shared, &child.request)
         .await
         .map_err(|error| failed(&error))?;
     let (theirs, _ours) = streams::make(false, false).map_err(|error| failed(&error.to_string()))?;
     let run = ChildRun {
-        name: child.id.clone(),
+        name,
         hostname: child.text("/Config/Hostname").to_owned(),
         arguments: Vec::new(),
         environment: Vec::new(),
         streams: theirs,
         terminal: None,
         root: None,
+        socket: None,
     };
     let laid = known
         .shape
@@ -118,9 +135,7 @@ pub(super) async fn lay_out(
         .await
         .map_err(|error| failed(&error.message))?;
     laid.exited().await;
-    let mounts = laid.mounts().map(Arc::new).ok_or_else(broke_off)?;
-    child.change(|doing| doing.mounts = Some(mounts.clone()));
-    Ok(mounts)
+    laid.mounts().ok_or_else(broke_off)
 }
 
 /// How Docker says that a command can't be run: the status, the exit code, the words.
@@ -237,11 +252,6 @@ async fn ended(
     left: Option<serde_json::Value>,
 ) {
     let stopping = shared.stop.is_cancelled() || lean.is_ending();
-    let mounts = child.doing().mounts;
-    let kept = match &mounts {
-        Some(mounts) if !child.removes_itself() => super::archive::used(mounts).await,
-        _ => 0,
-    };
     child.input.lock().await.take();
     let now = Timestamp::now();
     // Before anybody hears of its end: who does may start the next one at once.
@@ -262,7 +272,6 @@ async fn ended(
         doing.finished = Some(now);
         doing.ends += 1;
         (doing.running, doing.master, doing.network) = (None, None, left);
-        doing.kept = kept;
         if stopping {
             ENDED.clone_into(&mut doing.error);
         }
@@ -271,6 +280,8 @@ async fn ended(
     if child.removes_itself() {
         remove(shared, lean, child);
     } else {
+        // Nobody waits for that.
+        child.measure().await;
         lean.bound_files(shared, child);
     }
 }
