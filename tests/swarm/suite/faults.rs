@@ -10,7 +10,7 @@ use skep_swarm_tests::{Answer, Cluster, Function, Load, NODES, SHELL, Sample, at
 const SECONDS: Duration = Duration::from_secs(15);
 
 /// Nine callers of a function at one gateway, once all of them run.
-fn nine<'a>(cluster: &'a Cluster, function: &Function<'_>, gateway: u32) -> thread::JoinHandle<Vec<Outcome>> {
+fn nine(cluster: &Cluster, function: &Function<'_>, gateway: u32) -> thread::JoinHandle<Vec<Outcome>> {
     let (address, path) = (cluster.address(gateway), function.path());
     let callers = thread::spawn(move || at_once(9, &address, &path));
     eventually("all nine to run", || {
