@@ -7,6 +7,7 @@
 //! working directory that the image lacks are among them, made by the engine at creation; everything else was put
 //! there by somebody.
 
+mod links;
 mod paths;
 mod put;
 mod read;

@@ -59,12 +59,12 @@ pub(crate) fn roots(mut changes: Vec<Change>, expected: &Expected) -> Vec<Root> 
         if covered || expected.leads_to_mount(path) || expected.is_mounted_over(path) {
             continue;
         }
-        let has_more_below = changes
+        let mut below = changes
             .iter()
-            .any(|other| other.path != *path && is_at_or_below(&other.path, path));
+            .filter(|other| other.path != *path && is_at_or_below(&other.path, path));
         let taken = match change.kind {
-            Kind::Added => has_more_below || !expected.explains(path),
-            Kind::Modified => !has_more_below,
+            Kind::Added => !expected.explains(path) || below.any(|other| !expected.explains(&other.path)),
+            Kind::Modified => below.next().is_none(),
         };
         if taken {
             roots.push(Root {
@@ -106,7 +106,7 @@ mod tests {
             ('C', "/var"),
             ('A', "/var/data"),
         ];
-        assert!(found(&changes[2..], "/srv/app", &["/var/data"]).is_empty());
+        assert!(found(&changes, "/srv/app", &["/var/data"]).is_empty());
         assert!(found(&[('A', "/app")], "/app", &[]).is_empty());
     }
 

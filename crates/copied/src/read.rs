@@ -14,8 +14,8 @@ use skep_model::{Copied, CopiedPart};
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
 
-use crate::paths::{Change, Expected, Kind, Root, roots};
-use crate::untouched;
+use crate::paths::{self, Change, Expected, Kind, Root};
+use crate::{links, untouched};
 
 /// The most that is carried over into every instance; what is larger belongs into the image.
 pub const LIMIT: u64 = 256 << 20;
@@ -67,7 +67,13 @@ pub async fn read(
     }
     let id = inspect.id.as_deref().unwrap_or_default();
     let changes = docker.container_changes(id).await?.unwrap_or_default();
-    let roots = roots(changes.into_iter().filter_map(change).collect(), &expected);
+    let changes: Vec<Change> = changes.into_iter().filter_map(change).collect();
+    let mut roots = paths::roots(changes.clone(), &expected);
+    if !roots.is_empty() {
+        // Few have any, and few of those paths a link of the image on the way: asking takes a call for each folder.
+        let expected = links::follow(docker, id, &expected).await;
+        roots = paths::roots(changes, &expected);
+    }
     if roots.is_empty() {
         return Ok(None);
     }

@@ -62,6 +62,45 @@ async fn files_copied_into_a_template_are_in_every_instance_as_docker_start_woul
     skep.finish().await;
 }
 
+/// `/var/run` is a link to `/run` in most images, and so what the engine makes is listed elsewhere than it was asked for.
+#[tokio::test]
+async fn what_the_engine_makes_behind_a_link_of_the_image_was_copied_by_nobody() {
+    let skep = Skep::start("copied-links").await;
+    let flags = [
+        "--network",
+        "none",
+        "-w",
+        "/var/run/made/here",
+        "-v",
+        "/var/lock/deep/data",
+    ];
+    let look = "pwd -P; cd /var/lock/deep/data && pwd -P; cat /run/copied 2>/dev/null; exit 0";
+    let id = skep
+        .deploy("links", &["handler=exec"], &flags, &[DEBIAN, "sh", "-c", look])
+        .await;
+    let shown =
+        async || skep.control.get("/v1/functions/links").await.json()["function"]["fallback"].to_string();
+    let before = shown().await;
+    assert!(!before.contains("docker cp"), "{before}");
+    let made = "/run/made/here\n/run/lock/deep/data\n";
+    assert_eq!(skep.public.get("/links").await.text(), made);
+    // What somebody did put behind the link is carried over, as ever.
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "copied\n").unwrap();
+    docker(&[
+        "cp",
+        file.path().to_str().unwrap(),
+        &format!("{id}:/var/run/copied"),
+    ]);
+    eventually("instances to have the file", async || {
+        let answer = skep.public.get("/links").await;
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+        (answer.text() == format!("{made}copied\n")).then_some(())
+    })
+    .await;
+    skep.finish().await;
+}
+
 #[tokio::test]
 async fn a_second_copy_is_a_new_revision_and_reaches_the_next_request() {
     let skep = Skep::start("copied-again").await;

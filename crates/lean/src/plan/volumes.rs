@@ -22,8 +22,9 @@ pub(crate) struct Volume {
 }
 
 /// Words in a mount's mode that say nothing about what is mounted: how it is written, that nothing is copied (nothing
-/// is, by then), SELinux labels (there is no SELinux where lean is used), and what only Docker for Mac knows.
-const NEUTRAL_MODES: [&str; 9] = [
+/// is, by then), SELinux labels (there is no SELinux where lean is used), what only Docker for Mac knows, and the
+/// propagation that a bind has anyway.
+const NEUTRAL_MODES: [&str; 10] = [
     "",
     "ro",
     "rw",
@@ -33,6 +34,7 @@ const NEUTRAL_MODES: [&str; 9] = [
     "consistent",
     "cached",
     "delegated",
+    "rprivate",
 ];
 
 /// What is known of `--mount type=bind`.
@@ -315,6 +317,21 @@ mod tests {
                 },
             ] => Ok((*recursive, *options)),
             other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_bind_whose_mounts_go_on_to_others_or_come_from_them_is_left_to_docker() {
+        let mounted = |mode: &str, propagation: &str| {
+            let mount = json!({"Type": "bind", "Source": "/a", "Destination": "/b", "Mode": mode, "RW": true,
+                               "Propagation": propagation});
+            resolved(&mount, &BTreeSet::new(), &BTreeSet::new()).map(drop)
+        };
+        assert_eq!(mounted("", "rprivate"), Ok(()));
+        assert_eq!(mounted("ro,rprivate", "rprivate"), Ok(()));
+        for propagation in ["private", "slave", "rslave", "shared", "rshared"] {
+            let reason = mounted(propagation, propagation).unwrap_err();
+            assert!(reason.contains(propagation), "{reason}");
         }
     }
 
