@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use skep_grant::Refusal;
 use skep_model::{FunctionName, InvocationId, Spawn};
 
+use crate::budget::Usage;
 use crate::labels::Marks;
 
 /// How many ended children of one function are kept for who still asks about them.
@@ -257,6 +258,22 @@ impl Children {
         self.next += 1;
         self.begun.insert(self.next, marks);
         Ok(self.next)
+    }
+
+    /// What counts of a function's children, those included that are just being made.
+    pub(crate) fn usage(&self, function: &FunctionName) -> Usage {
+        let known = self.by_id.values();
+        let live = known
+            .filter(|child| self.is_live(child))
+            .map(|child| &child.marks);
+        let own = live
+            .chain(self.begun.values())
+            .filter(|marks| marks.function == *function);
+        own.fold(Usage::default(), |sum, marks| Usage {
+            children: sum.children + 1,
+            memory: sum.memory.saturating_add(marks.memory),
+            nano_cpus: sum.nano_cpus.saturating_add(marks.nano_cpus),
+        })
     }
 
     /// Whether a child that ended may run again.

@@ -10,6 +10,7 @@
 mod answer;
 mod archive;
 mod below;
+mod budget;
 mod calls;
 mod children;
 mod daemon;
@@ -29,5 +30,6 @@ mod share;
 mod shared;
 mod totals;
 
+pub use budget::{Budget, Usage};
 pub use children::{Child, State};
 pub use engine::{Config, Lineage, Sockets, SpawningEngine};

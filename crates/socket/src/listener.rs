@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::calls;
 use crate::holder::Holder;
 use crate::shared::Shared;
+use crate::totals;
 
 /// Connections to one socket at once: eight children with a log, a wait and an attachment each, and room.
 const CONNECTIONS: usize = 128;
@@ -94,6 +95,7 @@ pub(crate) fn close(shared: &Shared, id: &str) {
             .collect();
         for root in roots.difference(&in_use) {
             shared.children().forget_root(root);
+            totals::forget(shared, root);
         }
     }
     remove(&folder(shared, id));

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::budget::Budget;
 use crate::children::{Child, Children};
 use crate::daemon::Daemon;
 use crate::engine::Lineage;
@@ -42,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) shares: Shares,
     pub(crate) catalogue: OnceLock<watch::Receiver<Arc<Catalogue>>>,
     pub(crate) lineage: OnceLock<Arc<dyn Lineage>>,
+    /// Who has to agree to each child as well, where there is somebody.
+    pub(crate) budget: OnceLock<Arc<dyn Budget>>,
     /// Children that the lean engine makes, where it does.
     lean: OnceLock<Arc<Lean>>,
     pub(crate) history: History,
@@ -88,6 +91,7 @@ impl Shared {
             shares: begin.shares,
             catalogue: OnceLock::new(),
             lineage: OnceLock::new(),
+            budget: OnceLock::new(),
             lean: OnceLock::new(),
             history: History::default(),
             looked: tokio::sync::Mutex::default(),

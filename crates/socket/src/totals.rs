@@ -28,6 +28,14 @@ pub(crate) async fn keep(shared: &Shared, root: &str) {
     }
 }
 
+/// Removes what was written down for a root, where nobody counts on any more.
+pub(crate) fn forget(shared: &Shared, root: &str) {
+    if !shared.children().outlives(root) {
+        // Most have none.
+        drop(std::fs::remove_file(folder(shared).join(root)));
+    }
+}
+
 /// Counts what an earlier Skep wrote down, and removes what nobody counts on any more; after all children are known.
 pub(crate) fn recall(shared: &Shared) {
     let entries = std::fs::read_dir(folder(shared)).into_iter().flatten().flatten();

@@ -152,9 +152,7 @@ pub(crate) async fn may_run(context: &Context, child: &Child) -> Result<Starting
     may_write(child)?;
     let shared = &context.shared;
     // The cgroup above all of them may have gone with the last one that ran.
-    shared
-        .shares
-        .of(&shared.namespace, &context.holder.function, &context.holder.spawn);
+    shared.share_of(&context.holder);
     let admitted = |spawn| {
         let mut children = shared.children();
         children.may_restart(spawn, &child.id)?;
@@ -166,11 +164,17 @@ pub(crate) async fn may_run(context: &Context, child: &Child) -> Result<Starting
             succeeded: false,
         })
     };
-    if let Ok(starting) = admitted(&context.holder.spawn) {
-        return Ok(starting);
+    let starting = match admitted(&context.holder.spawn) {
+        Ok(starting) => starting,
+        Err(_) => {
+            shared.look_now().await;
+            admitted(&context.holder.spawn)?
+        }
+    };
+    if !child.is_live() {
+        shared.agreed(&context.holder).await?;
     }
-    shared.look_now().await;
-    admitted(&context.holder.spawn)
+    Ok(starting)
 }
 
 /// A child that has more on the disk than it may gets no chance to write.

@@ -88,9 +88,7 @@ async fn make(context: Arc<Context>, create: Create, name: String) -> Result<Ans
         }
     };
     let limits = limits(&create, &origin);
-    let share = shared
-        .shares
-        .of(&shared.namespace, &holder.function, &holder.spawn);
+    let share = shared.share_of(holder);
     let memory = limits.0.or(share.memory);
     let nano_cpus = limits.1.or(share.nano_cpus);
     let invocation = holder.invocation(shared);
@@ -295,13 +293,18 @@ fn limits(create: &Create, origin: &Origin) -> (Option<u64>, Option<u64>) {
 async fn admit(context: &Context, marks: &Marks) -> Result<u64, Refusal> {
     let shared = &context.shared;
     let attempt = || shared.children().admit(&context.holder.spawn, marks.clone());
-    match attempt() {
-        Ok(place) => Ok(place),
+    let place = match attempt() {
+        Ok(place) => place,
         Err(_) => {
             shared.look_now().await;
-            attempt()
+            attempt()?
         }
+    };
+    if let Err(refusal) = shared.agreed(&context.holder).await {
+        shared.children().settle(place, None);
+        return Err(refusal);
     }
+    Ok(place)
 }
 
 fn others(network: &Inherited) -> Vec<(String, Value)> {

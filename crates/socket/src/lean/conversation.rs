@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 
 use super::calls::conflict;
-use super::child::{LeanChild, Status};
+use super::child::{Doing, LeanChild, Status};
 use super::keys::Keys;
 use super::{Lean, attach, logs};
 use crate::answer::Answer;
@@ -41,10 +41,14 @@ pub(super) async fn attached(
     } else {
         None
     };
-    if flag("stream") && child.doing().status != Status::Exited {
-        child.followers().push(follower);
-        // It may have ended since, and whoever followed then was let go.
-        if matches!(child.doing().status, Status::Exited | Status::Removed) {
+    if flag("stream") {
+        // Who follows one that does not run is told of its next run: so `docker start -a` asks first and starts then.
+        {
+            let mut followers = child.followers();
+            followers.retain(|other| !other.is_closed());
+            followers.push(follower);
+        }
+        if child.doing().status == Status::Removed {
             child.followers().clear();
         }
     } else {
@@ -83,7 +87,14 @@ fn input(shared: &Arc<Shared>, child: &Arc<LeanChild>) -> mpsc::Sender<Option<By
         let writing = async {
             let mut watch = child.watch();
             // What is sent before the start waits for it.
-            drop(watch.wait_for(|doing| doing.status != Status::Created).await);
+            let (started, runs) = {
+                let doing = watch.borrow();
+                (doing.started, doing.status.runs())
+            };
+            let begun = |doing: &Doing| doing.started != started || doing.status == Status::Removed;
+            if !runs {
+                drop(watch.wait_for(begun).await);
+            }
             while let Some(Some(bytes)) = inbox.recv().await {
                 let mut input = child.input.lock().await;
                 let Some(to) = input.as_mut() else { return };
