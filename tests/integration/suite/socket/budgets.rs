@@ -111,23 +111,25 @@ async fn after_a_crash_children_are_found_again_and_still_count() {
     skep.finish().await;
 }
 
+/// How many children of a function there are.
+async fn there(skep: &Skep, function: &str) -> usize {
+    let listed = skep.control.get("/v1/children").await.json();
+    let children = listed["children"].as_array().unwrap().iter();
+    let there = children.filter(|child| child["function"] == function && child["state"] != "removed");
+    there.count()
+}
+
 #[tokio::test]
 async fn a_child_ends_with_its_longest_life_and_with_its_function() {
     let skep = Skep::start("socket-life").await;
     shell(
         &skep,
         "short",
-        &["spawn=debian:bookworm-slim", "spawn.life=2s", "engine=docker"],
+        &["spawn=debian:bookworm-slim", "spawn.life=2s"],
         &[],
     )
     .await;
-    let id = shell(
-        &skep,
-        "gone",
-        &["spawn=debian:bookworm-slim", "engine=docker"],
-        &[],
-    )
-    .await;
+    let id = shell(&skep, "gone", &["spawn=debian:bookworm-slim"], &[]).await;
     run(
         &skep,
         "short",
@@ -136,20 +138,18 @@ async fn a_child_ends_with_its_longest_life_and_with_its_function() {
     .await;
     run(&skep, "gone", &format!("docker run -d {DEBIAN} sleep 300")).await;
     // A detached child outlives the invocation that started it.
-    assert_eq!(skep.docker.containers("skep.child-of=gone").len(), 1);
+    assert_eq!(there(&skep, "gone").await, 1);
     eventually("the end of its life", async || {
-        skep.docker
-            .containers("skep.child-of=short")
-            .is_empty()
-            .then_some(())
+        (there(&skep, "short").await == 0).then_some(())
     })
     .await;
-    assert_eq!(skep.docker.containers("skep.child-of=gone").len(), 1);
+    assert_eq!(there(&skep, "gone").await, 1);
     skep.docker.remove(&id);
     eventually("the end of its function's children", async || {
-        skep.docker.containers("skep.child-of").is_empty().then_some(())
+        (there(&skep, "gone").await == 0).then_some(())
     })
     .await;
+    assert!(skep.docker.containers("skep.child-of").is_empty());
 }
 
 #[tokio::test]

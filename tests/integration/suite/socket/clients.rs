@@ -7,7 +7,7 @@ use super::{run, shell};
 #[tokio::test]
 async fn the_docker_command_runs_children() {
     let skep = Skep::start("socket-cli").await;
-    shell(&skep, "sh", &["spawn=debian:bookworm-slim", "engine=docker"], &[]).await;
+    shell(&skep, "sh", &["spawn=debian:bookworm-slim"], &[]).await;
     let script = format!(
         r#"
         docker run --rm {DEBIAN} echo hi

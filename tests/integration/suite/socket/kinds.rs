@@ -93,6 +93,8 @@ async fn a_lean_child_ends_as_dockers_would() {
          docker rm stays; docker stop -t 0 stays; docker inspect stays --format '{{{{.State.ExitCode}}}}'
          docker start stays; docker kill -s TERM stays; docker restart -t 0 stays; docker kill stays; docker wait stays
          echo in | docker run -i --rm {DEBIAN} cat; docker run -t --rm {DEBIAN} tty
+         docker create -i --name says {DEBIAN} cat >/dev/null; for word in one two; do echo $word | docker start -ai says; done
+         docker rm says
          docker rm -f stays big"
     );
     let said = compare(&skep, &script).await;
@@ -195,4 +197,130 @@ async fn both_kinds_of_children_are_held_to_one_budget_and_one_set_of_names() {
     let said = run(&skep, "fast", &script).await;
     let wanted = "1\nskep.spawn.max grants 2\nlean\nskep.spawn.memory grants\nfits\ndocker\ndocker\n";
     assert!(said.contains(wanted), "{said}");
+}
+
+#[tokio::test]
+async fn what_a_lean_child_changed_is_told_as_dockers_would_be() {
+    let skep = both("kinds-diff", &[]).await;
+    let change = "echo x >/root/new; rm /etc/issue; chmod 700 /srv; mkdir -p /opt/a/b; echo y >/opt/a/b/c; \
+                  echo z >>/etc/debian_version; rm -r /var/opt; ln -s /tmp /link; echo t >/tmp/t; rm /tmp/t";
+    let script = format!(
+        "docker run --name one {DEBIAN} sh -c '{change}'; docker diff one
+         docker create --name two {DEBIAN} true >/dev/null; docker diff two; echo q >/tmp/q; docker cp /tmp/q two:/root/q
+         docker diff two; docker run --name three {DEBIAN} head -c 1m /dev/zero -c 1m >/dev/null
+         docker run --name four {DEBIAN} sh -c 'head -c 1m /dev/zero >/file'
+         docker rm one two three >/dev/null; docker container prune -f | grep -c 'space: 0B'"
+    );
+    let said = compare(&skep, &script).await;
+    for line in [
+        "A /root/new",
+        "D /etc/issue",
+        "C /srv",
+        "A /opt/a/b/c",
+        "D /var/opt",
+        "A /link",
+        "A /root/q",
+    ] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+    assert!(said.ends_with("\n0\n"), "{said}");
+}
+
+#[tokio::test]
+async fn a_lean_child_has_its_own_socket_also_after_a_crash() {
+    let mut skep = Skep::start("kinds-socket").await;
+    let volume = super::docker_volume(&skep);
+    let volumes = format!("spawn.volumes={volume}");
+    let labels = [
+        "spawn=debian:bookworm-slim",
+        "spawn.depth=2",
+        "engine=lean",
+        &volumes,
+    ];
+    shell(&skep, "fast", &labels, &["--network", "none"]).await;
+    let own = format!("-v /var/run/docker.sock:/var/run/docker.sock -v {volume}:/cli");
+    let ask = "echo $DOCKER_HOST; /cli/docker run --rm debian:bookworm-slim echo below; /cli/docker ps -a --format {{.Names}}";
+    let script = format!(
+        "docker create --name sibling {DEBIAN} true >/dev/null
+         docker run --name one {own} {DEBIAN} sh -c '{ask}'
+         docker run --rm {own} --read-only --tmpfs /run -u 1234 {DEBIAN} sh -c '{ask}'
+         docker inspect -f '{{{{.HostConfig.Binds}}}}' one | grep -o '/var/run/docker.sock:/var/run/docker.sock'"
+    );
+    let said = run(&skep, "fast", &script).await;
+    let once = "unix:///var/run/docker.sock\nbelow\n";
+    assert_eq!(
+        said,
+        format!("{once}{once}/var/run/docker.sock:/var/run/docker.sock\n")
+    );
+    assert_eq!(lean_children(&skep), 2, "they are lean's");
+    skep.kill();
+    skep.restart().await;
+    eventually("the function", async || {
+        let answer = skep.control.get("/v1/functions/fast").await;
+        (answer.status == http::StatusCode::OK).then_some(())
+    })
+    .await;
+    let said = run(&skep, "fast", "docker start -a one; docker rm -f one sibling").await;
+    assert_eq!(said, format!("{once}one\nsibling\n"));
+    super::no_sockets(&skep).await;
+    skep.finish().await;
+}
+
+#[tokio::test]
+async fn a_lean_child_is_on_the_network_that_it_names_and_its_sandbox_is_listed() {
+    let skep = Skep::start("kinds-network").await;
+    let network = skep.docker.network("own", &[]);
+    let granted = format!("spawn.networks={network}");
+    let labels = ["spawn=debian:bookworm-slim", "engine=lean", &granted];
+    shell(&skep, "fast", &labels, &["--network", "none"]).await;
+    let script = format!(
+        "docker run -d --name one --network {network} {DEBIAN} sleep 300 >/dev/null
+         docker inspect -f '{{{{range $name, $_ := .NetworkSettings.Networks}}}}{{{{$name}}}} {{{{.IPAddress}}}}{{{{end}}}}' one
+         docker exec one sed -n 's/^\\(172[0-9.]*\\|192[0-9.]*\\|10[0-9.]*\\).*/\\1/p' /etc/hosts"
+    );
+    let said = run(&skep, "fast", &script).await;
+    let (shown, inside) = said.trim_end().split_once('\n').expect("two lines");
+    assert_eq!(shown, format!("{network} {inside}"));
+    assert_eq!(lean_children(&skep), 1, "it is lean's");
+    let listed = skep.control.get("/v1/sandboxes").await.json();
+    let listed = listed["sandboxes"].as_array().unwrap().len();
+    run(&skep, "fast", "docker rm -f one").await;
+    assert!(listed >= 2, "the function's own and the child's: {listed}");
+    skep.finish().await;
+}
+
+#[tokio::test]
+async fn the_keys_that_leave_a_terminal_leave_the_child_running() {
+    let skep = both("kinds-keys", &[]).await;
+    for name in ["fast", "slow"] {
+        let (socket, running) = super::open(&skep, name).await;
+        let docker = async |words: &[&str]| super::docker(&socket, words).await.unwrap();
+        docker(&["run", "-d", "-i", "-t", "--name", "one", DEBIAN, "cat"]).await;
+        let path = "/containers/one/attach?stream=1&stdin=1&stdout=1&detachKeys=ctrl-a,x";
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\nbefore\u{1}x"
+        );
+        let began = std::time::Instant::now();
+        super::raw(&socket, request.as_bytes()).await;
+        let said = docker(&["inspect", "-f", "{{.State.Running}}", "one"]).await;
+        assert_eq!(said, "true", "{name}");
+        let events = [
+            "events",
+            "--since",
+            "5m",
+            "--until",
+            "0s",
+            "--filter",
+            "event=detach",
+            "--format",
+            "{{.Action}}",
+        ];
+        let told = eventually("the event", async || {
+            let told = docker(&events).await;
+            (!told.is_empty()).then_some(told)
+        });
+        assert_eq!(told.await, "detach", "{name} {:?}", began.elapsed());
+        docker(&["rm", "-f", "one"]).await;
+        running.abort();
+    }
 }

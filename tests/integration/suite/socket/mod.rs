@@ -1,4 +1,8 @@
 //! The Docker socket of a function: the ordinary clients on one side, an attacker, and what Docker then has.
+//!
+//! Both kinds of children go through all of it: where a test names no engine they are lean's in the first pass of
+//! `make test` and Docker's in the second (`SKEP_TEST_ENGINE=docker`). One that names `engine=docker` is about what
+//! only Docker's have: a life across a crash of Skep, files on the disk, a container that Docker itself shows.
 
 mod attacks;
 mod budgets;
@@ -11,6 +15,7 @@ mod lineage;
 mod neighbours;
 mod others;
 mod restart;
+mod sdks;
 mod templates;
 
 use std::path::PathBuf;

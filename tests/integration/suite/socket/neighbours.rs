@@ -145,3 +145,28 @@ async fn logs_that_nobody_reads(engine: &str) {
     }
     running.abort();
 }
+
+#[tokio::test]
+async fn who_nests_folders_as_deep_as_a_path_goes_ends_nobody() {
+    let (skep, socket, running) = begin("neighbour-deep", "engine=auto").await;
+    let nest = "i=0; while [ $i -lt 1900 ] && mkdir d && cd d; do i=$((i+1)); done; echo $i";
+    let child = made(&socket, &["sh", "-c", &format!("mkdir /deep; cd /deep; {nest}")]).await;
+    for path in [
+        format!("/containers/{child}/start"),
+        format!("/containers/{child}/wait"),
+    ] {
+        let (status, said) = call(&socket, "POST", &path, "").await;
+        assert!(status < 300, "{said}");
+    }
+    for path in ["changes", "archive?path=/deep", "export"] {
+        // What is too deep for an archive may break it off; nobody else hears of that.
+        let asked =
+            format!("GET /containers/{child}/{path} HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n");
+        super::raw(&socket, asked.as_bytes()).await;
+        others_are_served(&skep).await;
+    }
+    let (status, said) = call(&socket, "GET", &format!("/containers/{child}/changes"), "").await;
+    assert!(status == 200 && said.contains("/deep/d/d"), "{status}");
+    call(&socket, "DELETE", &format!("/containers/{child}?force=1"), "").await;
+    running.abort();
+}

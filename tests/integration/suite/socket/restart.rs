@@ -2,7 +2,7 @@
 
 use skep_tests::{DEBIAN, Skep, eventually};
 
-use super::{docker_volume, no_sockets, run, shell};
+use super::{docker, docker_volume, no_sockets, run, shell};
 
 async fn away_and_back(skep: &mut Skep) {
     skep.kill();
@@ -91,6 +91,44 @@ async fn a_childs_own_socket_is_there_again_after_a_crash() {
     assert!(said.contains("makes a child privileged"), "{said}");
     run(&skep, "sh", "docker rm -f $(docker ps -aq)").await;
     no_sockets(&skep).await;
+    skep.finish().await;
+}
+
+#[tokio::test]
+async fn removed_children_count_after_a_crash_where_a_childs_own_socket_outlived_it() {
+    let mut skep = Skep::start("socket-recount").await;
+    let labels = [
+        "spawn=debian:bookworm-slim",
+        "spawn.depth=2",
+        "spawn.total=3",
+        "engine=docker",
+    ];
+    shell(&skep, "sh", &labels, &["--network", "none"]).await;
+    let own = "/var/run/docker.sock:/var/run/docker.sock";
+    run(
+        &skep,
+        "sh",
+        &format!("docker run -d --name top -v {own} {DEBIAN} sleep 300"),
+    )
+    .await;
+    let sockets = skep.data().join("sockets");
+    let own = eventually("the child's socket alone", async || {
+        let left: Vec<_> = std::fs::read_dir(&sockets).unwrap().flatten().collect();
+        (left.len() == 1).then(|| left[0].path().join("docker.sock"))
+    })
+    .await;
+    docker(&own, &["run", "--rm", DEBIAN, "true"]).await.unwrap();
+    away_and_back(&mut skep).await;
+    let more = eventually("the socket", async || {
+        let more = docker(&own, &["run", "--rm", DEBIAN, "true"]).await;
+        let closed = more.as_ref().is_err_and(|error| error.contains("Cannot connect"));
+        (!closed).then_some(more)
+    })
+    .await;
+    assert_eq!(more, Ok(String::new()));
+    let refusal = docker(&own, &["run", "--rm", DEBIAN, "true"]).await.unwrap_err();
+    assert!(refusal.contains("skep.spawn.total grants 3"), "{refusal}");
+    run(&skep, "sh", "docker rm -f top").await;
     skep.finish().await;
 }
 
