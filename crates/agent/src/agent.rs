@@ -19,6 +19,7 @@ use skep_store::Store;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::budget::Budgets;
 use crate::gateways::Gateways;
 use crate::given::{self, Copies};
 use crate::known::Lineage;
@@ -59,6 +60,8 @@ pub struct Parts {
     pub store: Store,
     /// The Docker sockets of functions here.
     pub sockets: Sockets,
+    /// The gateways that can be reached.
+    pub gateways: Gateways,
 }
 
 /// What makes sandboxes of containers.
@@ -91,6 +94,8 @@ pub struct Agent {
     /// The names of all functions, as gateways know them; `None` before one has told.
     pub(crate) elsewhere: Arc<Mutex<Option<BTreeSet<String>>>>,
     pub(crate) sockets: Sockets,
+    gateways: Gateways,
+    budgets: Budgets,
     /// Whether nothing more is taken, wherever it comes up.
     draining: Arc<AtomicBool>,
     pub(crate) pictures: Pictures,
@@ -122,6 +127,7 @@ impl Agent {
             EngineKind::Docker
         };
         let table = Table::default();
+        let node = config.node.clone();
         let agent = Self {
             about: About {
                 node: config.node,
@@ -150,10 +156,13 @@ impl Agent {
             catalogue: tokio::sync::watch::Sender::default(),
             elsewhere: Arc::default(),
             sockets: parts.sockets,
+            budgets: Budgets::new(parts.gateways.clone(), &node),
+            gateways: parts.gateways,
             draining: Arc::default(),
             pictures: Pictures::new(),
             tasks: TaskTracker::new(),
         };
+        agent.sockets.hold_with(Arc::new(agent.budgets.clone()));
         agent.tell_sockets();
         let lineage = Arc::new(Lineage::of(agent.table.clone()));
         agent.sockets.connect(agent.catalogue.subscribe(), lineage);
@@ -215,9 +224,11 @@ impl Agent {
     }
 
     /// Looks after the sandboxes and children, and draws what gateways are told of them, until `stop`.
-    pub async fn run(&self, gateways: &Gateways, stop: CancellationToken) {
+    pub async fn run(&self, stop: CancellationToken) {
         tokio::join!(
-            names::ask(self, gateways, stop.clone()),
+            self.gateways.find(stop.clone()),
+            names::ask(self, &self.gateways, stop.clone()),
+            self.budgets.tell(&self.sockets, stop.clone()),
             self.sockets.run_background(stop.clone()),
             watching::watch(self, stop.clone()),
             self.pictures

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use skep_model::Revision;
 use skep_tls::{Dialer, Identity, IdentityError, Line};
 use skep_wire::GATEWAY_NAME;
 use tokio::sync::Notify;
@@ -130,6 +131,16 @@ impl Gateways {
             }
         };
         timeout(PATIENCE, waiting).await.unwrap_or_default()
+    }
+
+    /// The same for all that concerns one thing, as every agent finds it: rendezvous hashing over the addresses.
+    pub(crate) async fn in_order_for(&self, thing: &str) -> Vec<Line> {
+        let mut all = self.reachable().await;
+        all.sort_by_cached_key(|(address, _)| {
+            let digest = Revision::of(format!("{thing} {address}").as_bytes());
+            std::cmp::Reverse(digest.to_string())
+        });
+        all.into_iter().map(|(_, line)| line).collect()
     }
 
     fn now(&self) -> Vec<(SocketAddr, Line)> {

@@ -7,6 +7,7 @@
 
 mod agent;
 mod answer;
+mod budget;
 mod calls;
 mod gateways;
 mod given;

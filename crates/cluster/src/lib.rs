@@ -5,6 +5,7 @@
 
 mod agents;
 mod answer;
+mod claims;
 mod cluster;
 mod course;
 mod decider;
@@ -17,4 +18,5 @@ mod swarm;
 mod tunnel;
 
 pub use agents::dialer;
+pub use claims::Claims;
 pub use cluster::{Cluster, Config, NodeView};

@@ -3,6 +3,7 @@
 //! spelling of all that (decision 090); it opens no connection and decides nothing.
 
 mod caller;
+mod claim;
 mod context;
 mod definition;
 mod field;
@@ -14,6 +15,7 @@ mod queue;
 mod refusal;
 
 pub use caller::{CALLER, Caller};
+pub use claim::{CLAIMS, Claim, Usage};
 pub use context::{CONTEXT, Context, INVOCATION, SANDBOX};
 pub use definition::{Definition, label};
 pub use field::FieldError;

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use http::{Request, Response, StatusCode};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use skep_tls::{Body, Identity, Listener, Reply, body};
-use skep_wire::{AGENT_NAME, CALLER, Caller, NAMES};
+use skep_wire::{AGENT_NAME, CALLER, CLAIMS, Caller, Claim, NAMES};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -44,6 +45,21 @@ impl Reply for Back {
             names.asked += 1;
             let names = serde_json::json!(names.names).to_string();
             return Response::new(body(http_body_util::Full::from(names)));
+        }
+        if request.uri().path() == CLAIMS {
+            let claim = request.into_body().collect().await.expect("a claim").to_bytes();
+            let claim: Claim = serde_json::from_slice(&claim).expect("a claim");
+            // Another node has three.
+            let refused = claim
+                .limits
+                .is_some_and(|limits| claim.usage.children + 3 > limits.children);
+            let said = if refused { "too many on all nodes" } else { "" };
+            let mut answer = Response::new(body(http_body_util::Full::from(said)));
+            *answer.status_mut() = match refused {
+                true => StatusCode::TOO_MANY_REQUESTS,
+                false => StatusCode::NO_CONTENT,
+            };
+            return answer;
         }
         let caller = Caller::read(&request.headers()[CALLER]).expect("a caller");
         let path = request.uri().path().to_owned();

@@ -58,6 +58,22 @@ async fn a_function_starts_children_sees_them_and_ends_them() {
 }
 
 #[tokio::test]
+async fn what_children_may_have_is_held_over_all_nodes() {
+    let agent = Agent::start("agent-budget").await;
+    let container = shell(&agent).await;
+    // Eight are granted, and the gateway knows of three elsewhere.
+    let script = format!(
+        "for i in 1 2 3 4 5 6; do docker run -d --name c$i {DEBIAN} sleep 300; done; docker ps -q | wc -l"
+    );
+    let said = run(&agent, &container, &script).await;
+    assert!(said.contains("too many on all nodes"), "{said}");
+    assert_eq!(said.lines().last(), Some("5"), "{said}");
+    let again = format!("docker rm -f c1 c2; docker run -d {DEBIAN} sleep 300; docker ps -q | wc -l");
+    let said = run(&agent, &container, &again).await;
+    assert_eq!(said.lines().last(), Some("4"), "{said}");
+}
+
+#[tokio::test]
 async fn children_outlive_their_functions_sandbox_and_go_with_the_function() {
     let agent = Agent::start("agent-strays").await;
     agent.deployed(&["hello"]);

@@ -163,6 +163,8 @@ impl Running {
         };
         let sockets = sockets::open(sockets, &docker).await?;
         sockets::with_lean(&sockets, &lean, default, &options.common.data_dir).await?;
+        let gateways = Gateways::new(identity, options.gateways.clone())
+            .map_err(|error| Failed::from_error(Exit::Usage, &error))?;
         let agent = Agent::new(
             config,
             Parts {
@@ -171,6 +173,7 @@ impl Running {
                 engines: Engines::new(docker.clone(), lean.clone(), default),
                 store: store.clone(),
                 sockets: sockets.clone(),
+                gateways: gateways.clone(),
             },
         );
         let agent = agent.await.map_err(failed)?;
@@ -196,15 +199,11 @@ impl Running {
             "line to the spawner",
             spawner::run(line, lean, options.common.data_dir.clone(), stop.clone()),
         );
-        let gateways = Gateways::new(identity, options.gateways.clone())
-            .map_err(|error| Failed::from_error(Exit::Usage, &error))?;
         let calls = Calls::new(gateways.clone());
         let calling = calls::serve(&agent, &calls, &store, received)?;
-        let (found, ending) = (gateways.clone(), stop.clone());
-        supervisor.watch("search for gateways", async move { found.find(ending).await });
         let (watching, ending) = (agent.clone(), stop.clone());
         supervisor.watch("watch over sandboxes", async move {
-            watching.run(&gateways, ending).await;
+            watching.run(ending).await;
         });
         let node = AgentNode {
             agent: agent.clone(),

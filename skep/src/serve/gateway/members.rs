@@ -1,15 +1,18 @@
-//! What agents ask of a gateway: the calls of their nodes' functions, and what is deployed.
+//! What agents ask of a gateway: the calls of their nodes' functions, what is deployed, and what children may have.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use skep_catalogue::Catalogue;
+use skep_cluster::Claims;
 use skep_gateway::Brought;
-use skep_invoke::{full, problem_response};
+use skep_invoke::{empty, full, problem_response};
 use skep_model::{Problem, ProblemCode};
 use skep_tls::{Body, Reply, body};
-use skep_wire::{CALLER, Caller, NAMES};
+use skep_wire::{CALLER, CLAIMS, Caller, Claim, NAMES};
 use tokio::sync::watch;
 
 /// Answers agents. A clone is the same.
@@ -17,7 +20,11 @@ use tokio::sync::watch;
 pub(super) struct Members {
     pub(super) catalogue: watch::Receiver<Arc<Catalogue>>,
     pub(super) calls: Brought,
+    pub(super) claims: Arc<Claims>,
 }
+
+/// A claim is not longer.
+const LONGEST_CLAIM: usize = 64 << 10;
 
 impl Members {
     /// Invalid ones too: they are there, and may be valid again at any time.
@@ -30,6 +37,31 @@ impl Members {
     }
 }
 
+impl Members {
+    /// What a function's children have on a node, and whether they may.
+    async fn claim(&self, request: Request<Incoming>) -> Response<skep_invoke::Body> {
+        let read = Limited::new(request.into_body(), LONGEST_CLAIM).collect().await;
+        let claim = read.ok().and_then(|read| {
+            let claim: Option<Claim> = serde_json::from_slice(&read.to_bytes()).ok();
+            claim
+        });
+        let Some(claim) = claim else {
+            let problem = Problem::new(ProblemCode::BadRequest).detail("This is no claim.");
+            return problem_response(&problem, None);
+        };
+        if claim.limits.is_some() {
+            tokio::time::sleep_until(self.claims.ready_at().into()).await;
+        }
+        let (status, said) = match self.claims.claim(claim, Instant::now()) {
+            Ok(()) => (StatusCode::NO_CONTENT, empty()),
+            Err(said) => (StatusCode::TOO_MANY_REQUESTS, full(said)),
+        };
+        let mut response = Response::new(said);
+        *response.status_mut() = status;
+        response
+    }
+}
+
 impl Reply for Members {
     type Body = Body;
 
@@ -37,6 +69,9 @@ impl Reply for Members {
         let caller = request.headers_mut().remove(CALLER);
         if caller.is_none() && request.uri().path() == NAMES {
             return self.names().map(body);
+        }
+        if caller.is_none() && request.uri().path() == CLAIMS {
+            return self.claim(request).await.map(body);
         }
         let caller = caller.ok_or_else(|| format!("There is no field {CALLER}."));
         let caller = caller

@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use http::Response;
 use prometheus_client::registry::Registry;
 use skep_backlog::Backlog;
-use skep_cluster::Cluster;
+use skep_cluster::{Claims, Cluster};
 use skep_control::Control;
 use skep_discovery::Connection;
 use skep_gateway::{Brought, Elsewhere, Gateway, Serving};
@@ -172,6 +172,7 @@ impl Parts {
         let members = Members {
             catalogue,
             calls: Brought::new(gateway.clone()),
+            claims: Arc::new(Claims::new(std::time::Instant::now())),
         };
         supervisor.watch(MEMBERS, calls.serve(members, members_drain.clone()));
         if let Some(shared) = shared {
