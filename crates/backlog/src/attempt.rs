@@ -23,6 +23,9 @@ pub(crate) enum Outcome {
 /// How long to wait before the store is tried again: doubling from the first to the last.
 const STORE_RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
+/// So often work is begun whose nodes are lost: it may be what they are lost by.
+const ATTEMPTS_ON_LOST_NODES: u32 = 5;
+
 pub(crate) async fn attempt(
     store: Arc<dyn Queue>,
     runner: Arc<dyn Runner>,
@@ -31,6 +34,7 @@ pub(crate) async fn attempt(
     metrics: Metrics,
 ) -> Outcome {
     let before = accepted.record.clone();
+    let before_attempts = before.attempts;
     if before.attempts > 1 {
         metrics.repeated.inc();
     }
@@ -51,6 +55,11 @@ pub(crate) async fn attempt(
             })
             .inc();
         until_stored(id, || store.release(id)).await;
+        return Outcome::PutBack;
+    }
+    if ran.node_was_lost() && before_attempts < ATTEMPTS_ON_LOST_NODES {
+        tracing::warn!(invocation = %id, "the node that ran accepted work was lost: it is run again");
+        until_stored(id, || store.repeat(id)).await;
         return Outcome::PutBack;
     }
     until_stored(id, || store.finish(ran.record.clone(), ran.response.clone())).await;

@@ -13,7 +13,8 @@ pub struct Ran {
     ///
     /// An ending with the problem `queue-full`, `queue-timeout`, `node-full`, `draining`, `engine-unavailable` or
     /// `storage-unavailable` says that there was no room for the run, which says nothing about the invocation: it
-    /// is put back and tried again. Every other is its end.
+    /// is put back and tried again. One with `node-lost` says that nobody knows its end: it is repeated, a few
+    /// times. Every other is its end.
     pub record: Record,
     /// The response, where there is one and it is not too large to be stored.
     pub response: Option<StoredResponse>,
@@ -37,6 +38,12 @@ pub(crate) const REFUSALS: [ProblemCode; 6] = [
 ];
 
 impl Ran {
+    /// Whether nobody knows how the run ended, since it went with its node.
+    pub(crate) fn node_was_lost(&self) -> bool {
+        let ending = self.record.ending.as_ref();
+        ending.and_then(|ending| ending.problem) == Some(ProblemCode::NodeLost)
+    }
+
     /// Why the run could not be begun, where it was so.
     pub(crate) fn refusal(&self) -> Option<ProblemCode> {
         let problem = self.record.ending.as_ref().and_then(|ending| ending.problem)?;

@@ -110,20 +110,27 @@ pub(crate) async fn plan(
 }
 
 /// What gateways are told of somebody else's servers.
-pub(crate) async fn elsewhere(
-    docker: &Docker,
-    options: &Options,
-    progress: &dyn Progress,
-) -> Result<Option<Stored>, InstallError> {
-    let Queue::Elsewhere { servers, replicas } = &options.queue else {
-        return Ok(None);
+pub(crate) fn told(queue: &Queue) -> Option<Vec<u8>> {
+    let Queue::Elsewhere { servers, replicas } = queue else {
+        return None;
     };
     let queue = skep_wire::Queue {
         servers: servers.clone(),
         replicas: *replicas,
         keys: None,
     };
-    let data = serde_json::to_vec(&queue).unwrap_or_default();
+    serde_json::to_vec(&queue).ok()
+}
+
+/// The secret with it.
+pub(crate) async fn elsewhere(
+    docker: &Docker,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<Option<Stored>, InstallError> {
+    let Some(data) = told(&options.queue) else {
+        return Ok(None);
+    };
     let name = format!("{QUEUE}{}", short_digest(&data));
     if let Some(found) = find(docker, &name).await? {
         return Ok(Some(found));

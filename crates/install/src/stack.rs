@@ -5,11 +5,12 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 use skep_tls::Authority;
-use skep_wire::{AGENT_NAME, GATEWAY_NAME, GATEWAYS_ALIAS, KEYS_FILE, NETWORK, PART, variable};
+use skep_wire::{AGENT_NAME, GATEWAY_NAME, GATEWAYS_ALIAS, KEYS_FILE, NETWORK, PART, QUEUE_FILE, variable};
 
 use crate::error::InstallError;
 use crate::material::member;
-use crate::options::{Gateways, Options, Publish};
+use crate::nats;
+use crate::options::{Gateways, Options, Publish, Queue};
 use crate::spec::{
     AGENT_HEALTH, GATEWAY_HEALTH, GATEWAY_START, GATEWAY_VOLUME, HEALTH_INTERVAL, LISTEN_PORT, SOCKET,
     agent_arguments, agent_start, constraints, gateway_environment, grace_seconds, place, short_digest,
@@ -33,15 +34,27 @@ pub fn stack(options: &Options) -> Result<Stack, InstallError> {
     let pause = skep_pause::program();
     let file = "skep.yaml".to_owned();
     let text = text(options, &format!("skep-pause-{}", short_digest(&pause)));
-    Ok(Stack {
-        files: vec![
-            (file.clone(), text.into_bytes()),
-            ("gateway-keys.json".to_owned(), member(&authority, GATEWAY_NAME)?),
-            ("agent-keys.json".to_owned(), member(&authority, AGENT_NAME)?),
-            ("pause".to_owned(), pause),
-        ],
-        file,
-    })
+    let mut files = vec![
+        (file.clone(), text.into_bytes()),
+        ("gateway-keys.json".to_owned(), member(&authority, GATEWAY_NAME)?),
+        ("agent-keys.json".to_owned(), member(&authority, AGENT_NAME)?),
+        ("pause".to_owned(), pause),
+    ];
+    files.extend(nats::told(&options.queue).map(|queue| ("queue.json".to_owned(), queue)));
+    Ok(Stack { files, file })
+}
+
+/// How a gateway is told of somebody else's queue: what stands with its secrets, and with all secrets. Servers of
+/// Skep's own are kept to nodes, which a stack file can't know.
+fn queue(options: &Options) -> (String, String) {
+    if !matches!(options.queue, Queue::Elsewhere { .. }) {
+        return Default::default();
+    }
+    let target = QUEUE_FILE.rsplit('/').next().unwrap_or_default();
+    (
+        format!("\n      - source: queue\n        target: {target}\n        mode: 0400"),
+        format!("\n  queue:\n    file: queue.json\n    labels:\n      {PART}: nats"),
+    )
 }
 
 /// A string as YAML takes it: JSON's is one. The `$` of a Compose file is doubled.
@@ -61,6 +74,7 @@ fn list(indent: usize, entries: &[String]) -> String {
 fn text(options: &Options, pause: &str) -> String {
     let mut environment = gateway_environment(options);
     environment.push(format!("{}={pause}", variable::PAUSE_CONFIG));
+    let (queue, queue_secret) = queue(options);
     let keys = KEYS_FILE.rsplit('/').next().unwrap_or_default();
     let mode = match options.gateways {
         Gateways::All => "      mode: global".to_owned(),
@@ -102,7 +116,7 @@ services:
     secrets:
       - source: gateway-keys
         target: {keys}
-        mode: 0400
+        mode: 0400{queue}
     healthcheck:
       test: {gateway_health}
       interval: {interval}s
@@ -180,7 +194,7 @@ secrets:
   agent-keys:
     file: agent-keys.json
     labels:
-      {PART}: keys
+      {PART}: keys{queue_secret}
 
 # A gateway mounts it into sandboxes.
 configs:
@@ -208,7 +222,30 @@ configs:
 #[cfg(test)]
 mod tests {
     use super::stack;
-    use crate::options::{Gateways, Options};
+    use crate::options::{Gateways, Options, Queue};
+
+    #[test]
+    fn a_queue_elsewhere_is_a_file_of_its_own_and_not_in_the_stack_file() {
+        let options = Options {
+            queue: Queue::Elsewhere {
+                servers: vec!["tls://user:password@nats.example.com:4222".to_owned()],
+                replicas: 3,
+            },
+            ..Options::default()
+        };
+        let stack = stack(&options).unwrap();
+        let text = String::from_utf8(stack.files[0].1.clone()).unwrap();
+        assert!(!text.contains("password"), "{text}");
+        assert!(
+            text.contains("\n      - source: queue\n        target: skep-queue\n"),
+            "{text}"
+        );
+        assert!(text.contains("\n  queue:\n    file: queue.json\n"), "{text}");
+        let (name, queue) = stack.files.last().unwrap();
+        assert_eq!(name, "queue.json");
+        let queue: skep_wire::Queue = serde_json::from_slice(queue).unwrap();
+        assert_eq!(queue.replicas, 3);
+    }
 
     #[test]
     fn keys_are_in_files_of_their_own_and_not_in_the_stack_file() {

@@ -7,13 +7,13 @@ use futures::StreamExt;
 use futures::future::join_all;
 use skep_model::{InvocationId, Status};
 use skep_store::{Accepted, Request, StoreError};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::error::{away, cannot, said};
 use crate::held::Held;
 use crate::message::{Kept, Work};
 use crate::queue::Inner;
-use crate::streams::{ANSWER, Written};
+use crate::streams::{ANSWER, PAUSE, Written};
 
 const CLAIM: &str = "claim invocations";
 
@@ -62,35 +62,23 @@ impl Inner {
         }
     }
 
-    /// What the queue gives out at once, the oldest first.
+    /// What the queue gives out at once, the oldest first. A consumer that was made just now, or whose leader was
+    /// lost, takes a moment to answer.
     pub(crate) async fn fetch(&self, function: &str, limit: usize) -> Result<Vec<Given>, StoreError> {
-        if !self.streams.is_connected() {
-            return Err(away(CLAIM));
-        }
-        let consumer = self.consumer(function).await?;
-        let fetched = timeout(ANSWER, async {
-            let mut batch = consumer
-                .fetch()
-                .max_messages(limit)
-                .messages()
-                .await
-                .map_err(cannot(CLAIM))?;
-            let mut messages = Vec::new();
-            while let Some(message) = batch.next().await {
-                messages.push(message.map_err(|error| said(CLAIM, error.to_string()))?);
-            }
-            Ok::<_, StoreError>(messages)
-        });
-        let messages = match fetched.await {
-            Ok(Ok(messages)) => messages,
-            Ok(Err(error)) => {
-                self.forget_consumer(function);
-                return Err(error);
-            }
-            Err(_) => {
-                self.forget_consumer(function);
+        let began = Instant::now();
+        let messages = loop {
+            if !self.streams.is_connected() {
                 return Err(away(CLAIM));
             }
+            let error = match self.ask_for(function, limit).await {
+                Ok(messages) => break messages,
+                Err(error) => error,
+            };
+            self.forget_consumer(function);
+            if began.elapsed() > ANSWER {
+                return Err(error);
+            }
+            sleep(PAUSE).await;
         };
         let mut given = Vec::new();
         for message in messages {
@@ -110,6 +98,24 @@ impl Inner {
             }
         }
         Ok(given)
+    }
+
+    async fn ask_for(&self, function: &str, limit: usize) -> Result<Vec<Message>, StoreError> {
+        let consumer = self.consumer(function).await?;
+        let asked = consumer.fetch().max_messages(limit).messages();
+        let asked = timeout(ANSWER, asked).await.map_err(|_| away(CLAIM))?;
+        let mut batch = asked.map_err(cannot(CLAIM))?;
+        let mut messages = Vec::new();
+        loop {
+            match timeout(ANSWER, batch.next()).await {
+                Ok(Some(Ok(message))) => messages.push(message),
+                Ok(None) => return Ok(messages),
+                // What was given out is claimed, whatever became of the rest.
+                _ if !messages.is_empty() => return Ok(messages),
+                Ok(Some(Err(error))) => return Err(said(CLAIM, error.to_string())),
+                Err(_) => return Err(away(CLAIM)),
+            }
+        }
     }
 
     /// Writes that one runs. `None` where it has ended already.
@@ -182,14 +188,14 @@ impl Inner {
         self.streams.write(action, &name, subject, message).await
     }
 
-    /// Puts a claimed one back; what was not claimed here is left alone.
-    pub(crate) async fn release(&self, id: InvocationId) -> Result<(), StoreError> {
+    /// Puts a claimed one back, whether its attempt counts or not; what was not claimed here is left alone.
+    pub(crate) async fn put_back(&self, id: InvocationId, counts: bool) -> Result<(), StoreError> {
         let Some(held) = self.held.get(id) else {
             return Ok(());
         };
         let mut kept = held.kept.clone();
         kept.record.status = Status::Queued;
-        kept.record.attempts = kept.record.attempts.saturating_sub(1);
+        kept.record.attempts = kept.record.attempts.saturating_sub(u32::from(!counts));
         let name = uuid::Uuid::now_v7().to_string();
         let written = self
             .rewrite(

@@ -93,7 +93,7 @@ impl JetStream {
             metrics: metrics.clone(),
         });
         let (thrown, garbage) = mpsc::unbounded_channel();
-        let bucket = |name: String| Arc::new(Bucket::new(streams.context.clone(), name, thrown.clone()));
+        let bucket = |name: String| Arc::new(Bucket::new(streams.clone(), name, thrown.clone()));
         let (requests, results) = (
             bucket(streams.names.requests_bucket()),
             bucket(streams.names.results_bucket()),
@@ -209,7 +209,11 @@ impl Queue for JetStream {
     }
 
     fn release(&self, id: InvocationId) -> Answer<'_, ()> {
-        self.inner.release(id).boxed()
+        self.inner.put_back(id, false).boxed()
+    }
+
+    fn repeat(&self, id: InvocationId) -> Answer<'_, ()> {
+        self.inner.put_back(id, true).boxed()
     }
 
     fn finish(&self, record: Record, response: Option<StoredResponse>) -> Answer<'_, ()> {

@@ -26,7 +26,7 @@ const RECONNECT: Duration = Duration::from_secs(2);
 /// How long one try may take.
 pub(crate) const ANSWER: Duration = Duration::from_secs(3);
 /// Between two tries.
-const PAUSE: Duration = Duration::from_millis(200);
+pub(crate) const PAUSE: Duration = Duration::from_millis(200);
 /// For so long a write that is tried again is known for the same.
 const SAME_FOR: Duration = Duration::from_secs(60);
 /// A consumer that nobody asks for so long goes; what is not acknowledged stays in the stream.
@@ -171,28 +171,45 @@ impl Streams {
 
     /// The last message of a subject in the stream of records, as its leader has it.
     pub(crate) async fn last_record(&self, subject: &str) -> Result<Option<StreamMessage>, StoreError> {
+        let stream = self.names.records_stream();
+        self.read("read a record", stream, subject, None).await
+    }
+
+    /// A message of a subject, as its stream's leader has it: the first from this place on, or the last. It is tried
+    /// again while servers agree on who leads.
+    pub(crate) async fn read(
+        &self,
+        action: &'static str,
+        stream: String,
+        subject: &str,
+        from: Option<u64>,
+    ) -> Result<Option<StreamMessage>, StoreError> {
+        let stream = self.context.get_stream_no_info(stream).await;
+        let stream = stream.map_err(cannot(action))?;
         let began = Instant::now();
-        let stream = self
-            .context
-            .get_stream_no_info(self.names.records_stream())
-            .await
-            .map_err(cannot("read a record"))?;
         loop {
             if !self.is_connected() {
                 if began.elapsed() > RECONNECT {
-                    return Err(away("read a record"));
+                    return Err(away(action));
                 }
                 sleep(PAUSE).await;
                 continue;
             }
-            let error = match stream.get_last_raw_message_by_subject(subject).await {
+            let asked = match from {
+                Some(from) => {
+                    let next = stream.raw_message_builder().next_by_subject(subject);
+                    next.sequence(from).send().await
+                }
+                None => stream.get_last_raw_message_by_subject(subject).await,
+            };
+            let error = match asked {
                 Ok(found) => return Ok(Some(found)),
                 Err(error) => error,
             };
             match error.kind() {
                 LastRawMessageErrorKind::NoMessageFound => return Ok(None),
                 _ if began.elapsed() < TRY_FOR => {}
-                _ => return Err(cannot("read a record")(error)),
+                _ => return Err(cannot(action)(error)),
             }
             self.metrics.retried.inc();
             sleep(PAUSE).await;

@@ -117,7 +117,7 @@ impl Store {
                 });
                 // Nobody waits for them any longer: back to their places.
                 for accepted in reply.offer(claimed).into_iter().flatten() {
-                    if let Ok(Some(_)) = queue::release(connection, accepted.record.id) {
+                    if let Ok(Some(_)) = queue::put_back(connection, accepted.record.id, false) {
                         counts.change(&name, |c| {
                             (c.queued, c.running) = (c.queued + 1, c.running.saturating_sub(1))
                         });
@@ -133,8 +133,20 @@ impl Store {
     /// # Errors
     /// `Database` where the disk refuses: it is still running then.
     pub async fn release(&self, id: InvocationId) -> Result<(), StoreError> {
+        self.put_back(id, false).await
+    }
+
+    /// Puts a claimed invocation back that was begun and has no end; the attempt counts.
+    ///
+    /// # Errors
+    /// `Database` where the disk refuses: it is still running then.
+    pub async fn repeat(&self, id: InvocationId) -> Result<(), StoreError> {
+        self.put_back(id, true).await
+    }
+
+    async fn put_back(&self, id: InvocationId, attempt_counts: bool) -> Result<(), StoreError> {
         let (counts, work) = (self.inner.counts.clone(), self.inner.work.clone());
-        let apply = move |connection: &Connection| queue::release(connection, id);
+        let apply = move |connection: &Connection| queue::put_back(connection, id, attempt_counts);
         let conclude =
             move |_: &Connection, outcome: Result<Option<String>, StoreError>, reply: Reply<()>| {
                 if let Ok(Some(function)) = &outcome {

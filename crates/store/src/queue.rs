@@ -95,15 +95,21 @@ fn read_body(row: &Row<'_>, column: usize, bodies: &Path) -> rusqlite::Result<Bo
     Ok(Body::from(Bytes::from(bytes.unwrap_or_default())))
 }
 
-/// Puts a claimed invocation back in its place; the attempt does not count, since it was not begun.
+/// Puts a claimed invocation back in its place. The attempt does not count where it was not begun.
 /// Gives back the function, or `None` where it was not running.
-pub(crate) fn release(connection: &Connection, id: InvocationId) -> rusqlite::Result<Option<String>> {
+pub(crate) fn put_back(
+    connection: &Connection,
+    id: InvocationId,
+    attempt_counts: bool,
+) -> rusqlite::Result<Option<String>> {
     connection
         .prepare_cached(
-            "UPDATE invocation SET status = 'queued', attempts = attempts - 1 \
+            "UPDATE invocation SET status = 'queued', attempts = attempts - ?2 \
              WHERE id = ?1 AND status = 'running' RETURNING function",
         )?
-        .query_row([id.as_bytes()], |row| row.get(0))
+        .query_row(params![id.as_bytes(), i64::from(!attempt_counts)], |row| {
+            row.get(0)
+        })
         .optional()
 }
 

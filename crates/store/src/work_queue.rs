@@ -47,6 +47,9 @@ pub trait Queue: fmt::Debug + Send + Sync + 'static {
     /// Puts a claimed invocation back in its place, since it could not be begun; the attempt does not count.
     fn release(&self, id: InvocationId) -> Answer<'_, ()>;
 
+    /// Puts one back that was begun and has no end, since the node where it ran is lost; the attempt counts.
+    fn repeat(&self, id: InvocationId) -> Answer<'_, ()>;
+
     /// Stores how a claimed invocation ended, together with the response. May be tried again after an error. An end
     /// that was stored before stands.
     fn finish(&self, record: Record, response: Option<StoredResponse>) -> Answer<'_, ()>;
@@ -105,6 +108,10 @@ impl Queue for Store {
 
     fn release(&self, id: InvocationId) -> Answer<'_, ()> {
         Self::release(self, id).boxed()
+    }
+
+    fn repeat(&self, id: InvocationId) -> Answer<'_, ()> {
+        Self::repeat(self, id).boxed()
     }
 
     fn finish(&self, record: Record, response: Option<StoredResponse>) -> Answer<'_, ()> {

@@ -98,6 +98,12 @@ fn write_stack(printer: &Printer, options: &Options, folder: &Path) -> Outcome {
         write_private(&path, bytes).map_err(|error| unwritten(&path, error))?;
     }
     let file = folder.join(&stack.file);
+    if !matches!(options.queue, Queue::Elsewhere { .. }) {
+        printer.note(
+            "Accepted work is kept by the gateway that took it: a stack file can't know the nodes of a queue. \
+             skep install puts one there; --nats names your own.",
+        );
+    }
     printer.note("The keys are in this folder, too: remove it when the stack is deployed.");
     printer.line(&format!("docker stack deploy -c {} skep", file.display()))?;
     Ok(Exit::Success)

@@ -75,6 +75,25 @@ async fn what_could_not_be_begun_is_tried_again_without_counting() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn work_whose_node_was_lost_is_run_again_and_the_attempts_count() {
+    let acts = [Act::Refuse(ProblemCode::NodeLost), Act::Succeed];
+    let fixture = Fixture::new(&[function("hello", 64)], &[("hello", &acts)]).await;
+    let (id, _) = accept(&fixture.store, "hello").await;
+    let record = fixture.end_of(id).await;
+    assert_eq!((record.status, record.attempts), (Status::Succeeded, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_that_loses_every_node_ends_after_some() {
+    let acts = [Act::Refuse(ProblemCode::NodeLost)];
+    let fixture = Fixture::new(&[function("hello", 64)], &[("hello", &acts)]).await;
+    let (id, _) = accept(&fixture.store, "hello").await;
+    let record = fixture.end_of(id).await;
+    assert_eq!(record.ending.unwrap().problem, Some(ProblemCode::NodeLost));
+    assert_eq!(record.attempts, 5);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_template_that_can_not_be_started_is_an_end() {
     let acts = [Act::Refuse(ProblemCode::StartFailed)];
     let fixture = Fixture::new(&[function("hello", 64)], &[("hello", &acts)]).await;

@@ -30,14 +30,15 @@ pub(crate) struct Server {
     pub(crate) node: String,
 }
 
-/// What all servers are told. Each write is on the disk before it is answered; who has no certificate of the same
+/// What all servers are told. One that is gone without a word is missed after seconds (the usual is minutes). Each
+/// write is on the disk before it is answered; who has no certificate of the same
 /// authority is not let in.
 pub(crate) fn configuration(names: &[String]) -> String {
     let tls = format!(
         "tls {{ cert_file: {KEYS_FILE:?}, key_file: {KEYS_FILE:?}, ca_file: {KEYS_FILE:?}, verify: true, timeout: 5 }}"
     );
     let mut text = format!(
-        "server_name: ${NAME}\nlisten: \"0.0.0.0:{CLIENT_PORT}\"\n{tls}\n\
+        "server_name: ${NAME}\nping_interval: \"5s\"\nping_max: 2\nlisten: \"0.0.0.0:{CLIENT_PORT}\"\n{tls}\n\
          jetstream {{ store_dir: {DATA:?}, max_memory_store: 64MB, sync_interval: always }}\n"
     );
     if names.len() > 1 {

@@ -34,6 +34,7 @@ of_both! {
     since_when_a_function_is_gone_is_known_after_a_restart
     whoever_waits_for_work_is_told_of_it
     an_id_is_accepted_once
+    what_is_repeated_keeps_its_place_and_its_attempts
 }
 
 async fn an_accepted_invocation_is_claimed_with_everything_it_was_accepted_with(world: World) {
@@ -265,6 +266,16 @@ async fn whoever_waits_for_work_is_told_of_it(world: World) {
     work.borrow_and_update();
     queue.release(id).await.unwrap();
     work.changed().await.unwrap();
+}
+
+async fn what_is_repeated_keeps_its_place_and_its_attempts(world: World) {
+    let queue = world.queue();
+    let (first, _) = accept(&*queue, "hello", "").await;
+    accept(&*queue, "hello", "").await;
+    let claimed = claim_one(&*queue, "hello").await;
+    queue.repeat(claimed.record.id).await.unwrap();
+    let again = claim_one(&*queue, "hello").await;
+    assert_eq!((again.record.id, again.record.attempts), (first, 2));
 }
 
 async fn an_id_is_accepted_once(world: World) {
