@@ -140,6 +140,7 @@ impl Node for FakeNode {
             invocation: filter.invocation.map(|id| id.to_string()),
             stream: LogStream::Stderr,
             text: "a line".to_owned(),
+            node: None,
         };
         let kept = stream::iter([Ok(line)]);
         let lines = if filter.follow {
