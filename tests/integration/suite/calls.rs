@@ -201,7 +201,7 @@ say 'GET /hidden HTTP/1.1\r\nhost: a\r\nx: %0100000d\r\n\r\n' 0
 say 'GET /../hidden HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n'
 say 'GET /none HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n'
 exec 3<>"/dev/tcp/127.0.0.1/${SKEP_URL##*:}"; exec 3>&-
-ask hidden | tail -n 1"#;
+ask hidden | grep -x hidden"#;
     caller(&skep, "bad", script).await;
     let answer = skep.public.get("/bad").await;
     let text = answer.text().replace('\r', "");
@@ -237,7 +237,7 @@ for (1 .. 4000) {
     let labels = ["handler=exec", "timeout=120s"];
     skep.deploy("greedy", &labels, &flags, &[DEBIAN, "perl", "-e", script])
         .await;
-    caller(&skep, "modest", "ask hidden | tail -n 1").await;
+    caller(&skep, "modest", "ask hidden | grep -x hidden").await;
     let (mut sender, body) = body();
     let request = http::Request::post("/greedy").body(body).expect("a request");
     let public = skep.public;
@@ -268,7 +268,7 @@ async fn a_listener_goes_with_its_instance() {
         &[&probe_image(), "echo", "hidden"],
     )
     .await;
-    caller(&skep, "plain", "ask hidden | tail -n 1").await;
+    caller(&skep, "plain", "ask hidden | grep -x hidden").await;
     let script = "exec 4<>\"/dev/tcp/127.0.0.1/${SKEP_URL##*:}\"; exit 3";
     caller(&skep, "broken", script).await;
     let descriptors = || {
