@@ -202,12 +202,13 @@ impl Server {
         let resumes = own.is_some_and(|own| own.resumes);
         let given = given(launch.listener.is_some(), resumes, descriptors)
             .ok_or_else(|| missing("take the standard streams"))?;
-        let mut cgroups = Cgroups::none();
-        match start(spec, launch, own, &given, &mut cgroups) {
+        let (mut cgroups, mut born) = (Cgroups::none(), None);
+        match start(spec, launch, own, &given, (&mut cgroups, &mut born)) {
             Ok((process, descriptor, report)) => Ok(Running {
                 id: 0,
                 process,
-                mounts: own.and_then(|_| mounts_of(process)),
+                // Asked for again: while it goes on with an earlier root it is in that one's for a moment.
+                mounts: own.and_then(|_| mounts_of(process).or(born)),
                 descriptor,
                 cgroups,
                 report: Some(report),
@@ -311,8 +312,8 @@ fn given(listens: bool, resumes: bool, descriptors: Vec<OwnedFd>) -> Option<Give
     })
 }
 
-/// The mount namespace of a process that was just made.
-fn mounts_of(process: u32) -> Option<OwnedFd> {
+/// The mount namespace of a process that was just made; none where it has ended.
+pub(crate) fn mounts_of(process: u32) -> Option<OwnedFd> {
     let file = File::open(format!("/proc/{process}/ns/mnt")).ok()?;
     Some(file.into())
 }

@@ -9,7 +9,7 @@ use skep_sys::{Forked, NewNamespaces};
 
 use crate::cgroup::Cgroups;
 use crate::child;
-use crate::server::wait_for_end;
+use crate::server::{mounts_of, wait_for_end};
 use crate::spec::Spec;
 use crate::wire::{Failure, Given, Launch, Own};
 
@@ -20,7 +20,7 @@ pub(crate) fn start(
     launch: &Launch,
     own: Option<&Own>,
     given: &Given,
-    cgroups: &mut Cgroups,
+    (cgroups, born): (&mut Cgroups, &mut Option<OwnedFd>),
 ) -> Result<(u32, OwnedFd, OwnedFd), Failure> {
     let namespaces = NewNamespaces {
         mount: true,
@@ -41,6 +41,8 @@ pub(crate) fn start(
         if !spec.cgroup.unified {
             *cgroups = create()?;
         }
+        // Once the gate is open it may end before anybody asks.
+        *born = own.and_then(|_| mounts_of(process));
         enter(cgroups, process)
     };
     fork_into(namespaces, birthplace.as_ref(), enter, |gate, reporter| {
