@@ -147,15 +147,14 @@ impl Comparison {
 
     fn both(&mut self, place: PathBuf, is: &Stat, was: &Stat) -> io::Result<()> {
         let rights = |stat: &Stat| (stat.st_mode, stat.st_uid, stat.st_gid, stat.st_rdev);
-        let time = |stat: &Stat| (stat.st_mtime, stat.st_mtime_nsec);
+        let written = |stat: &Stat| (stat.st_size, stat.st_mtime, stat.st_mtime_nsec);
         let (mut changed, first) = (rights(is) != rights(was), self.found.len());
         if is_folder(is) && is_folder(was) {
+            // Not by its time, which mounts change as well: where Docker compares, it does not either.
             self.folder(&place, true)?;
-            // What is put over a file may have had to be made in its folder.
-            let shared = PUT_OVER.iter().any(|own| Path::new(own).parent() == Some(&place));
-            changed |= self.found.len() > first || time(is) != time(was) && !shared;
+            changed |= self.found.len() > first;
         } else {
-            changed |= is.st_size != was.st_size || time(is) != time(was);
+            changed |= written(is) != written(was);
         }
         if changed {
             self.found.insert(first, (place, CHANGED));

@@ -205,9 +205,9 @@ async fn what_a_lean_child_changed_is_told_as_dockers_would_be() {
     let change = "echo x >/root/new; rm /etc/issue; chmod 700 /srv; mkdir -p /opt/a/b; echo y >/opt/a/b/c; \
                   echo z >>/etc/debian_version; rm -r /var/opt; ln -s /tmp /link; echo t >/tmp/t; rm /tmp/t";
     let script = format!(
-        "docker run --name one {DEBIAN} sh -c '{change}'; docker diff one
+        "docker run --name one {DEBIAN} sh -c '{change}'; docker diff one | sort
          docker create --name two {DEBIAN} true >/dev/null; docker diff two; echo q >/tmp/q; docker cp /tmp/q two:/root/q
-         docker diff two; docker run --name three {DEBIAN} head -c 1m /dev/zero -c 1m >/dev/null
+         docker diff two | sort; docker run --name three {DEBIAN} head -c 1m /dev/zero -c 1m >/dev/null
          docker run --name four {DEBIAN} sh -c 'head -c 1m /dev/zero >/file'
          docker rm one two three >/dev/null; docker container prune -f | grep -c 'space: 0B'"
     );

@@ -82,7 +82,7 @@ async fn docker_py_does_through_the_socket_what_it_does_with_docker() {
 async fn testcontainers_run_through_the_socket() {
     let python = tool("clients/bin/python3");
     let said = with_both("sdk-testcontainers", &python, &["containers.py"]).await;
-    assert_eq!(said, "exec ExecResult(exit_code=0, output=b'b\\n')\n");
+    assert_eq!(said, "exec 0 b'b\\n'\n");
 }
 
 #[tokio::test]
