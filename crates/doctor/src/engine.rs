@@ -5,6 +5,7 @@ use bollard::models::SystemInfo;
 use jiff::{SignedDuration, Timestamp};
 use skep_docker::{Config, ConnectError, DockerEngine, connect_client};
 
+use crate::queue;
 use crate::report::Report;
 
 /// The API version of Docker 20.10, the oldest engine that Skep is tested with.
@@ -44,6 +45,7 @@ pub(crate) async fn examine(report: &mut Report, docker_host: Option<&str>) -> O
     cgroup(report, &info);
     lean(report, &docker).await;
     reach(report, docker_host).await;
+    queue::examine(report, &docker, &info).await;
     Some(Engine {
         root: info.docker_root_dir,
         memory: info.mem_total.and_then(|bytes| u64::try_from(bytes).ok()),

@@ -7,6 +7,7 @@ mod host;
 mod kernel;
 mod ports;
 mod prune;
+mod queue;
 mod report;
 
 use std::net::SocketAddr;

@@ -265,7 +265,7 @@ mod tests {
         assert!(text.contains("replicas: 2"), "{text}");
         assert!(text.contains("max_replicas_per_node: 1"), "{text}");
         // A line that lost its indentation is a file that can't be read.
-        assert!(text.contains("\n    networks: [skep]\n"), "{text}");
+        assert!(text.contains("\n    networks:\n      skep:\n"), "{text}");
         assert!(text.contains("\n    volumes:\n"), "{text}");
         // Compose would take `$b` for a variable of its own.
         assert!(text.contains("\"SKEP_LOG=a$$b\""), "{text}");

@@ -208,7 +208,8 @@ impl Inner {
             .await?;
         self.held.take(id);
         self.live().here(&kept.record.function, -1);
-        let given_back = held.acker.ack_with(AckKind::Nak(None)).await;
+        // The answer is waited for: whoever claims next gets this one first.
+        let given_back = held.acker.double_ack_with(AckKind::Nak(None)).await;
         if let Err(error) = given_back {
             tracing::debug!(invocation = %id, %error, "the queue finds out by itself that an invocation waits");
         }
