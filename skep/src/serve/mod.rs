@@ -12,6 +12,7 @@ mod node;
 mod parts;
 mod records;
 mod settings;
+mod shown;
 mod signals;
 mod sockets;
 pub(crate) mod spawner;

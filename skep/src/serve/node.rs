@@ -22,7 +22,7 @@ use skep_socket::Sockets;
 use skep_store::Store;
 use tokio::sync::watch;
 
-use super::{records, sockets};
+use super::{records, shown, sockets};
 
 /// Reads from the parts of a running Skep.
 pub(super) struct LocalNode {
@@ -97,42 +97,15 @@ impl LocalNode {
 impl Node for LocalNode {
     fn functions(&self) -> Vec<api::Function> {
         let courses = self.courses();
-        let catalogue = self.catalogue.borrow();
-        let valid = catalogue
-            .functions()
-            .map(|function| counted(self.shown(function), &courses));
-        let mut functions: Vec<api::Function> = valid
-            .chain(catalogue.invalid().iter().map(view::invalid))
-            .collect();
-        functions.sort_by(|a, b| a.name.cmp(&b.name));
-        functions
+        shown::functions(&self.catalogue.borrow(), |function| {
+            counted(self.shown(function), &courses)
+        })
     }
 
     fn function(&self, name: &str) -> Option<api::FunctionDetail> {
         let catalogue = self.catalogue.borrow().clone();
-        let function = catalogue.function(name);
-        let invalid: Vec<api::Function> = catalogue
-            .invalid()
-            .iter()
-            .filter(|invalid| invalid.name == name)
-            .map(view::invalid)
-            .collect();
-        if function.is_none() && invalid.is_empty() {
-            return None;
-        }
-        let template = function.map(|function| &function.template);
-        Some(api::FunctionDetail {
-            name: name.to_owned(),
-            function: function.map(|function| counted(self.shown(function), &self.courses())),
-            settings: function
-                .map(|function| view::settings(&function.settings))
-                .unwrap_or_default(),
-            networks: template
-                .map(|template| template.networks.clone())
-                .unwrap_or_default(),
-            memory: template.and_then(|template| template.memory),
-            image_id: template.map(|template| template.image_id.clone()),
-            invalid,
+        shown::detail(&catalogue, name, |function| {
+            counted(self.shown(function), &self.courses())
         })
     }
 

@@ -11,11 +11,7 @@ fn client() -> String {
     let docker = std::env::split_paths(&path)
         .map(|folder| folder.join("docker"))
         .find(|file| file.is_file());
-    std::fs::copy(
-        docker.expect("the docker command"),
-        context.path().join("docker"),
-    )
-    .expect("a copy of it");
+    std::fs::copy(docker.expect("the docker command"), context.path().join("docker")).expect("a copy of it");
     let file = "FROM debian:bookworm-slim\nCOPY docker /usr/local/bin/docker\nENV HOME=/tmp\n";
     std::fs::write(context.path().join("Dockerfile"), file).expect("the Dockerfile");
     let built = Command::new("docker")

@@ -22,7 +22,7 @@ use tokio::sync::watch;
 
 use super::logs;
 use crate::commands::encoded;
-use crate::serve::records;
+use crate::serve::{records, shown};
 
 /// How often it is looked whether an invocation has ended.
 const LOOK: Duration = Duration::from_millis(300);
@@ -115,42 +115,15 @@ fn of_node(invocation: api::Invocation, node: &str) -> api::Invocation {
 impl Node for ClusterNode {
     fn functions(&self) -> Vec<api::Function> {
         let courses = self.courses();
-        let catalogue = self.catalogue.borrow();
-        let valid = catalogue
-            .functions()
-            .map(|function| counted(view::function(function), &courses));
-        let mut functions: Vec<api::Function> = valid
-            .chain(catalogue.invalid().iter().map(view::invalid))
-            .collect();
-        functions.sort_by(|a, b| a.name.cmp(&b.name));
-        functions
+        shown::functions(&self.catalogue.borrow(), |function| {
+            counted(view::function(function), &courses)
+        })
     }
 
     fn function(&self, name: &str) -> Option<api::FunctionDetail> {
         let catalogue = self.catalogue.borrow().clone();
-        let function = catalogue.function(name);
-        let invalid: Vec<api::Function> = catalogue
-            .invalid()
-            .iter()
-            .filter(|invalid| invalid.name == name)
-            .map(view::invalid)
-            .collect();
-        if function.is_none() && invalid.is_empty() {
-            return None;
-        }
-        let template = function.map(|function| &function.template);
-        Some(api::FunctionDetail {
-            name: name.to_owned(),
-            function: function.map(|function| counted(view::function(function), &self.courses())),
-            settings: function
-                .map(|function| view::settings(&function.settings))
-                .unwrap_or_default(),
-            networks: template
-                .map(|template| template.networks.clone())
-                .unwrap_or_default(),
-            memory: template.and_then(|template| template.memory),
-            image_id: template.map(|template| template.image_id.clone()),
-            invalid,
+        shown::detail(&catalogue, name, |function| {
+            counted(view::function(function), &self.courses())
         })
     }
 
