@@ -30,7 +30,15 @@ fn it_comes_onto_every_node_has_nothing_to_do_the_second_time_and_leaves_nothing
     );
 
     let nats = cluster.nats();
-    let install = ["install", "--image", &image, "--queue", "nats", "--nats-image", &nats];
+    let install = [
+        "install",
+        "--image",
+        &image,
+        "--queue",
+        "nats",
+        "--nats-image",
+        &nats,
+    ];
     let first = cluster.skep(1, &install);
     assert_eq!(first.code, Some(0), "{}", first.stderr);
     assert_eq!(first.stdout, format!("http://{}:8080", cluster.address(1)));
@@ -64,16 +72,19 @@ fn it_comes_onto_every_node_has_nothing_to_do_the_second_time_and_leaves_nothing
         ["node-1", "node-2", "node-3"],
         "the queue has a server on each"
     );
-    let services = ["skep-agent", "skep-gateway", "skep-nats-1", "skep-nats-2", "skep-nats-3"];
+    let services = [
+        "skep-agent",
+        "skep-gateway",
+        "skep-nats-1",
+        "skep-nats-2",
+        "skep-nats-3",
+    ];
     let tasks = [&["service", "ps", "-q"], &services[..]].concat();
     let before = cluster.docker(1, &tasks);
     let second = cluster.skep(1, &install);
     assert_eq!(second.code, Some(0), "{}", second.stderr);
     assert!(second.stderr.contains("as it should be"), "{}", second.stderr);
-    assert_eq!(
-        cluster.docker(1, &tasks),
-        before
-    );
+    assert_eq!(cluster.docker(1, &tasks), before);
 
     let gone = cluster.skep(1, &["uninstall", "--data"]);
     assert_eq!(gone.code, Some(0), "{}", gone.stderr);
