@@ -12,7 +12,7 @@ use http::Method;
 use serde_json::Value;
 use skep_model::Function;
 
-use crate::children::{Child, State};
+use crate::child::{Child, State};
 use crate::labels::Marks;
 use crate::shared::Shared;
 

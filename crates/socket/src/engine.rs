@@ -19,7 +19,7 @@ use skep_model::{EngineChoice, Function, InstanceId, InvocationId, Namespace, Re
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-use crate::children::Child;
+use crate::child::Child;
 use crate::daemon::Daemon;
 use crate::holder::{Holder, Parent};
 use crate::lean::Lean;

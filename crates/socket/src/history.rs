@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-use crate::children::Child;
+use crate::child::Child;
 
 /// How many are remembered.
 const REMEMBERED: usize = 1000;

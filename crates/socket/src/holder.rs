@@ -6,7 +6,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use skep_model::{FunctionName, InstanceId, InvocationId, Spawn};
 
-use crate::children::Child;
+use crate::child::Child;
 use crate::shared::Shared;
 
 /// The networks that a child gets where it names none.

@@ -12,6 +12,7 @@ mod archive;
 mod below;
 mod budget;
 mod calls;
+mod child;
 mod children;
 mod daemon;
 mod disk;
@@ -31,5 +32,5 @@ mod shared;
 mod totals;
 
 pub use budget::{Budget, Usage};
-pub use children::{Child, State};
+pub use child::{Child, State};
 pub use engine::{Config, Lineage, Sockets, SpawningEngine};

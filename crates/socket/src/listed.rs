@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use skep_model::Namespace;
 
-use crate::children::{Child, State};
+use crate::child::{Child, State};
 use crate::labels::Marks;
 use crate::names;
 

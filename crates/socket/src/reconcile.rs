@@ -20,7 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::empty;
-use crate::children::State;
+use crate::child::State;
 use crate::daemon::Outgoing;
 use crate::engine::Sockets;
 use crate::shared::Shared;

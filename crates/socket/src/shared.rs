@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::budget::Budget;
-use crate::children::{Child, Children};
+use crate::child::Child;
+use crate::children::Children;
 use crate::daemon::Daemon;
 use crate::engine::Lineage;
 use crate::history::History;

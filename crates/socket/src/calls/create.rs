@@ -11,7 +11,7 @@ use skep_model::Function;
 use super::{Context, images, resources, template};
 use crate::answer::Answer;
 use crate::archive::Archive;
-use crate::children::{Child, State};
+use crate::child::{Child, State};
 use crate::holder::Inherited;
 use crate::labels::Marks;
 use crate::shared::Shared;

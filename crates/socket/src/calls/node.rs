@@ -54,7 +54,7 @@ pub(super) fn architecture() -> &'static str {
 
 /// `GET /info`.
 pub(super) fn info(context: &Context) -> Answer {
-    use crate::children::State;
+    use crate::child::State;
     let (shared, holder) = (&context.shared, &context.holder);
     let all: Vec<_> = shared.children().all().cloned().collect();
     let mine: Vec<_> = all.iter().filter(|child| holder.sees(shared, child)).collect();

@@ -6,7 +6,7 @@ use skep_grant::{Connect, Json, Refusal};
 
 use super::{Context, show};
 use crate::answer::{Answer, full, json as answer_json};
-use crate::children::Child;
+use crate::child::Child;
 
 /// A granted network, or the function's own, by its name or its id. Docker takes what is no name as the beginning of
 /// an id: what it found is looked at, so that a name that was granted never means another network.

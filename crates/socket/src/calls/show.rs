@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use skep_grant::SOCKET;
 
-use crate::children::Child;
+use crate::child::Child;
 use crate::shared::Shared;
 
 /// Fields that hold paths of the host.

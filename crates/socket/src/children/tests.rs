@@ -1,4 +1,5 @@
 use super::*;
+use crate::child::State;
 
 fn marks(root: &str, memory: u64) -> Marks {
     Marks {

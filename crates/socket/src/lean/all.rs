@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::child::{LeanChild, Status};
 use super::run::{remove, stop};
 use super::{Lean, journal, lock, shapes};
-use crate::children::State;
+use crate::child::State;
 use crate::shared::Shared;
 
 /// How long children have to end when Skep does.
@@ -77,7 +77,7 @@ impl Lean {
     }
 
     /// A child as it is known beside Docker's.
-    fn marked(&self, shared: &Shared, child: &LeanChild) -> Option<crate::children::Child> {
+    fn marked(&self, shared: &Shared, child: &LeanChild) -> Option<crate::child::Child> {
         let get = |key: &str| {
             child
                 .labels
@@ -93,7 +93,7 @@ impl Lean {
             Status::Running | Status::Paused => State::Exited(137),
             Status::Exited | Status::Removed => State::Exited(doing.code),
         };
-        Some(crate::children::Child {
+        Some(crate::child::Child {
             id: child.id.clone(),
             name: lock(&child.name).clone(),
             marks,

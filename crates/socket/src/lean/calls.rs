@@ -14,7 +14,7 @@ use super::create::{failed, named};
 use super::{Lean, archive, attach, changes, exec, inspect, lock, logs, run, stats, streams, wait};
 use crate::answer::{Answer, Body, json, nothing};
 use crate::calls::{Context, admitted, plain_columns, show_inspect};
-use crate::children::Child;
+use crate::child::Child;
 use crate::names;
 
 /// Answers a call about a child.

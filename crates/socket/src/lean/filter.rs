@@ -6,7 +6,7 @@ use skep_grant::Filters;
 use super::child::LeanChild;
 use super::{inspect, lock};
 use crate::calls::Context;
-use crate::children::Child;
+use crate::child::Child;
 
 /// The children of this kind that a list shows, as Docker's list would, with what else is known of each. Names are
 /// matched by `named`.

@@ -16,7 +16,7 @@ use super::child::{Doing, LeanChild, Status};
 use super::create::failed;
 use super::log::Cutter;
 use super::{Lean, inspect, journal, lock, shapes, streams};
-use crate::children::State;
+use crate::child::State;
 use crate::shared::Shared;
 use crate::{below, listener};
 

@@ -1,6 +1,7 @@
 //! `skep tree -f`: the same picture again, whenever there is something new in it.
 
-use super::{Branch, drawn};
+use super::Branch;
+use super::lines::drawn;
 use crate::exit::Failed;
 use crate::printer::Printer;
 

@@ -97,7 +97,10 @@ async fn a_killed_spawner_takes_its_instances_along_and_another_one_serves() {
     assert!(good > bad, "{good} answers, {bad} failures");
     // The instance that was kept has ended with its maker; a fresh one counts from one.
     assert_eq!(skep.public.get("/kept/count").await.text().trim(), "1");
-    assert!(skep.said().contains("the spawner ended"), "{}", skep.said());
+    // Its end is heard as one of these, by what was under way.
+    let said = skep.said();
+    let heard = ["the spawner ended", "the line to the spawner broke"];
+    assert!(heard.iter().any(|words| said.contains(words)), "{said}");
     skep.finish().await;
 }
 
