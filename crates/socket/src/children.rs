@@ -12,7 +12,7 @@ use skep_grant::Refusal;
 use skep_model::{FunctionName, Spawn};
 
 use crate::budget::Usage;
-use crate::child::Child;
+use crate::child::{Child, State};
 use crate::labels::Marks;
 
 /// How many ended children of one function are kept for who still asks about them.

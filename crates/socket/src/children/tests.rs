@@ -1,5 +1,4 @@
 use super::*;
-use crate::child::State;
 
 fn marks(root: &str, memory: u64) -> Marks {
     Marks {
