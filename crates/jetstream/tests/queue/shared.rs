@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use skep_jetstream::JetStream;
@@ -152,11 +153,15 @@ async fn a_server_that_is_killed_under_load_has_everything_that_was_accepted() {
     let mut nats = Nats::start();
     let gateway = Gateway::on(&nats).await;
     let stop = tokio_util::sync::CancellationToken::new();
+    let count = Arc::new(AtomicUsize::new(0));
     let callers: Vec<_> = (0..8)
-        .map(|_| tokio::spawn(call(gateway.queue.clone(), stop.clone())))
+        .map(|_| tokio::spawn(call(gateway.queue.clone(), stop.clone(), count.clone())))
         .collect();
-    for _ in 0..3 {
-        tokio::time::sleep(Duration::from_millis(400)).await;
+    for round in 1..=3 {
+        eventually("more that was accepted", async || {
+            (count.load(Ordering::Relaxed) >= 20 * round).then_some(())
+        })
+        .await;
         nats.kill();
         nats.restart();
     }
@@ -180,13 +185,20 @@ async fn a_server_that_is_killed_under_load_has_everything_that_was_accepted() {
 }
 
 /// Accepts one after the other; gives what was accepted.
-async fn call(queue: JetStream, stop: tokio_util::sync::CancellationToken) -> Vec<InvocationId> {
+async fn call(
+    queue: JetStream,
+    stop: tokio_util::sync::CancellationToken,
+    count: Arc<AtomicUsize>,
+) -> Vec<InvocationId> {
     let mut accepted = Vec::new();
     while !stop.is_cancelled() {
         let (new, _) = new_invocation("hello", Body::from(bytes::Bytes::from(vec![7; 2_000])));
         let id = new.record.id;
         match queue.accept(new).await {
-            Ok(()) => accepted.push(id),
+            Ok(()) => {
+                accepted.push(id);
+                count.fetch_add(1, Ordering::Relaxed);
+            }
             // The server is away for a moment.
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
         }
