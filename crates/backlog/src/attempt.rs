@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use skep_model::{Ending, EndingKind, Function, InvocationId, ProblemCode, Record};
+use skep_model::{Ending, Function, InvocationId, Record};
 use skep_store::{Accepted, Queue, StoreError};
 
 use crate::metrics::{Metrics, Reason};
@@ -87,12 +87,6 @@ async fn until_stored<F: Future<Output = Result<(), StoreError>>>(id: Invocation
 }
 
 fn fault(mut record: Record) -> Record {
-    record.ending = Some(Ending {
-        kind: EndingKind::Problem,
-        problem: Some(ProblemCode::Internal),
-        exit_code: None,
-        http_status: None,
-        detail: Some("running it met a fault in Skep; its log has more".to_owned()),
-    });
+    record.ending = Some(Ending::fault("running it met a fault in Skep; its log has more"));
     record
 }

@@ -11,7 +11,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use skep_backlog::{Ran, Runner};
 use skep_invoke::{Body, BodyError, Invocation, Report};
-use skep_model::{Ending, EndingKind, Function, ProblemCode, Record};
+use skep_model::{Ending, Function, Record};
 use skep_store::{Accepted, Queue, StoreError, StoredResponse};
 use tokio::sync::oneshot;
 use tokio_util::io::ReaderStream;
@@ -126,13 +126,7 @@ async fn collect(store: &dyn Queue, response: Response<Body>) -> Option<StoredRe
 }
 
 fn fault(mut record: Record, reason: String) -> Ran {
-    record.ending = Some(Ending {
-        kind: EndingKind::Problem,
-        problem: Some(ProblemCode::Internal),
-        exit_code: None,
-        http_status: None,
-        detail: Some(reason),
-    });
+    record.ending = Some(Ending::fault(reason));
     Ran {
         record,
         response: None,

@@ -3,6 +3,7 @@
 //! it never routes, never listens, never decides when an instance is made or ended, and never holds a body in
 //! memory beyond one small window.
 
+mod account;
 mod body;
 mod cgi;
 mod exec;
@@ -19,6 +20,7 @@ mod silence;
 mod trace;
 mod upload;
 
+pub use account::Account;
 pub use body::{Body, BodyError, empty, full};
 pub use cgi::LocalRedirect;
 pub use headers::{INVOCATION, remove_hop_by_hop, upgrade_of};

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use skep_model::{Ending, EndingKind, ProblemCode, Record, Status};
+use skep_model::{Ending, Record};
 use skep_store::{StoreError, StoredResponse};
 
 use crate::claim::Given;
@@ -17,14 +17,10 @@ impl Inner {
     /// it has ended is found out when it is given out again.
     pub(crate) async fn finish(
         &self,
-        mut record: Record,
+        record: Record,
         response: Option<StoredResponse>,
     ) -> Result<(), StoreError> {
-        record.status = record
-            .ending
-            .as_ref()
-            .map_or(Status::Failed, |ending| ending.status());
-        record.ended = record.ended.or_else(|| Some(Timestamp::now()));
+        let record = record.closed(Timestamp::now());
         let id = record.id;
         let held = self.held.get(id);
         let (before, sequence) = match &held {
@@ -109,7 +105,9 @@ impl Inner {
                 None => (Kept::of(&work, work.record.clone()), 0),
             };
             if !before.record.status.is_end() {
-                let end = removed(&before.record, now);
+                let mut end = before.record.clone();
+                end.ending = Some(Ending::function_removed());
+                let end = end.closed(now);
                 let ended = self.write_end(before, sequence, &end, None).await?;
                 self.over(&ended);
             }
@@ -173,20 +171,5 @@ fn ended(before: &Record, end: &Record) -> Record {
         received: before.received,
         attempts: before.attempts,
         ..end.clone()
-    }
-}
-
-fn removed(before: &Record, now: Timestamp) -> Record {
-    Record {
-        status: Status::Failed,
-        ended: Some(now),
-        ending: Some(Ending {
-            kind: EndingKind::Problem,
-            problem: Some(ProblemCode::FunctionRemoved),
-            exit_code: None,
-            http_status: None,
-            detail: Some("the function was gone for as long as accepted work waits for one".to_owned()),
-        }),
-        ..before.clone()
     }
 }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{InstanceId, InvocationId};
-use crate::problem::ProblemCode;
+use crate::problem::{Problem, ProblemCode};
 
 /// How far an invocation got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
@@ -150,6 +151,51 @@ pub struct Ending {
 }
 
 impl Ending {
+    /// An ending of which nothing is known but why.
+    pub fn of(kind: EndingKind) -> Self {
+        Self {
+            kind,
+            problem: None,
+            exit_code: None,
+            http_status: None,
+            detail: None,
+        }
+    }
+
+    /// Skep refused or gave up.
+    pub fn problem(problem: &Problem) -> Self {
+        Self {
+            problem: Some(problem.code),
+            exit_code: problem.exit_code,
+            detail: problem.internal.clone().or_else(|| problem.detail.clone()),
+            ..Self::of(EndingKind::Problem)
+        }
+    }
+
+    /// It met a fault of Skep's own.
+    pub fn fault(detail: impl Into<String>) -> Self {
+        Self {
+            detail: Some(detail.into()),
+            ..Self::problem(&Problem::new(ProblemCode::Internal))
+        }
+    }
+
+    /// Its function is gone, and was not put back while accepted work waited for it.
+    pub fn function_removed() -> Self {
+        Self {
+            detail: Some("the function was gone for as long as accepted work waits for one".to_owned()),
+            ..Self::problem(&Problem::new(ProblemCode::FunctionRemoved))
+        }
+    }
+
+    /// The same, with the status of the response that was sent.
+    pub fn answered(self, status: StatusCode) -> Self {
+        Self {
+            http_status: Some(status.as_u16()),
+            ..self
+        }
+    }
+
     /// The status that this ending means.
     pub fn status(&self) -> Status {
         match self.kind {
@@ -192,4 +238,15 @@ pub struct Record {
     pub attempts: u32,
     /// How it ended.
     pub ending: Option<Ending>,
+}
+
+impl Record {
+    /// The record of what has ended, as [`Record::ending`] says; one that doesn't say how has failed. It ended at `now`
+    /// where no time is known.
+    pub fn closed(mut self, now: Timestamp) -> Self {
+        let status = self.ending.as_ref().map(Ending::status);
+        self.status = status.unwrap_or(Status::Failed);
+        self.ended = self.ended.or(Some(now));
+        self
+    }
 }

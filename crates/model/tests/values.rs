@@ -6,7 +6,8 @@ use proptest::prelude::*;
 use skep_model::label::{bytes, duration};
 use skep_model::route::normalise;
 use skep_model::{
-    FunctionName, InstanceId, InvocationId, NameError, Phase, Phases, Problem, ProblemCode, Revision, Route,
+    Ending, EndingKind, FunctionName, InstanceId, InvocationId, NameError, Phase, Phases, Problem,
+    ProblemCode, Record, Revision, Route, Status, Trigger,
 };
 
 #[test]
@@ -262,4 +263,37 @@ proptest! {
     fn nothing_breaks_the_readers(text in ".*") {
         let _ = (duration(&text), bytes(&text), text.parse::<Route>(), text.parse::<FunctionName>());
     }
+}
+
+#[test]
+fn a_record_is_closed_as_its_ending_says_and_has_failed_where_it_has_none() {
+    let received = "2026-01-02T03:04:05Z".parse().unwrap();
+    let now = "2026-01-02T03:05:00Z".parse().unwrap();
+    let record = |ending| Record {
+        id: InvocationId::generate(),
+        function: "work".to_owned(),
+        revision: None,
+        parent: None,
+        trigger: Trigger::Async,
+        status: Status::Running,
+        method: "POST".to_owned(),
+        path: "/".to_owned(),
+        received,
+        started: None,
+        ended: None,
+        instance: None,
+        phases: Phases::default(),
+        attempts: 1,
+        ending,
+    };
+    let closed = record(Some(Ending::of(EndingKind::Completed))).closed(now);
+    assert_eq!((closed.status, closed.ended), (Status::Succeeded, Some(now)));
+    assert_eq!(record(None).closed(now).status, Status::Failed);
+    // Whoever ran it knows better when it ended.
+    let known = Record {
+        ended: Some(received),
+        ..record(Some(Ending::function_removed()))
+    };
+    let closed = known.closed(now);
+    assert_eq!((closed.status, closed.ended), (Status::Failed, Some(received)));
 }

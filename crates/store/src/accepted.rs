@@ -169,16 +169,8 @@ impl Store {
     ///
     /// # Errors
     /// `Unknown` where there is no such invocation; `Database` where the disk refuses: it is still running then.
-    pub async fn finish(
-        &self,
-        mut record: Record,
-        response: Option<StoredResponse>,
-    ) -> Result<(), StoreError> {
-        record.status = record
-            .ending
-            .as_ref()
-            .map_or(Status::Failed, |ending| ending.status());
-        record.ended = record.ended.or_else(|| Some(Timestamp::now()));
+    pub async fn finish(&self, record: Record, response: Option<StoredResponse>) -> Result<(), StoreError> {
+        let record = record.closed(Timestamp::now());
         let (id, function) = (record.id, record.function.clone());
         let (counts, bodies) = (self.inner.counts.clone(), self.inner.bodies.clone());
         let (news, ended) = (self.inner.news.clone(), self.inner.metrics.ended.clone());

@@ -7,7 +7,7 @@ use http::{Method, StatusCode};
 use jiff::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
-use skep_model::{Ending, EndingKind, InvocationId, ProblemCode, Record, Status};
+use skep_model::{Ending, InvocationId, Record, Status};
 
 use crate::body::Body;
 use crate::columns::{self, COLUMNS, COUNT, Id, PARAMETERS, Time};
@@ -188,16 +188,8 @@ pub(crate) fn fail_removed(
         let Some((mut record, _)) = find(connection, "main", InvocationId::from_bytes(*id))? else {
             continue;
         };
-        record.status = Status::Failed;
-        record.ended = Some(now);
-        record.ending = Some(Ending {
-            kind: EndingKind::Problem,
-            problem: Some(ProblemCode::FunctionRemoved),
-            exit_code: None,
-            http_status: None,
-            detail: Some("the function was gone for as long as accepted work waits for one".to_owned()),
-        });
-        if let Finished::Now(Some(file)) = finish(connection, &record, None)? {
+        record.ending = Some(Ending::function_removed());
+        if let Finished::Now(Some(file)) = finish(connection, &record.closed(now), None)? {
             files.push(file);
         }
     }
