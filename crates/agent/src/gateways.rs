@@ -1,6 +1,6 @@
 //! The gateways that can be reached from here: found by their names, a connection to each kept up.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,20 +8,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use skep_model::Revision;
-use skep_tls::{Dialer, Identity, IdentityError, Line};
+use skep_tls::{Dialer, Identity, IdentityError, Line, Members};
 use skep_wire::GATEWAY_NAME;
 use tokio::sync::Notify;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 
-/// How often it is looked which gateways there are.
-const LOOK: Duration = Duration::from_secs(1);
 /// How often it is looked whether a connection still stands.
 const CHECK: Duration = Duration::from_millis(500);
-/// The pauses between tries of one that can't be reached.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// So long a call waits where there is no gateway: one that is replaced is back within seconds.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -63,57 +57,7 @@ impl Gateways {
 
     /// Looks for gateways until `stop`.
     pub async fn find(&self, stop: CancellationToken) {
-        let mut known: BTreeMap<SocketAddr, AbortOnDropHandle<()>> = BTreeMap::new();
-        let mut look = interval(LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = look.tick() => {}
-            }
-            let mut found = HashSet::new();
-            let mut all_answered = true;
-            for name in &self.0.names {
-                match tokio::net::lookup_host(name).await {
-                    Ok(addresses) => found.extend(addresses),
-                    Err(error) => {
-                        tracing::debug!(name, %error, "gateways can't be looked up");
-                        all_answered = false;
-                    }
-                }
-            }
-            for address in found.iter().copied() {
-                known.entry(address).or_insert_with(|| {
-                    let gateways = self.clone();
-                    AbortOnDropHandle::new(tokio::spawn(async move { gateways.attend(address).await }))
-                });
-            }
-            if all_answered {
-                known.retain(|address, _| found.contains(address) || self.lines().contains_key(address));
-            }
-        }
-    }
-
-    /// Keeps up the connection to one.
-    async fn attend(&self, address: SocketAddr) {
-        let mut pause = FIRST_PAUSE;
-        loop {
-            match self.0.dialer.line(address).await {
-                Ok(line) => {
-                    pause = FIRST_PAUSE;
-                    self.lines().insert(address, line.clone());
-                    self.0.reached.notify_waiters();
-                    while !line.is_closed() {
-                        sleep(CHECK).await;
-                    }
-                    self.lines().remove(&address);
-                    tracing::info!(%address, "a gateway is gone");
-                }
-                Err(error) => tracing::debug!(%address, %error, "a gateway can't be reached"),
-            }
-            sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
+        skep_tls::follow(self.clone(), &self.0.names, stop).await;
     }
 
     /// All that can be reached, in the order in which they are to be tried: each call begins with another. Where there is
@@ -155,11 +99,30 @@ impl Gateways {
         living
     }
 
-    pub(crate) fn dialer(&self) -> &Dialer {
+    fn lines(&self) -> MutexGuard<'_, BTreeMap<SocketAddr, Line>> {
+        self.0.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Members for Gateways {
+    const WHAT: &'static str = "gateways";
+
+    fn dialer(&self) -> &Dialer {
         &self.0.dialer
     }
 
-    fn lines(&self) -> MutexGuard<'_, BTreeMap<SocketAddr, Line>> {
-        self.0.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    async fn attend(&self, address: SocketAddr, line: Line) -> bool {
+        self.lines().insert(address, line.clone());
+        self.0.reached.notify_waiters();
+        while !line.is_closed() {
+            sleep(CHECK).await;
+        }
+        self.lines().remove(&address);
+        tracing::info!(%address, "a gateway is gone");
+        true
+    }
+
+    fn is_connected(&self, address: SocketAddr) -> bool {
+        self.lines().contains_key(&address)
     }
 }

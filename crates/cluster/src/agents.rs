@@ -1,6 +1,5 @@
-//! Finding agents and hearing what they have: one connection each, on which pictures of their nodes arrive.
+//! Hearing what agents have: one connection each, on which pictures of their nodes arrive.
 
-use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,73 +8,41 @@ use bytes::BytesMut;
 use http::Request;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use skep_tls::{Dialer, Line};
+use skep_tls::{Dialer, Line, Members};
 use skep_wire::{AGENT_NAME, NodePicture};
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
+use tokio::time::timeout;
 
 use crate::shared::Shared;
 
-/// How often it is looked which agents there are.
-const LOOK: Duration = Duration::from_secs(1);
 /// An agent that says nothing for so long is taken for lost.
 const SILENCE: Duration = Duration::from_secs(5);
-/// The pauses between tries of one that can't be reached.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// No picture is longer: what sends more is no agent.
 const LONGEST_LINE: usize = 64 << 20;
 
-/// Looks for agents until `stop`. `names` are each a host name or an address, with its port.
-pub(crate) async fn run(shared: Arc<Shared>, names: Vec<String>, stop: CancellationToken) {
-    let mut known: HashMap<SocketAddr, AbortOnDropHandle<()>> = HashMap::new();
-    let mut look = interval(LOOK);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = look.tick() => {}
-        }
-        let mut found = HashSet::new();
-        let mut all_answered = true;
-        for name in &names {
-            match tokio::net::lookup_host(name).await {
-                Ok(addresses) => found.extend(addresses),
-                Err(error) => {
-                    tracing::debug!(name, %error, "agents can't be looked up");
-                    all_answered = false;
-                }
-            }
-        }
-        for address in found.iter().copied() {
-            known.entry(address).or_insert_with(|| {
-                let shared = shared.clone();
-                AbortOnDropHandle::new(tokio::spawn(async move { attend(&shared, address).await }))
-            });
-        }
-        // Names know of a dead agent before its connection does; only what neither knows is let go.
-        if all_answered {
-            known.retain(|address, _| found.contains(address) || shared.has_line_to(*address));
-        }
-        shared.pool().tidy();
-    }
-}
+/// The agents, each with its picture in the pool.
+#[derive(Clone)]
+pub(crate) struct Agents(pub(crate) Arc<Shared>);
 
-/// Keeps up the connection to one agent.
-async fn attend(shared: &Shared, address: SocketAddr) {
-    let mut pause = FIRST_PAUSE;
-    loop {
-        match shared.dialer().line(address).await {
-            Ok(line) => {
-                let watched = Watched::begin(shared, address, line);
-                let reason = watched.follow(&mut pause).await;
-                tracing::warn!(%address, reason, "an agent is lost");
-            }
-            Err(error) => tracing::debug!(%address, %error, "an agent can't be reached"),
-        }
-        sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+impl Members for Agents {
+    const WHAT: &'static str = "agents";
+
+    fn dialer(&self) -> &Dialer {
+        self.0.dialer()
+    }
+
+    async fn attend(&self, address: SocketAddr, line: Line) -> bool {
+        let mut watched = Watched::begin(&self.0, address, line);
+        let reason = watched.follow().await;
+        tracing::warn!(%address, reason, "an agent is lost");
+        watched.said_something
+    }
+
+    fn is_connected(&self, address: SocketAddr) -> bool {
+        self.0.has_line_to(address)
+    }
+
+    fn looked(&self) {
+        self.0.pool().tidy();
     }
 }
 
@@ -84,16 +51,22 @@ struct Watched<'a> {
     shared: &'a Shared,
     key: u64,
     line: Line,
+    said_something: bool,
 }
 
 impl<'a> Watched<'a> {
     fn begin(shared: &'a Shared, address: SocketAddr, line: Line) -> Self {
         let key = shared.add_line(address, line.clone());
-        Self { shared, key, line }
+        Self {
+            shared,
+            key,
+            line,
+            said_something: false,
+        }
     }
 
     /// Takes pictures until something is wrong, and says what.
-    async fn follow(&self, pause: &mut Duration) -> String {
+    async fn follow(&mut self) -> String {
         let request =
             Request::get(format!("https://{AGENT_NAME}/v1/watch")).body(skep_tls::body(skep_invoke::empty()));
         let request = match request {
@@ -117,7 +90,7 @@ impl<'a> Watched<'a> {
                 let line = read.split_to(end + 1);
                 match serde_json::from_slice::<NodePicture>(&line) {
                     Ok(picture) => {
-                        *pause = FIRST_PAUSE;
+                        self.said_something = true;
                         self.shared.picture(self.key, picture);
                     }
                     Err(error) => return format!("its picture can't be read: {error}"),

@@ -20,8 +20,9 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::agents::Agents;
 use crate::shared::Shared;
-use crate::{agents, decider, run};
+use crate::{decider, run};
 
 /// How long an agent may take to tell what an operator asks of all of them.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
@@ -72,7 +73,7 @@ impl Cluster {
 
     /// Finds agents and hears what they have, until `stop`.
     pub async fn find_agents(&self, stop: CancellationToken) {
-        agents::run(self.shared.clone(), self.config.agents.clone(), stop).await;
+        skep_tls::follow(Agents(self.shared.clone()), &self.config.agents, stop).await;
     }
 
     /// Sees to it that there are sandboxes, until `stop`: the first of a function at once, and all of them for as long as
