@@ -39,6 +39,28 @@ impl From<EngineDefault> for EngineChoice {
     }
 }
 
+/// Which engine is spoken to.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Docker {
+    /// The engine, on a Swarm a manager's: unix:///path or tcp://host:port
+    #[arg(long = "docker-host", value_name = "URL", env = environment::DOCKER_HOST)]
+    pub(crate) host: Option<String>,
+}
+
+/// Where the listeners of `skep serve` are.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Addresses {
+    /// Where requests are taken
+    #[arg(long, value_name = "ADDRESS:PORT", env = environment::LISTEN, default_value = "127.0.0.1:8080",
+        value_parser = super::address)]
+    pub(crate) listen: SocketAddr,
+
+    /// Where operators look and Prometheus reads; beyond loopback only with a token
+    #[arg(long, value_name = "ADDRESS:PORT", env = environment::CONTROL, default_value = "127.0.0.1:8081",
+        value_parser = super::address)]
+    pub(crate) control: SocketAddr,
+}
+
 /// What every part that runs until a signal has.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Common {
@@ -50,9 +72,8 @@ pub(crate) struct Common {
     #[arg(long, value_name = "DIRECTORY", env = environment::DATA_DIR, default_value = "/var/lib/skep")]
     pub(crate) data_dir: PathBuf,
 
-    /// The engine: unix:///path or tcp://host:port
-    #[arg(long, value_name = "URL", env = environment::DOCKER_HOST)]
-    pub(crate) docker_host: Option<String>,
+    #[command(flatten)]
+    pub(crate) docker: Docker,
 
     /// How long the first signal lets running work go on; a second signal ends it at once
     #[arg(long, value_name = "TIME", env = environment::DRAIN_TIMEOUT, default_value = "10m",
@@ -99,15 +120,8 @@ pub(crate) struct Making {
 /// What everything has that takes requests from outside.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Listeners {
-    /// Where requests are taken
-    #[arg(long, value_name = "ADDRESS:PORT", env = environment::LISTEN, default_value = "127.0.0.1:8080",
-        value_parser = super::address)]
-    pub(crate) listen: SocketAddr,
-
-    /// Where operators look and Prometheus reads; beyond loopback only with a token
-    #[arg(long, value_name = "ADDRESS:PORT", env = environment::CONTROL, default_value = "127.0.0.1:8081",
-        value_parser = super::address)]
-    pub(crate) control: SocketAddr,
+    #[command(flatten)]
+    pub(crate) addresses: Addresses,
 
     /// Further host names under which the control listener is known, with commas
     #[arg(long, value_name = "NAMES", env = environment::CONTROL_NAMES, value_delimiter = ',')]

@@ -1,11 +1,11 @@
 //! Every verb but `serve`: short-lived, and most of them ask a running Skep.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
 use skep_model::Namespace;
 
+use super::{Addresses, Docker};
 use crate::environment;
 
 /// Where a running Skep is asked.
@@ -142,9 +142,8 @@ pub(crate) struct Remove {
     #[arg(long, value_name = "NAME", env = environment::NAMESPACE, default_value = "default")]
     pub(crate) namespace: Namespace,
 
-    /// The engine: unix:///path or tcp://host:port
-    #[arg(long, value_name = "URL", env = environment::DOCKER_HOST)]
-    pub(crate) docker_host: Option<String>,
+    #[command(flatten)]
+    pub(crate) docker: Docker,
 
     #[command(flatten)]
     pub(crate) control: Control,
@@ -193,9 +192,8 @@ pub(crate) struct Deploy {
     #[arg(long, value_name = "PORT", env = environment::CALL_PORT, default_value_t = 8082)]
     pub(crate) call_port: u16,
 
-    /// The engine: unix:///path or tcp://host:port
-    #[arg(long, value_name = "URL", env = environment::DOCKER_HOST)]
-    pub(crate) docker_host: Option<String>,
+    #[command(flatten)]
+    pub(crate) docker: Docker,
 
     #[command(flatten)]
     pub(crate) control: Control,
@@ -208,19 +206,11 @@ pub(crate) struct Doctor {
     #[arg(long, value_name = "DIRECTORY", env = environment::DATA_DIR, default_value = "/var/lib/skep")]
     pub(crate) data_dir: PathBuf,
 
-    /// The engine: unix:///path or tcp://host:port
-    #[arg(long, value_name = "URL", env = environment::DOCKER_HOST)]
-    pub(crate) docker_host: Option<String>,
+    #[command(flatten)]
+    pub(crate) docker: Docker,
 
-    /// Where `skep serve` would take requests
-    #[arg(long, value_name = "ADDRESS:PORT", env = environment::LISTEN, default_value = "127.0.0.1:8080",
-        value_parser = super::address)]
-    pub(crate) listen: SocketAddr,
-
-    /// Where its control listener would be
-    #[arg(long, value_name = "ADDRESS:PORT", env = environment::CONTROL, default_value = "127.0.0.1:8081",
-        value_parser = super::address)]
-    pub(crate) control: SocketAddr,
+    #[command(flatten)]
+    pub(crate) addresses: Addresses,
 
     /// Print JSON
     #[arg(long)]

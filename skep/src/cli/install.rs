@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use skep_install::Gateways;
 use skep_model::{Namespace, label};
 
+use super::Docker;
 use crate::environment;
 
 /// How the public port is reached.
@@ -96,9 +97,8 @@ pub(crate) struct Install {
     #[arg(long, value_name = "DIRECTORY")]
     pub(crate) write_stack: Option<PathBuf>,
 
-    /// The engine of a manager: unix:///path or tcp://host:port
-    #[arg(long, value_name = "URL", env = environment::DOCKER_HOST)]
-    pub(crate) docker_host: Option<String>,
+    #[command(flatten)]
+    pub(crate) docker: Docker,
 }
 
 /// `skep uninstall`.
@@ -116,9 +116,8 @@ pub(crate) struct Uninstall {
     #[arg(long, value_name = "TIME", default_value = "11m", value_parser = label::duration)]
     pub(crate) wait: Duration,
 
-    /// The engine of a manager: unix:///path or tcp://host:port
-    #[arg(long, value_name = "URL", env = environment::DOCKER_HOST)]
-    pub(crate) docker_host: Option<String>,
+    #[command(flatten)]
+    pub(crate) docker: Docker,
 }
 
 /// `skep launcher`.

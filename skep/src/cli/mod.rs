@@ -8,7 +8,7 @@ mod install;
 mod serve;
 
 pub(crate) use agent::Agent;
-pub(crate) use common::{Common, Listeners, LogFormat, Making};
+pub(crate) use common::{Addresses, Common, Docker, Listeners, LogFormat, Making};
 pub(crate) use gateway::Gateway;
 pub(crate) use inspect::{Control, Deploy, Doctor, Inspect, Invoke, List, Logs, Remove, Tree};
 pub(crate) use install::{Install, Launcher, Publish, QueueKind, Uninstall};

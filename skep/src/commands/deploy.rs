@@ -18,7 +18,7 @@ pub(crate) async fn run(printer: &Printer, options: cli::Deploy) -> Outcome {
         (Err(_), Some(_)) if options.down && options.files.is_empty() => None,
         (Err(failed), _) => return Err(failed),
     };
-    let docker = skep_docker::connect_client(options.docker_host.as_deref())
+    let docker = skep_docker::connect_client(options.docker.host.as_deref())
         .await
         .map_err(|error| Failed::from_error(Exit::Unreachable, &error))?;
     for note in loaded.iter().flat_map(|loaded| &loaded.notes) {

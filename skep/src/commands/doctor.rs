@@ -9,10 +9,10 @@ use crate::printer::{Printer, Tone};
 
 pub(crate) async fn run(printer: &Printer, options: cli::Doctor) -> Outcome {
     let config = Config {
-        docker_host: options.docker_host,
+        docker_host: options.docker.host,
         data_directory: options.data_dir,
         docker_config: environment::docker_config().map(|folder| folder.join("config.json")),
-        listeners: vec![options.listen, options.control],
+        listeners: vec![options.addresses.listen, options.addresses.control],
     };
     let report = examine(&config).await;
     if options.json {

@@ -44,7 +44,7 @@ pub(crate) async fn run(printer: &Printer, options: cli::Install) -> Outcome {
     if let Some(folder) = &options.write_stack {
         return write_stack(printer, &wanted, folder);
     }
-    let docker = connect(options.docker_host.as_deref()).await?;
+    let docker = connect(options.docker.host.as_deref()).await?;
     let progress = progress::for_standard_error();
     let installed = skep_install::install(&docker, &wanted, progress.as_ref()).await;
     drop(progress);
@@ -66,7 +66,7 @@ pub(crate) async fn run(printer: &Printer, options: cli::Install) -> Outcome {
 }
 
 pub(crate) async fn leave(printer: &Printer, options: cli::Uninstall) -> Outcome {
-    let docker = connect(options.docker_host.as_deref()).await?;
+    let docker = connect(options.docker.host.as_deref()).await?;
     let wanted = UninstallOptions {
         data: options.data,
         data_dir: path(&options.node_data)?,

@@ -20,7 +20,7 @@ const SEEN_WITHIN: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 
 pub(crate) async fn run(printer: &Printer, options: cli::Remove) -> Outcome {
-    let docker = skep_docker::connect_client(options.docker_host.as_deref())
+    let docker = skep_docker::connect_client(options.docker.host.as_deref())
         .await
         .map_err(|error| Failed::from_error(Exit::Unreachable, &error))?;
     let client = Client::new(&options.control)?;

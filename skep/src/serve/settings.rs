@@ -37,13 +37,13 @@ impl Settings {
         let access = access(&options.listeners)?;
         let gateway = gateway(&options.listeners)?;
         Ok(Self {
-            listen: options.listeners.listen,
-            control: options.listeners.control,
+            listen: options.listeners.addresses.listen,
+            control: options.listeners.addresses.control,
             access,
             call_port: options.call_port,
             namespace: options.common.namespace,
             data_directory: options.common.data_dir,
-            docker_host: options.common.docker_host,
+            docker_host: options.common.docker.host,
             engine: options.making.engine.into(),
             gateway,
             memory_budget: options.memory_budget,
@@ -61,7 +61,7 @@ pub(super) fn access(listeners: &cli::Listeners) -> Result<Access, Failed> {
     let token = listeners.control_token_file.as_deref().map(token).transpose()?;
     let own = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let names = listeners.control_names.iter().cloned().chain([own]);
-    Access::new(listeners.control, token, names).map_err(|error| {
+    Access::new(listeners.addresses.control, token, names).map_err(|error| {
         Failed::new(Exit::Usage, error.to_string())
             .hint("write a secret into a file and give it with --control-token-file, or listen on 127.0.0.1")
     })

@@ -124,7 +124,7 @@ impl Running {
     async fn start(options: &cli::Agent, listener: Listener, identity: &Identity) -> Result<Self, Failed> {
         let failed = |error: std::io::Error| Failed::from_error(Exit::Failure, &error);
         let config = skep_docker::Config {
-            docker_host: options.common.docker_host.clone(),
+            docker_host: options.common.docker.host.clone(),
             namespace: options.common.namespace.clone(),
             call_port: 0,
         };
@@ -159,7 +159,7 @@ impl Running {
         let sockets = skep_socket::Config {
             namespace: options.common.namespace.clone(),
             data_directory: options.common.data_dir.clone(),
-            docker_host: options.common.docker_host.clone(),
+            docker_host: options.common.docker.host.clone(),
         };
         let sockets = sockets::open(sockets, &docker).await?;
         sockets::with_lean(&sockets, &lean, default, &options.common.data_dir).await?;

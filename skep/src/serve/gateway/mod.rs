@@ -26,8 +26,8 @@ pub(crate) fn run(printer: &Printer, options: cli::Gateway) -> Outcome {
 
 async fn serve(printer: &Printer, options: cli::Gateway) -> Outcome {
     let mut signals = Signals::listen().map_err(|error| Failed::from_error(Exit::Failure, &error))?;
-    let public = bind("--listen", options.listeners.listen).await?;
-    let control = bind("--control", options.listeners.control).await?;
+    let public = bind("--listen", options.listeners.addresses.listen).await?;
+    let control = bind("--control", options.listeners.addresses.control).await?;
     let calls = bind("--calls", options.calls).await?;
     let addresses = [&public, &control].map(TcpListener::local_addr);
     let starting = Parts::start(&options, public, control, calls);

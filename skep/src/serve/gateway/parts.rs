@@ -80,7 +80,7 @@ impl Parts {
             .map_err(|error| Failed::new(Exit::Usage, error.to_string()))?;
         let dialer =
             skep_cluster::dialer(&identity).map_err(|error| Failed::new(Exit::Usage, error.to_string()))?;
-        let docker = skep_docker::connect_client(options.common.docker_host.as_deref())
+        let docker = skep_docker::connect_client(options.common.docker.host.as_deref())
             .await
             .map_err(|error| Failed::from_error(Exit::Unreachable, &error))?;
         let store = open_store(skep_store::Config {
