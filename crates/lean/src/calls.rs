@@ -40,6 +40,13 @@ impl Calls {
             .map_or(Self::Nowhere, |(inside, _)| Self::Sandbox(*inside))
     }
 
+    /// The port of the listener in a network of an instance's own, where `port` is the one of the instance itself.
+    pub(crate) fn port_beside(port: u16) -> u16 {
+        Inside::new(skep_model::InstanceId::generate(), port)
+            .address()
+            .port()
+    }
+
     /// What the instance is told.
     pub(crate) fn url(&self) -> Option<String> {
         match self {

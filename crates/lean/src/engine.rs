@@ -12,7 +12,7 @@ use skep_docker::DockerEngine;
 use skep_engine::{Engine, EngineKind, Launch, LaunchError, Launched};
 use skep_model::{Function, InstanceId, Namespace};
 use skep_spawner::Spawner;
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::{OnceCell, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -27,7 +27,7 @@ use crate::pool::{Definition, Pool};
 use crate::sandbox::{Maker, SandboxError};
 use crate::usual::{self, Usual};
 use crate::view::SandboxView;
-use crate::{launch, plan, sandbox, trial};
+use crate::{launch, plan, sandbox, stock, trial};
 
 /// How often sandboxes are looked at for being idle; oftener where layers are kept for a shorter time.
 const LOOK: Duration = Duration::from_secs(10);
@@ -71,6 +71,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     pub(crate) tasks: TaskTracker,
     pub(crate) pool: Pool,
+    /// Room for prepared instances, whatever the functions.
+    pub(crate) room: Arc<Semaphore>,
     pub(crate) grounds: Grounds,
 }
 
@@ -168,6 +170,9 @@ impl Shared {
 
     /// Removes a sandbox in the background.
     pub(crate) fn discard(&self, held: Arc<Held>) {
+        if let Some(stock) = &held.stock {
+            stock.close();
+        }
         let (client, spawner, engine) = (self.client.clone(), self.spawner.clone(), self.engine.clone());
         self.tasks.spawn(async move {
             sandbox::dispose(&client, &held.sandbox).await;
@@ -229,6 +234,7 @@ impl LeanEngine {
             metrics: Metrics::default(),
             tasks: TaskTracker::new(),
             pool: Pool::default(),
+            room: Arc::new(Semaphore::new(stock::MOST)),
             grounds: Grounds::default(),
         };
         Self {

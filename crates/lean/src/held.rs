@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use crate::plan::Sharing;
 use crate::pool::Entry;
 use crate::sandbox::Sandbox;
+use crate::stock::Stock;
 
 /// How long a sandbox without instances is kept: its making is what a cold start on a network waits for.
 const IDLE: Duration = Duration::from_secs(60);
@@ -23,6 +24,8 @@ pub(crate) struct Held {
     pub(crate) created: Timestamp,
     /// The spec that the spawner keeps for it.
     pub(crate) spec: u64,
+    /// Instances that are prepared in it, where that can be.
+    pub(crate) stock: Option<Stock>,
     sharing: Sharing,
     /// Told when the sandbox can't be used again.
     spent: Arc<Notify>,
@@ -39,7 +42,7 @@ impl Held {
     pub(crate) fn new(
         sandbox: Sandbox,
         function: FunctionName,
-        spec: u64,
+        (spec, stock): (u64, Option<Stock>),
         sharing: Sharing,
         spent: Arc<Notify>,
     ) -> Self {
@@ -53,6 +56,7 @@ impl Held {
             function,
             created: Timestamp::now(),
             spec,
+            stock,
             sharing,
             spent,
             state: Mutex::new(state),
@@ -119,6 +123,11 @@ impl Held {
         };
         let state = self.lock();
         state.instances.is_empty() && state.since.elapsed() > limit
+    }
+
+    /// How many are in it.
+    pub(crate) fn at_work(&self) -> usize {
+        self.lock().instances.len()
     }
 
     pub(crate) fn instances(&self) -> Vec<InstanceId> {

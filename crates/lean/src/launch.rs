@@ -2,11 +2,11 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use skep_docker::{FirstProcess, HeldPort, Way};
 use skep_engine::{Exit, Launch, LaunchError, LaunchErrorKind, Launched, Stdio};
-use skep_model::{Handler, PortChoice};
+use skep_model::{Function, Handler, PortChoice};
 use skep_sys::NetworkNamespace;
 use tokio::sync::watch;
 
@@ -16,12 +16,14 @@ use crate::held::Place;
 use crate::instance::{KILL, LeanInstance};
 use crate::plan::Sharing;
 use crate::pool::PlaceError;
-use crate::{files, sandbox, streams};
+use crate::{files, sandbox, stock, streams};
 
 /// Where clients look for Docker.
 pub(crate) const SOCKET: &str = "/var/run/docker.sock";
 /// The port for instances that have their network to themselves and ask for none.
 const DEFAULT_PORT: u16 = 8080;
+/// How long one runs before what was taken from the stock is made up for: most are over by then.
+const SOON: Duration = Duration::from_millis(20);
 
 /// Makes it, and counts.
 pub(crate) async fn run(shared: Arc<Shared>, launch: Launch) -> Result<Launched, LaunchError> {
@@ -63,6 +65,11 @@ async fn place(shared: &Arc<Shared>, launch: &Launch) -> Result<Place, LaunchErr
 async fn make(shared: &Arc<Shared>, launch: &Launch) -> Result<Launched, LaunchError> {
     let place = place(shared, launch).await?;
     let begin = Instant::now();
+    let stocked = match &place.held.stock {
+        // A socket would have to be there already.
+        Some(stock) if launch.socket.is_none() => stock.take(shared, place.held.at_work()).await,
+        _ => None,
+    };
     let plan = &place.entry.plan;
     let network = place.held.sandbox.network.as_ref();
     let name = launch.instance.to_string();
@@ -71,7 +78,9 @@ async fn make(shared: &Arc<Shared>, launch: &Launch) -> Result<Launched, LaunchE
         .clone()
         .unwrap_or_else(|| name[name.len() - 12..].to_owned());
     let held = held_port(launch, &place).await?;
-    let port = held.as_ref().map_or_else(|| port(launch), HeldPort::number);
+    let port = held
+        .as_ref()
+        .map_or_else(|| port(&launch.function), HeldPort::number);
     let calls = Calls::of(shared, &place, launch.instance, port).await;
     let descriptor = network.map(sandbox::SandboxNetwork::descriptor).transpose();
     let descriptor = descriptor.map_err(|error| machine("opening the network namespace", error))?;
@@ -101,7 +110,7 @@ async fn make(shared: &Arc<Shared>, launch: &Launch) -> Result<Launched, LaunchE
         hostname,
         listener: calls.listener(),
     };
-    let spawned = shared.spawner.launch(request, streams).await;
+    let (spawned, name) = stock::spawn(shared, request, streams, stocked).await;
     let child = spawned.map_err(|failure| LaunchError {
         kind: if failure.template {
             LaunchErrorKind::StartFailed
@@ -114,10 +123,21 @@ async fn make(shared: &Arc<Shared>, launch: &Launch) -> Result<Launched, LaunchE
     let (ended, exit) = watch::channel(None);
     let exited = unless_lost(&place, &child.descriptor, child.exited)?;
     let listening = calls.serve(shared, child.listener);
+    let (of, sandbox) = (shared.clone(), place.held.clone());
     shared.tasks.spawn(async move {
         // It would keep the network of an instance that is gone.
         let _listening = listening;
-        let exit = exited.await.map(|exited| Exit {
+        let mut exited = std::pin::pin!(exited);
+        // What is prepared for the next takes nothing from one that is soon over.
+        let early = tokio::time::timeout(SOON, &mut exited).await;
+        let exit = match early {
+            Ok(exit) => exit,
+            Err(_) => {
+                stock::fill(&of, &sandbox);
+                exited.await
+            }
+        };
+        let exit = exit.map(|exited| Exit {
             code: exited.code.into(),
             out_of_memory: exited.out_of_memory,
         });
@@ -126,6 +146,7 @@ async fn make(shared: &Arc<Shared>, launch: &Launch) -> Result<Launched, LaunchE
             code: 137,
             out_of_memory: false,
         })));
+        stock::fill(&of, &sandbox);
     });
     let cgroups = shared.cgroups();
     let cgroups = cgroups.map_err(|error| machine("looking for the cgroups", error))?;
@@ -229,12 +250,11 @@ async fn held_port(launch: &Launch, place: &Place) -> Result<Option<HeldPort>, L
 }
 
 /// The fixed port; else the template's own `PORT`.
-fn port(launch: &Launch) -> u16 {
-    if let PortChoice::Fixed(port) = launch.function.settings.port {
+pub(crate) fn port(function: &Function) -> u16 {
+    if let PortChoice::Fixed(port) = function.settings.port {
         return port;
     }
-    let own = launch
-        .function
+    let own = function
         .template
         .port_variable
         .as_deref()

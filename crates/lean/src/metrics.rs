@@ -11,12 +11,14 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use crate::engine::Shared;
+use crate::stock::Stock;
 
 /// Counters of the lean engine. A clone counts into the same ones.
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics {
     launches: Counter,
     failed: Counter,
+    prepared_used: Counter,
     launch: Histogram,
     sandbox: Histogram,
 }
@@ -26,6 +28,7 @@ impl Default for Metrics {
         Self {
             launches: Counter::default(),
             failed: Counter::default(),
+            prepared_used: Counter::default(),
             // From 1 ms to 1 s.
             launch: Histogram::new(exponential_buckets(0.001, 2.0, 11)),
             // From 5 ms to 5 s.
@@ -44,6 +47,10 @@ impl Metrics {
         self.failed.inc();
     }
 
+    pub(crate) fn prepared_used(&self) {
+        self.prepared_used.inc();
+    }
+
     pub(crate) fn sandbox_made(&self, time: Duration) {
         self.sandbox.observe(time.as_secs_f64());
     }
@@ -58,6 +65,11 @@ impl Metrics {
             "skep_lean_failed_launches",
             "Instances that the lean engine could not make",
             self.failed.clone(),
+        );
+        registry.register(
+            "skep_lean_prepared_launches",
+            "Instances that were prepared before they were asked for",
+            self.prepared_used.clone(),
         );
         registry.register(
             "skep_lean_launch_seconds",
@@ -93,12 +105,22 @@ impl Collector for Sandboxes {
         };
         let all = shared.pool.all();
         let used = all.iter().filter(|held| !held.is_empty()).count();
+        let prepared = all
+            .iter()
+            .filter_map(|held| held.stock.as_ref())
+            .map(Stock::len)
+            .sum();
         for (name, help, count) in [
             ("skep_lean_sandboxes", "Sandboxes that stand", all.len()),
             (
                 "skep_lean_sandboxes_used",
                 "Sandboxes with instances in them",
                 used,
+            ),
+            (
+                "skep_lean_prepared",
+                "Prepared instances that wait to be asked for",
+                prepared,
             ),
         ] {
             let gauge = ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX));

@@ -15,6 +15,7 @@ use crate::held::{Held, Place};
 use crate::layers::Layers;
 use crate::plan::{self, Plan, Sharing};
 use crate::sandbox::{self, Sandbox, SandboxError};
+use crate::stock::Stock;
 use crate::usual::Usual;
 
 /// A template as it stood at one time: it may be changed where it stands (`docker update`, `docker cp`).
@@ -308,10 +309,12 @@ async fn make(shared: &Shared, entry: &Entry) -> Result<Arc<Held>, PlaceError> {
     }
 }
 
-async fn prepare(shared: &Shared, entry: &Entry, made: &Sandbox) -> Result<u64, PlaceError> {
+async fn prepare(shared: &Shared, entry: &Entry, made: &Sandbox) -> Result<(u64, Option<Stock>), PlaceError> {
     let usual = shared.usual(&entry.function.template.image_id).await?;
     let spec = spec(shared, entry, made, usual).map_err(PlaceError::Unsupported)?;
-    shared.spawner.prepare(spec).await.map_err(PlaceError::Spawner)
+    let stock = Stock::of(&entry.function, &entry.plan, &spec);
+    let number = shared.spawner.prepare(spec).await.map_err(PlaceError::Spawner)?;
+    Ok((number, stock))
 }
 
 fn spec(shared: &Shared, entry: &Entry, sandbox: &Sandbox, usual: &Usual) -> Result<Spec, String> {

@@ -4,6 +4,7 @@
 //! The order matters. Everything that reads the host's file system happens before the root is changed; everything
 //! that needs a right happens before that right is given up; the seccomp program comes last of what it might refuse.
 
+mod ahead;
 mod devices;
 mod identity;
 mod joining;
@@ -21,7 +22,7 @@ use rustix::thread::LinkNameSpaceType;
 
 use crate::handover;
 use crate::spec::{Process, Spec};
-use crate::wire::{Failure, Given, Joining, Launch, Own, Streams};
+use crate::wire::{Ahead, Failure, Given, Joining, Launch, Own, Streams};
 
 /// Becomes the instance. It never returns: either the process runs its own program, or it said why not and ended.
 pub(crate) fn run(
@@ -35,6 +36,17 @@ pub(crate) fn run(
     let Err(failure) = become_instance(spec, launch, own, given, gate);
     say(&failure, reporter);
     skep_sys::exit_now(127)
+}
+
+/// Becomes an instance up to its program's start, and waits on the line for the rest. It never returns.
+pub(crate) fn run_ahead(
+    spec: &Spec,
+    ahead: &Ahead,
+    line: OwnedFd,
+    network: Option<OwnedFd>,
+    gate: OwnedFd,
+) -> ! {
+    ahead::run(spec, ahead, line, network, gate)
 }
 
 /// Becomes one more process of an instance. It never returns.
@@ -99,29 +111,16 @@ fn become_instance(
     gate: BorrowedFd<'_>,
 ) -> Result<Infallible, Failure> {
     tie_to_spawner()?;
-    enter_network(launch, given)?;
-    let root = match &given.root {
-        Some(earlier) => mounts::take_root(&spec.root, &launch.files, earlier.as_fd())?,
-        None => mounts::make_root(&spec.root, &launch.files)?,
+    let listener = launch.listener.zip(given.listener.as_ref());
+    enter_network(given.streams.network.as_ref(), listener)?;
+    let plan = Building {
+        spec,
+        name: &launch.name,
+        files: launch.files.len(),
+        binds: &launch.binds,
+        root: given.root.as_ref(),
     };
-    // So far its cgroups may still be in the making.
-    pass(gate)?;
-    // Only now: what is born into a cgroup of version 2 would take its parent's for the root of a namespace made
-    // at its birth.
-    if spec.cgroup_namespace {
-        skep_sys::unshare_cgroup_namespace().step("make a cgroup namespace")?;
-    }
-    for (name, value) in &spec.sysctls {
-        let path = format!("/proc/sys/{}", name.replace('.', "/"));
-        std::fs::write(&path, value).template(|| format!("set the sysctl {name}={value}"))?;
-    }
-    join_keyring(launch)?;
-    mounts::mount_all(&root, spec, &launch.name)?;
-    mounts::bind_all(&root, &launch.binds)?;
-    devices::make(&root, spec)?;
-    mounts::cover(&root, spec)?;
-    mounts::make_directory(&root, &spec.process.directory)?;
-    mounts::enter(root, spec.root.read_only)?;
+    build(&plan, gate)?.write(&launch.files)?;
     rustix::system::sethostname(launch.hostname.as_bytes()).step("set the host name")?;
     match own {
         // Only its root was wanted, which whoever holds its mount namespace has.
@@ -139,8 +138,50 @@ fn become_instance(
     }
 }
 
-fn enter_network(launch: &Launch, given: &Given) -> Result<(), Failure> {
-    match &given.streams.network {
+/// What an instance's root is put together from.
+struct Building<'a> {
+    spec: &'a Spec,
+    /// The instance's name.
+    name: &'a str,
+    /// How many files it has of its own.
+    files: usize,
+    /// What it alone is shown.
+    binds: &'a [(String, String)],
+    /// The mount namespace of an earlier launch, with whose root it goes on.
+    root: Option<&'a OwnedFd>,
+}
+
+/// Puts the root together and enters it; gives the files that are still to be written.
+fn build(building: &Building<'_>, gate: BorrowedFd<'_>) -> Result<mounts::Files, Failure> {
+    let Building { spec, name, .. } = building;
+    let (root, files) = match building.root {
+        Some(earlier) => mounts::take_root(&spec.root, building.files, earlier.as_fd())?,
+        None => mounts::make_root(&spec.root, building.files)?,
+    };
+    // So far its cgroups may still be in the making.
+    pass(gate)?;
+    // Only now: what is born into a cgroup of version 2 would take its parent's for the root of a namespace made
+    // at its birth.
+    if spec.cgroup_namespace {
+        skep_sys::unshare_cgroup_namespace().step("make a cgroup namespace")?;
+    }
+    for (name, value) in &spec.sysctls {
+        let path = format!("/proc/sys/{}", name.replace('.', "/"));
+        std::fs::write(&path, value).template(|| format!("set the sysctl {name}={value}"))?;
+    }
+    join_keyring(name)?;
+    mounts::mount_all(&root, spec, name)?;
+    mounts::bind_all(&root, building.binds)?;
+    devices::make(&root, spec)?;
+    mounts::cover(&root, spec)?;
+    mounts::make_directory(&root, &spec.process.directory)?;
+    mounts::enter(root, spec.root.read_only)?;
+    Ok(files)
+}
+
+/// Enters a network, or makes the loopback of a new one work; `listener` is its port there and where it is given.
+fn enter_network(network: Option<&OwnedFd>, listener: Option<(u16, &OwnedFd)>) -> Result<(), Failure> {
+    match network {
         Some(network) => {
             let kind = Some(LinkNameSpaceType::Network);
             rustix::thread::move_into_link_name_space(network.as_fd(), kind)
@@ -148,7 +189,7 @@ fn enter_network(launch: &Launch, given: &Given) -> Result<(), Failure> {
         }
         None => {
             skep_sys::raise_loopback().step("raise the loopback device")?;
-            if let (Some(port), Some(to)) = (launch.listener, &given.listener) {
+            if let Some((port, to)) = listener {
                 handover::give(to, port).step("open the listener for its calls")?;
             }
         }
@@ -156,8 +197,8 @@ fn enter_network(launch: &Launch, given: &Given) -> Result<(), Failure> {
     Ok(())
 }
 
-fn join_keyring(launch: &Launch) -> Result<(), Failure> {
-    let name = std::ffi::CString::new(format!("_ses.{}", launch.name)).step("name the session keyring")?;
+fn join_keyring(name: &str) -> Result<(), Failure> {
+    let name = std::ffi::CString::new(format!("_ses.{name}")).step("name the session keyring")?;
     match skep_sys::join_new_session_keyring(&name) {
         // A kernel without keyrings has no key to hide.
         Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NOSYS.raw_os_error()) => Ok(()),

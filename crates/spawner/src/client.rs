@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio::io::Interest;
 use tokio::net::UnixDatagram;
 use tokio::sync::{oneshot, watch};
@@ -95,7 +96,7 @@ impl Spawner {
             specs.iter().map(|(id, spec)| (*id, spec.clone())).collect()
         };
         for (id, spec) in known {
-            send_on(&line, &Request::Prepare { id, spec }, None).await?;
+            send_on(&line, &Request::Prepare { id, spec }, &[]).await?;
         }
         self.shared.line.send_replace(Some(line));
         Ok(())
@@ -166,7 +167,7 @@ impl Spawner {
             launch,
             own: None,
         };
-        let mut child = self.start(request, streams, given).await?;
+        let mut child = self.start(request, Descriptors::of(streams, given)).await?;
         child.listener = taken.and_then(handover::take);
         Ok(child)
     }
@@ -195,7 +196,7 @@ impl Spawner {
             launch,
             own: Some(own),
         };
-        self.start(request, streams, root).await
+        self.start(request, Descriptors::of(streams, root)).await
     }
 
     /// Makes one more process in an instance.
@@ -203,16 +204,15 @@ impl Spawner {
     /// # Errors
     /// As [`Spawner::launch`]; `ESRCH` where the instance has ended.
     pub async fn join(&self, joining: Joining, streams: Streams) -> Result<Child, Failure> {
-        self.start(|id| Request::Join { id, joining }, streams, None)
-            .await
+        let descriptors = Descriptors::of(streams, None);
+        self.start(|id| Request::Join { id, joining }, descriptors).await
     }
 
     /// Sends an order with its descriptors, and waits for what becomes of it.
-    async fn start(
+    pub(crate) async fn start(
         &self,
         request: impl FnOnce(u64) -> Request,
-        streams: Streams,
-        given: Option<OwnedFd>,
+        descriptors: Descriptors,
     ) -> Result<Child, Failure> {
         let gone = || unasked(rustix::io::Errno::PIPE);
         // The line first: whoever waits by then is told when it breaks.
@@ -226,17 +226,17 @@ impl Spawner {
                 exited: None,
             },
         );
-        let sent = send_on(&line, &request(id), Some((&streams, given.as_ref()))).await;
+        let sent = send_on(&line, &request(id), &descriptors.each()).await;
         if sent.is_err() {
             self.lock().remove(&id);
             return Err(gone());
         }
-        drop((streams, given));
+        drop(descriptors);
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
 
     async fn send(&self, request: &Request) -> io::Result<()> {
-        send_on(self.line().await?.as_ref(), request, None).await
+        send_on(self.line().await?.as_ref(), request, &[]).await
     }
 
     /// The line to the spawner, also to one that is just being started.
@@ -302,7 +302,7 @@ impl Spawner {
 }
 
 /// What could not even be asked.
-fn unasked(error: rustix::io::Errno) -> Failure {
+pub(crate) fn unasked(error: rustix::io::Errno) -> Failure {
     Failure {
         step: "ask the spawner".to_owned(),
         error: error.raw_os_error(),
@@ -311,31 +311,40 @@ fn unasked(error: rustix::io::Errno) -> Failure {
 }
 
 /// A socket of whole messages in order; to the runtime it is like one of datagrams.
-fn line(socket: OwnedFd) -> io::Result<Arc<UnixDatagram>> {
+pub(crate) fn line(socket: OwnedFd) -> io::Result<Arc<UnixDatagram>> {
     rustix::io::ioctl_fionbio(&socket, true)?;
     UnixDatagram::from_std(socket.into()).map(Arc::new)
 }
 
-async fn send_on(
-    line: &UnixDatagram,
-    request: &Request,
-    given: Option<(&Streams, Option<&OwnedFd>)>,
-) -> io::Result<()> {
-    let mut descriptors = Vec::new();
-    if let Some((streams, other)) = given {
-        descriptors.extend([
-            streams.stdin.as_fd(),
-            streams.stdout.as_fd(),
-            streams.stderr.as_fd(),
-        ]);
-        descriptors.extend(other.map(AsFd::as_fd));
-        descriptors.extend(streams.network.as_ref().map(AsFd::as_fd));
+/// What goes with an order, in the order in which it is taken out there.
+pub(crate) struct Descriptors(Vec<OwnedFd>);
+
+impl Descriptors {
+    fn of(streams: Streams, other: Option<OwnedFd>) -> Self {
+        let standard = [streams.stdin, streams.stdout, streams.stderr];
+        Self(standard.into_iter().chain(other).chain(streams.network).collect())
     }
-    let send = || wire::send(line.as_fd(), request, &descriptors);
+
+    /// A line, and a network.
+    pub(crate) fn ahead(line: OwnedFd, network: Option<OwnedFd>) -> Self {
+        Self([line].into_iter().chain(network).collect())
+    }
+
+    fn each(&self) -> Vec<BorrowedFd<'_>> {
+        self.0.iter().map(AsFd::as_fd).collect()
+    }
+}
+
+pub(crate) async fn send_on(
+    line: &UnixDatagram,
+    message: &impl Serialize,
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    let send = || wire::send(line.as_fd(), message, descriptors);
     line.async_io(Interest::WRITABLE, send).await
 }
 
 /// Kills a process that nobody waits for.
-fn end(process: &OwnedFd) {
+pub(crate) fn end(process: &OwnedFd) {
     let _ended = rustix::process::pidfd_send_signal(process, rustix::process::Signal::KILL);
 }

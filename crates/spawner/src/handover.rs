@@ -20,12 +20,18 @@ pub(crate) fn pair() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
     rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
 }
 
-/// Listens on the loopback of the network that this thread is in, and gives the socket away.
-pub(crate) fn give(to: impl AsFd, port: u16) -> rustix::io::Result<()> {
+/// Listens on the loopback of the network that this thread is in.
+pub(crate) fn listen(port: u16) -> rustix::io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let listener = rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
     rustix::net::bind(&listener, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))?;
     rustix::net::listen(&listener, BACKLOG)?;
+    Ok(listener)
+}
+
+/// The same, and gives the socket away.
+pub(crate) fn give(to: impl AsFd, port: u16) -> rustix::io::Result<()> {
+    let listener = listen(port)?;
     let descriptors = [listener.as_fd()];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);

@@ -5,6 +5,7 @@
 //! process that it serves goes away. It never decides what an instance may do (the spec says it all), never
 //! speaks to Docker and never reads a label.
 
+mod ahead;
 mod cgroup;
 mod child;
 mod client;
@@ -14,10 +15,11 @@ mod spec;
 mod start;
 mod wire;
 
+pub use ahead::{Prepared, Refused};
 pub use client::{Child, Spawner};
 pub use server::serve;
 pub use spec::{
     CgroupDirectory, Device, Filter, Identity, Limit, Mount, MountKind, MountOptions, Process, Root, Spec,
     Tree,
 };
-pub use wire::{Exited, Failure, Joining, Launch, Own, Streams, TerminalSize};
+pub use wire::{Ahead, Exited, Failure, Joining, Launch, Order, Own, Streams, TerminalSize};

@@ -14,8 +14,8 @@ use skep_sys::NewNamespaces;
 use crate::cgroup::Cgroups;
 use crate::child;
 use crate::spec::Spec;
-use crate::start::{birthplace, enter, fork_into, machine, start};
-use crate::wire::{self, Exited, Failure, Given, Joining, Launch, Own, Reply, Request, Streams};
+use crate::start::{birthplace, enter, fork_into, machine, start, start_ahead};
+use crate::wire::{self, Ahead, Exited, Failure, Given, Joining, Launch, Own, Reply, Request, Streams};
 
 /// How soon the removal of a cgroup that was still busy is tried again.
 const RETRY: Duration = Duration::from_millis(2);
@@ -171,6 +171,10 @@ impl Server {
                 let launched = self.launch(&launch, own.as_ref(), descriptors);
                 self.started(id, launched)
             }
+            Request::Ahead { id, ahead } => match self.make_ahead(&ahead, descriptors) {
+                Ok(made) => self.standing(id, made),
+                Err(failure) => wire::send(self.socket.as_fd(), &Reply::Failed { id, failure }, &[]),
+            },
             Request::Join { id, joining } => {
                 let joined = self.join(&joining, descriptors);
                 self.started(id, joined)
@@ -185,6 +189,46 @@ impl Server {
                 Ok(())
             }
             Err(failure) => wire::send(self.socket.as_fd(), &Reply::Failed { id, failure }, &[]),
+        }
+    }
+
+    /// Hands one over that says by itself how far it is.
+    fn standing(&mut self, id: u64, made: Running) -> io::Result<()> {
+        let process = made.process;
+        let reply = Reply::Launched { id, process };
+        let sent = wire::send(self.socket.as_fd(), &reply, &[made.descriptor.as_fd()]);
+        self.children.push(Running { id, ..made });
+        sent
+    }
+
+    fn make_ahead(&mut self, ahead: &Ahead, descriptors: Vec<OwnedFd>) -> Result<Running, Failure> {
+        let missing = |what| machine(what, io::ErrorKind::NotFound.into());
+        let spec = self.specs.get(&ahead.spec);
+        let spec = spec.ok_or_else(|| missing("find the prepared spec"))?;
+        let mut descriptors = descriptors.into_iter();
+        let line = descriptors.next().ok_or_else(|| missing("take the line"))?;
+        let mut cgroups = Cgroups::none();
+        match start_ahead(spec, ahead, (line, descriptors.next()), &mut cgroups) {
+            Ok((process, descriptor)) => Ok(Running {
+                id: 0,
+                process,
+                descriptor,
+                cgroups,
+                report: None,
+                mounts: None,
+                spec: None,
+            }),
+            Err(failure) => {
+                self.clear(cgroups);
+                Err(failure)
+            }
+        }
+    }
+
+    /// Removes cgroups, now or as soon as the kernel lets go of them.
+    fn clear(&mut self, mut cgroups: Cgroups) {
+        if !cgroups.remove() {
+            self.leaving.push(cgroups);
         }
     }
 
@@ -215,9 +259,7 @@ impl Server {
                 spec: own.map(|_| spec.clone()),
             }),
             Err(failure) => {
-                if !cgroups.remove() {
-                    self.leaving.push(cgroups);
-                }
+                self.clear(cgroups);
                 Err(failure)
             }
         }
@@ -257,7 +299,7 @@ impl Server {
         let Running {
             id,
             descriptor,
-            mut cgroups,
+            cgroups,
             ..
         } = self.children.swap_remove(index);
         let code = wait_for_end(descriptor.as_fd())?;
@@ -267,9 +309,7 @@ impl Server {
         };
         // Said first: whoever waits for it need not wait for the kernel to clear up.
         let said = wire::send(self.socket.as_fd(), &Reply::Exited { id, exited }, &[]);
-        if !cgroups.remove() {
-            self.leaving.push(cgroups);
-        }
+        self.clear(cgroups);
         said
     }
 

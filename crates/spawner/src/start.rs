@@ -11,7 +11,7 @@ use crate::cgroup::Cgroups;
 use crate::child;
 use crate::server::{mounts_of, wait_for_end};
 use crate::spec::Spec;
-use crate::wire::{Failure, Given, Launch, Own};
+use crate::wire::{Ahead, Failure, Given, Launch, Own};
 
 /// Makes the child and its cgroups: with version 2 it is born into them, with version 1 they are made while it sets
 /// itself up, and the gate stands before the first step that needs them.
@@ -22,17 +22,44 @@ pub(crate) fn start(
     given: &Given,
     (cgroups, born): (&mut Cgroups, &mut Option<OwnedFd>),
 ) -> Result<(u32, OwnedFd, OwnedFd), Failure> {
+    make(
+        spec,
+        (&launch.name, given.streams.network.is_none()),
+        (cgroups, own.map(|_| born)),
+        |gate, reporter| child::run(spec, launch, own, given, gate.as_fd(), reporter.as_fd()),
+    )
+}
+
+/// The same for one that waits, once it is made, on its line.
+pub(crate) fn start_ahead(
+    spec: &Spec,
+    ahead: &Ahead,
+    (line, network): (OwnedFd, Option<OwnedFd>),
+    cgroups: &mut Cgroups,
+) -> Result<(u32, OwnedFd), Failure> {
+    let own_network = network.is_none();
+    let made = make(spec, (&ahead.name, own_network), (cgroups, None), |gate, _| {
+        child::run_ahead(spec, ahead, line, network, gate)
+    });
+    made.map(|(process, descriptor, _)| (process, descriptor))
+}
+
+fn make(
+    spec: &Spec,
+    (name, own_network): (&str, bool),
+    (cgroups, born): (&mut Cgroups, Option<&mut Option<OwnedFd>>),
+    child: impl FnOnce(OwnedFd, OwnedFd),
+) -> Result<(u32, OwnedFd, OwnedFd), Failure> {
     let namespaces = NewNamespaces {
         mount: true,
         process: true,
         ipc: spec.ipc_namespace,
         uts: true,
-        network: given.streams.network.is_none(),
+        network: own_network,
         // Made by the child itself, once it is in its cgroups.
         cgroup: false,
     };
-    let create =
-        || Cgroups::create(&spec.cgroup, &launch.name).map_err(|(step, error)| machine(&step, error));
+    let create = || Cgroups::create(&spec.cgroup, name).map_err(|(step, error)| machine(&step, error));
     if spec.cgroup.unified {
         *cgroups = create()?;
     }
@@ -42,12 +69,12 @@ pub(crate) fn start(
             *cgroups = create()?;
         }
         // Once the gate is open it may end before anybody asks.
-        *born = own.and_then(|_| mounts_of(process));
+        if let Some(born) = born {
+            *born = mounts_of(process);
+        }
         enter(cgroups, process)
     };
-    fork_into(namespaces, birthplace.as_ref(), enter, |gate, reporter| {
-        child::run(spec, launch, own, given, gate.as_fd(), reporter.as_fd())
-    })
+    fork_into(namespaces, birthplace.as_ref(), enter, child)
 }
 
 pub(crate) fn birthplace(cgroups: &Cgroups) -> Result<Option<File>, Failure> {

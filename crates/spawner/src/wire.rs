@@ -39,6 +39,38 @@ pub struct Launch {
     pub listener: Option<u16>,
 }
 
+/// A request for an instance made up to its program's start, of a spec without binds: what those show is looked at when
+/// an instance starts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ahead {
+    /// Which spec, by the number it was prepared under.
+    pub spec: u64,
+    /// The name of its cgroups and its session keyring.
+    pub name: String,
+    /// As [`Launch::listener`].
+    pub listener: Option<u16>,
+}
+
+/// What an instance that was made ahead lacks; its streams go with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// As [`Launch::hostname`].
+    pub hostname: String,
+    /// As [`Launch::environment`].
+    pub environment: Vec<String>,
+    /// As [`Launch::files`].
+    pub files: Vec<String>,
+}
+
+/// What an instance that is made ahead says on its line. From its order on silence is success: its exec closes the line.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Said {
+    /// It waits for its order; its listener goes with this, where one was asked for.
+    Ready,
+    /// It ended.
+    Failed(Failure),
+}
+
 /// What one launch has of its own, where instances of one spec are not all alike.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Own {
@@ -114,6 +146,8 @@ pub(crate) enum Request {
         launch: Launch,
         own: Option<Own>,
     },
+    /// Makes an instance up to its program's start. The other end of its line goes with the message, then its network.
+    Ahead { id: u64, ahead: Ahead },
     /// Makes one more process in an instance. Its streams go with the message.
     Join { id: u64, joining: Joining },
 }
@@ -121,8 +155,8 @@ pub(crate) enum Request {
 /// From the spawner.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Reply {
-    /// The process runs its own program; its pidfd goes with the message, and for a launch with something of its own
-    /// its mount namespace.
+    /// The process runs its own program, or says on its line how far it is; its pidfd goes with the message, and for a
+    /// launch with something of its own its mount namespace.
     Launched { id: u64, process: u32 },
     /// Nothing was started, and nothing is left of the attempt.
     Failed { id: u64, failure: Failure },

@@ -42,7 +42,7 @@ pub use below::make_read_only_below;
 pub use bpf::{attach_device_program, load_device_program};
 pub use end::ProcessEnd;
 pub use fork::{
-    Forked, Instruction, NewNamespaces, close_on_execute_from, execute, exit_now, fork,
+    Forked, Instruction, NewNamespaces, close_all_but, close_on_execute_from, execute, exit_now, fork,
     join_new_session_keyring, load_seccomp, raise_loopback, unshare_cgroup_namespace,
 };
 pub use memory::release_free_memory;

@@ -1,6 +1,7 @@
 //! The root file system and everything mounted over it.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::StatVfsMountFlags;
@@ -13,9 +14,22 @@ use super::rooted::{Rooted, place};
 use crate::spec::{Mount, MountKind, MountOptions, Root, Spec};
 use crate::wire::Failure;
 
-/// Mounts a fresh overlay of the image's layers, and writes the files that are this launch's own beside it.
-pub(super) fn make_root(root: &Root, files: &[String]) -> Result<Rooted, Failure> {
-    stage(root, &["upper", "work", "root", "files"], files)?;
+/// The files of an instance's own, open to be written: what stands in them may be known late.
+pub(super) struct Files(Vec<File>);
+
+impl Files {
+    /// Writes them, in the order of the spec's numbers.
+    pub(super) fn write(self, contents: &[String]) -> Result<(), Failure> {
+        let mut pairs = self.0.into_iter().zip(contents);
+        pairs
+            .try_for_each(|(mut file, text)| file.write_all(text.as_bytes()))
+            .step("write the instance's own files")
+    }
+}
+
+/// Mounts a fresh overlay of the image's layers, and makes so many files of the instance's own beside it.
+pub(super) fn make_root(root: &Root, files: usize) -> Result<(Rooted, Files), Failure> {
+    let files = stage(root, &["upper", "work", "root", "files"], files)?;
     let staging = root.staging.as_str();
     // Layers are named from their common folder, so that many of them fit into the one page of options.
     rustix::process::chdir(root.base.as_str()).step("enter the folder of the layers")?;
@@ -23,12 +37,16 @@ pub(super) fn make_root(root: &Root, files: &[String]) -> Result<Rooted, Failure
     let options = format!("lowerdir={layers},upperdir={staging}/upper,workdir={staging}/work");
     let target = format!("{staging}/root");
     mount("overlay", &target, "overlay", MountFlags::empty(), &options).step("mount the image's layers")?;
-    opened(&target)
+    Ok((opened(&target)?, files))
 }
 
 /// Goes on with the root of an earlier launch, whose mount namespace this is: the overlay alone is taken over, what
 /// was mounted over it is made anew.
-pub(super) fn take_root(root: &Root, files: &[String], earlier: BorrowedFd<'_>) -> Result<Rooted, Failure> {
+pub(super) fn take_root(
+    root: &Root,
+    files: usize,
+    earlier: BorrowedFd<'_>,
+) -> Result<(Rooted, Files), Failure> {
     let step = "take over the root";
     let kind = Some(LinkNameSpaceType::Mount);
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
@@ -37,15 +55,15 @@ pub(super) fn take_root(root: &Root, files: &[String], earlier: BorrowedFd<'_>) 
     let clone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let tree = rustix::mount::open_tree(rustix::fs::CWD, "/", clone).step(step)?;
     rustix::thread::move_into_link_name_space(own.as_fd(), kind).step(step)?;
-    stage(root, &["root", "files"], files)?;
+    let files = stage(root, &["root", "files"], files)?;
     let target = format!("{}/root", root.staging);
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
     rustix::mount::move_mount(&tree, "", rustix::fs::CWD, target.as_str(), flags).step(step)?;
-    opened(&target)
+    Ok((opened(&target)?, files))
 }
 
 /// Mounts a file system in memory over the staging folder, with these folders in it.
-fn stage(root: &Root, folders: &[&str], files: &[String]) -> Result<(), Failure> {
+fn stage(root: &Root, folders: &[&str], files: usize) -> Result<Files, Failure> {
     let private = MountPropagationFlags::REC | MountPropagationFlags::PRIVATE;
     rustix::mount::mount_change("/", private).step("make the mounts private")?;
     let staging = root.staging.as_str();
@@ -55,10 +73,9 @@ fn stage(root: &Root, folders: &[&str], files: &[String]) -> Result<(), Failure>
         let mode = Mode::from_raw_mode(0o755);
         rustix::fs::mkdir(format!("{staging}/{folder}"), mode).step("make the writable layer's folders")?;
     }
-    for (index, text) in files.iter().enumerate() {
-        std::fs::write(format!("{staging}/files/{index}"), text).step("write the instance's own files")?;
-    }
-    Ok(())
+    let files = (0..files).map(|index| File::create(format!("{staging}/files/{index}")));
+    let files: Result<_, _> = files.collect();
+    files.map(Files).step("make the instance's own files")
 }
 
 fn opened(target: &str) -> Result<Rooted, Failure> {

@@ -24,12 +24,15 @@ pub(super) fn execute(
     streams: &Streams,
     terminal: Option<(TerminalSize, bool)>,
 ) -> Result<Infallible, Failure> {
+    let identity = settle(process)?;
+    finish(process, &identity, more, streams, terminal)
+}
+
+/// All that no request changes and that leaves this process its rights.
+pub(super) fn settle(process: &Process) -> Result<Resolved, Failure> {
     let identity = identity::resolve(&process.identity)?;
-    let directory = directory(&process.directory);
     rustix::process::setsid().step("make a session")?;
     adjust_oom_score(process)?;
-    set_usual_limits(&process.usual_limits);
-    set_limits(&process.limits)?;
     if let Some(profile) = &process.apparmor {
         let text = format!("exec {profile}");
         let written = fs::write("/proc/thread-self/attr/apparmor/exec", &text);
@@ -40,16 +43,30 @@ pub(super) fn execute(
     if !process.domain.is_empty() {
         rustix::system::setdomainname(process.domain.as_bytes()).step("set the domain name")?;
     }
-    let environment = environment(process, more, &identity);
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    Ok(identity)
+}
+
+/// The rest: its limits, which this process itself must not meet before, its streams, its rights and its program.
+pub(super) fn finish(
+    process: &Process,
+    identity: &Resolved,
+    more: &[String],
+    streams: &Streams,
+    terminal: Option<(TerminalSize, bool)>,
+) -> Result<Infallible, Failure> {
+    let directory = directory(&process.directory);
+    set_usual_limits(&process.usual_limits);
+    set_limits(&process.limits)?;
+    let environment = environment(process, more, identity);
     match terminal {
         Some((size, is_console)) => terminal::take(&streams.stdin, size, is_console, identity.user)?,
-        None => take_streams(streams, &identity)?,
+        None => take_streams(streams, identity)?,
     }
     skep_sys::close_on_execute_from(3).step("close what is open")?;
     // A folder that only root may enter is entered by root, one that only the user may (on NFS, say) by the user.
     let entered = rustix::process::chdir(directory).is_ok();
-    give_up_rights(process, &identity)?;
+    give_up_rights(process, identity)?;
     // Should the spawner be killed and nobody be there to clear up. A change of user would have undone it before.
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
         .step("tie its life to the spawner's")?;

@@ -12,5 +12,6 @@ mod layers;
 mod limits;
 mod parity;
 mod ports;
+mod prepared;
 mod seccomp;
 mod siblings;
