@@ -4,16 +4,17 @@ pub(crate) mod devices;
 pub(crate) mod init;
 pub(crate) mod mounts;
 pub(crate) mod network;
+mod propagation;
 mod rights;
 pub(crate) mod sysctls;
 mod volumes;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
 use skep_model::Function;
-use skep_spawner::{Device, Identity, Limit, Mount, MountKind, Process};
+use skep_spawner::{Device, Identity, Limit, Mount, Process};
 
 pub(crate) use self::network::{Network, Sharing};
 pub(crate) use self::volumes::Volume;
@@ -143,7 +144,11 @@ pub(crate) fn plan(function: &Function, host: &Host) -> Result<Plan, Vec<String>
         (read_only_root, host.read_only_below),
         &mut reasons,
     );
-    reasons.extend(mounts.iter().filter_map(|mount| out_of_sight(mount, host)));
+    reasons.extend(
+        mounts
+            .iter()
+            .filter_map(|mount| propagation::out_of_sight(mount, host)),
+    );
     let devices = devices::read(&mut host_config, &mut reasons);
     let mut limits = limits::read(&mut host_config, host, &mut reasons);
     limits.devices.extend(devices.rules);
@@ -256,16 +261,6 @@ fn process(config: &mut Fields, host: &mut Fields, reasons: &mut Vec<String>) ->
         usual_limits: Vec::new(),
         oom_score_adjustment: i32::try_from(adjustment).unwrap_or_default(),
         domain: config.text("Domainname"),
-    }
-}
-
-/// Why a mount can't be made from where Skep is.
-fn out_of_sight(mount: &Mount, host: &Host) -> Option<String> {
-    match &mount.kind {
-        MountKind::Bind { source, .. } if !host.sight.has(Path::new(source)) => Some(format!(
-            "Skep runs in a container and does not see {source} there (run it with -v {source}:{source})"
-        )),
-        _ => None,
     }
 }
 

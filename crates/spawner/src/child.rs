@@ -10,6 +10,7 @@ mod identity;
 mod joining;
 mod mounts;
 mod process;
+mod propagation;
 mod rooted;
 mod terminal;
 
@@ -154,6 +155,7 @@ struct Building<'a> {
 /// Puts the root together and enters it; gives the files that are still to be written.
 fn build(building: &Building<'_>, gate: BorrowedFd<'_>) -> Result<mounts::Files, Failure> {
     let Building { spec, name, .. } = building;
+    let followed = propagation::Followed::take(spec)?;
     let (root, files) = match building.root {
         Some(earlier) => mounts::take_root(&spec.root, building.files, earlier.as_fd())?,
         None => mounts::make_root(&spec.root, building.files)?,
@@ -170,7 +172,8 @@ fn build(building: &Building<'_>, gate: BorrowedFd<'_>) -> Result<mounts::Files,
         std::fs::write(&path, value).template(|| format!("set the sysctl {name}={value}"))?;
     }
     join_keyring(name)?;
-    mounts::mount_all(&root, spec, name)?;
+    mounts::mount_all(&root, spec, name, &followed)?;
+    drop(followed);
     mounts::bind_all(&root, building.binds)?;
     devices::make(&root, spec)?;
     mounts::cover(&root, spec)?;

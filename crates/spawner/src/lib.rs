@@ -19,7 +19,7 @@ pub use ahead::{Prepared, Refused};
 pub use client::{Child, Spawner};
 pub use server::serve;
 pub use spec::{
-    CgroupDirectory, Device, Filter, Identity, Limit, Mount, MountKind, MountOptions, Process, Root, Spec,
-    Tree,
+    CgroupDirectory, Device, Filter, Identity, Limit, Mount, MountKind, MountOptions, Process, Propagation,
+    PropagationKind, Root, Spec, Tree,
 };
 pub use wire::{Ahead, Exited, Failure, Joining, Launch, Order, Own, Streams, TerminalSize};

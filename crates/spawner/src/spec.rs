@@ -83,11 +83,49 @@ pub enum MountKind {
         recursive: bool,
         /// Whether an empty folder is made on the host where nothing stands.
         create: bool,
+        /// What becomes of later mounts there.
+        propagation: Propagation,
     },
     /// What the image has there, as a mount of its own: it stays writable where the root is not.
     Fresh,
     /// A small file that is written for each launch, by its number in [`crate::Launch::files`].
     File(usize),
+}
+
+/// How a bind and the host's own mount go on with what is mounted there later (mount_namespaces(7)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Propagation {
+    /// What is done.
+    pub kind: PropagationKind,
+    /// With what is mounted below the bind as well.
+    pub below: bool,
+    /// Whether the host's mount has to be one that others can follow, as where somebody asked for that outright.
+    pub strict: bool,
+}
+
+impl Default for Propagation {
+    /// None, all the way down.
+    fn default() -> Self {
+        Self {
+            kind: PropagationKind::Private,
+            below: true,
+            strict: false,
+        }
+    }
+}
+
+/// The kinds of [`Propagation`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PropagationKind {
+    /// Nobody said: the instance sees what the host mounts, and where another bind is shared the host sees what the
+    /// instance mounts.
+    Unsaid,
+    /// Neither sees what the other mounts.
+    Private,
+    /// The instance sees what the host mounts.
+    Slave,
+    /// Each sees what the other mounts.
+    Shared,
 }
 
 /// The flags of a mount (mount(2)).

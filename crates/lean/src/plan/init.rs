@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use skep_spawner::{Mount, MountKind, MountOptions, Process};
+use skep_spawner::{Mount, MountKind, MountOptions, Process, Propagation};
 
 /// Where Docker shows it inside.
 const INSIDE: &str = "/sbin/docker-init";
@@ -44,6 +44,7 @@ pub(crate) fn apply(program: &Path, process: &mut Process, mounts: &mut Vec<Moun
             source: program.display().to_string(),
             recursive: false,
             create: false,
+            propagation: Propagation::default(),
         },
         target: INSIDE.to_owned(),
         options: MountOptions {

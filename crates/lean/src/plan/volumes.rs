@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use skep_spawner::{Mount, MountKind, MountOptions};
+use skep_spawner::{Mount, MountKind, MountOptions, Propagation};
 
+use super::propagation;
 use crate::inspect::{Fields, not_given};
 
 /// What a template mounts of its own.
@@ -22,9 +23,8 @@ pub(crate) struct Volume {
 }
 
 /// Words in a mount's mode that say nothing about what is mounted: how it is written, that nothing is copied (nothing
-/// is, by then), SELinux labels (there is no SELinux where lean is used), what only Docker for Mac knows, and the
-/// propagation that a bind has anyway.
-const NEUTRAL_MODES: [&str; 10] = [
+/// is, by then), SELinux labels (there is no SELinux where lean is used), and what only Docker for Mac knows.
+const NEUTRAL_MODES: [&str; 9] = [
     "",
     "ro",
     "rw",
@@ -34,7 +34,6 @@ const NEUTRAL_MODES: [&str; 10] = [
     "consistent",
     "cached",
     "delegated",
-    "rprivate",
 ];
 
 /// What is known of `--mount type=bind`.
@@ -154,16 +153,27 @@ fn at(mount: &Value) -> &str {
 }
 
 /// How far down a mount is shown, and how far down it can't be written, as Docker decides it.
-fn narrow(mount: &mut Mount, options: Option<&Value>, read_only_below: bool) -> Result<(), String> {
+pub(super) fn narrow(
+    mount: &mut Mount,
+    options: Option<&Value>,
+    read_only_below: bool,
+) -> Result<(), String> {
     let asks = |name: &str| {
         options
             .and_then(|options| options.get(name)?.as_bool())
             .unwrap_or_default()
     };
-    let MountKind::Bind { recursive, .. } = &mut mount.kind else {
+    let MountKind::Bind {
+        recursive,
+        propagation,
+        ..
+    } = &mut mount.kind
+    else {
         return Ok(());
     };
     *recursive = !asks("NonRecursive");
+    let named = options.and_then(|options| options.get("Propagation")?.as_str());
+    propagation.strict |= named.is_some_and(propagation::can_fail);
     if asks("ReadOnlyForceRecursive") && !read_only_below {
         return Err(format!(
             "this engine does not make what is mounted below {} read-only (bind-recursive=readonly)",
@@ -185,21 +195,24 @@ fn is_plain(mount: &Value, options: &str, known: &[&str]) -> bool {
 }
 
 /// One entry of the resolved list; `None` for what is read elsewhere.
-fn resolved(
+pub(super) fn resolved(
     mount: &Value,
     named_targets: &BTreeSet<&str>,
     made: &BTreeSet<&str>,
 ) -> Result<Option<(Mount, Option<Volume>)>, String> {
     let text = |name: &str| mount.get(name).and_then(Value::as_str).unwrap_or_default();
     let (kind, source, target) = (text("Type"), text("Source"), text("Destination"));
-    let usual_mode = text("Mode").split(',').all(|mode| NEUTRAL_MODES.contains(&mode));
-    let usual_propagation = matches!(text("Propagation"), "" | "rprivate");
-    if !usual_mode || !usual_propagation {
+    let refused = || {
         let (mode, propagation) = (text("Mode"), text("Propagation"));
-        return Err(format!(
-            "the lean engine does not mount {target} with {mode} {propagation}"
-        ));
+        format!("the lean engine does not mount {target} with {mode} {propagation}")
+    };
+    let usual_mode =
+        |mode: &str| NEUTRAL_MODES.contains(&mode) || (kind == "bind" && mode == text("Propagation"));
+    if !text("Mode").split(',').all(usual_mode) {
+        return Err(refused());
     }
+    let mut later = propagation::read(text("Propagation")).ok_or_else(refused)?;
+    later.strict = text("Mode").split(',').any(propagation::can_fail);
     let read_only = !mount.get("RW").and_then(Value::as_bool).unwrap_or(true);
     let options = MountOptions {
         read_only,
@@ -208,7 +221,7 @@ fn resolved(
     let (kind, volume) = match kind {
         "bind" => {
             let create = made.contains(source);
-            (bind(source, create), None)
+            (bind(source, create, later), None)
         }
         "volume" if named_targets.contains(target) => {
             let name = text("Name").to_owned();
@@ -218,7 +231,7 @@ fn resolved(
                 ));
             }
             let target = target.to_owned();
-            (bind(source, false), Some(Volume { name, target }))
+            (bind(source, false, later), Some(Volume { name, target }))
         }
         "volume" => (MountKind::Fresh, None),
         "tmpfs" => return Ok(None),
@@ -235,11 +248,12 @@ fn resolved(
     )))
 }
 
-fn bind(source: &str, create: bool) -> MountKind {
+fn bind(source: &str, create: bool, propagation: Propagation) -> MountKind {
     MountKind::Bind {
         source: source.to_owned(),
         recursive: true,
         create,
+        propagation,
     }
 }
 
@@ -317,21 +331,6 @@ mod tests {
                 },
             ] => Ok((*recursive, *options)),
             other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn a_bind_whose_mounts_go_on_to_others_or_come_from_them_is_left_to_docker() {
-        let mounted = |mode: &str, propagation: &str| {
-            let mount = json!({"Type": "bind", "Source": "/a", "Destination": "/b", "Mode": mode, "RW": true,
-                               "Propagation": propagation});
-            resolved(&mount, &BTreeSet::new(), &BTreeSet::new()).map(drop)
-        };
-        assert_eq!(mounted("", "rprivate"), Ok(()));
-        assert_eq!(mounted("ro,rprivate", "rprivate"), Ok(()));
-        for propagation in ["private", "slave", "rslave", "shared", "rshared"] {
-            let reason = mounted(propagation, propagation).unwrap_err();
-            assert!(reason.contains(propagation), "{reason}");
         }
     }
 

@@ -10,8 +10,9 @@ use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeF
 use rustix::thread::LinkNameSpaceType;
 
 use super::Step;
+use super::propagation::{self, Followed, Tree};
 use super::rooted::{Rooted, place};
-use crate::spec::{Mount, MountKind, MountOptions, Root, Spec};
+use crate::spec::{Mount, MountKind, MountOptions, Propagation, Root, Spec};
 use crate::wire::Failure;
 
 /// The files of an instance's own, open to be written: what stands in them may be known late.
@@ -85,10 +86,9 @@ fn opened(target: &str) -> Result<Rooted, Failure> {
 }
 
 /// Mounts all that the spec names, in its order.
-pub(super) fn mount_all(root: &Rooted, spec: &Spec, name: &str) -> Result<(), Failure> {
-    spec.mounts
-        .iter()
-        .try_for_each(|entry| mount_one(root, spec, entry, name))
+pub(super) fn mount_all(root: &Rooted, spec: &Spec, name: &str, followed: &Followed) -> Result<(), Failure> {
+    let mut mounts = spec.mounts.iter().enumerate();
+    mounts.try_for_each(|(index, entry)| mount_one(root, spec, entry, name, followed.tree(index)))
 }
 
 /// Mounts what this launch alone is shown, over everything else.
@@ -98,6 +98,7 @@ pub(super) fn bind_all(root: &Rooted, binds: &[(String, String)]) -> Result<(), 
             source: source.clone(),
             recursive: false,
             create: false,
+            propagation: Propagation::default(),
         };
         let entry = Mount {
             kind,
@@ -108,7 +109,13 @@ pub(super) fn bind_all(root: &Rooted, binds: &[(String, String)]) -> Result<(), 
     })
 }
 
-fn mount_one(root: &Rooted, spec: &Spec, entry: &Mount, name: &str) -> Result<(), Failure> {
+fn mount_one(
+    root: &Rooted,
+    spec: &Spec,
+    entry: &Mount,
+    name: &str,
+    tree: Option<Tree<'_>>,
+) -> Result<(), Failure> {
     let flags = flags(entry.options);
     let what = || format!("mount {}", entry.target);
     let virtual_file_system = |kind: &str, options: &str| -> Result<(), Failure> {
@@ -137,12 +144,17 @@ fn mount_one(root: &Rooted, spec: &Spec, entry: &Mount, name: &str) -> Result<()
             source,
             recursive,
             create,
+            propagation,
         } => {
-            if *create && !std::path::Path::new(source).exists() {
-                // As Docker does for `-v`, though not for `--mount`.
-                std::fs::create_dir_all(source).template(|| format!("make {source} on the host"))?;
+            propagation::make_source(source, *create)?;
+            match tree {
+                Some(tree) => {
+                    tree.put(root, source, &entry.target)?;
+                    restrict(root, &entry.target, entry.options)?;
+                    propagation::set(root, &entry.target, *propagation)
+                }
+                None => bind(root, source, entry, *recursive),
             }
-            bind(root, source, entry, *recursive)
         }
         MountKind::Fresh => fresh(root, entry),
         MountKind::File(index) => bind(
@@ -157,13 +169,7 @@ fn mount_one(root: &Rooted, spec: &Spec, entry: &Mount, name: &str) -> Result<()
 /// Shows a file or folder of the host inside, and takes away what the options take away.
 fn bind(root: &Rooted, source: &str, entry: &Mount, recursive: bool) -> Result<(), Failure> {
     let what = || format!("mount {source} at {}", entry.target);
-    let metadata = std::fs::metadata(source).template(what)?;
-    let target = if metadata.is_dir() {
-        root.make_folder(&entry.target)
-    } else {
-        root.make_file(&entry.target)
-    };
-    let target = target.template(what)?;
+    let target = place_for(root, source, &entry.target).template(what)?;
     if recursive {
         rustix::mount::mount_bind_recursive(source, place(&target)).template(what)?;
     } else {
@@ -171,6 +177,15 @@ fn bind(root: &Rooted, source: &str, entry: &Mount, recursive: bool) -> Result<(
     }
     // The open place lies below the new mount; the path now leads to the top.
     restrict(root, &entry.target, entry.options)
+}
+
+/// What a file or folder of the host is mounted over; made where there is nothing.
+pub(super) fn place_for(root: &Rooted, source: &str, target: &str) -> io::Result<OwnedFd> {
+    if std::fs::metadata(source)?.is_dir() {
+        root.make_folder(target)
+    } else {
+        root.make_file(target)
+    }
 }
 
 /// Mounts a folder of the root over itself. The root is a fresh copy of the image already, and so is this.

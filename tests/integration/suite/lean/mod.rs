@@ -13,5 +13,6 @@ mod limits;
 mod parity;
 mod ports;
 mod prepared;
+mod propagation;
 mod seccomp;
 mod siblings;
