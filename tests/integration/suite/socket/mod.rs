@@ -50,7 +50,7 @@ fn docker_volume(skep: &Skep) -> String {
 
 /// Deploys a function that runs the script that it is given, with the docker command at hand.
 async fn shell(skep: &Skep, name: &str, labels: &[&str], flags: &[&str]) -> String {
-    let labels = [&["handler=exec", "timeout=100s", "max=4"], labels].concat();
+    let labels = [&["handler=exec", "timeout=250s", "max=4"], labels].concat();
     let mount = format!("{}:/usr/local/bin/docker:ro", docker_command());
     let flags = [&["-v", mount.as_str(), "-e", "HOME=/tmp"], flags].concat();
     skep.deploy(name, &labels, &flags, &[DEBIAN, "bash", "-s"]).await
@@ -73,7 +73,7 @@ async fn open(skep: &Skep, name: &str) -> (PathBuf, tokio::task::JoinHandle<()>)
         found.map(|entry| entry.path()).collect()
     };
     let before = list();
-    let running = tokio::spawn(async move { drop(client.post(&path, "sleep 90").await) });
+    let running = tokio::spawn(async move { drop(client.post(&path, "sleep 240").await) });
     let socket = eventually("the socket", async || {
         let new = list().into_iter().find(|path| !before.contains(path))?;
         Some(new.join("docker.sock")).filter(|socket| socket.exists())
