@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
@@ -23,9 +22,6 @@ use skep_wire::{
 use tempfile::TempDir;
 
 use crate::gateway::FakeGateway;
-
-/// Longer than anything here takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 fn binary() -> PathBuf {
     let test = std::env::current_exe().expect("this test's own path");
@@ -302,11 +298,7 @@ pub(crate) async fn whole(answer: Response<Incoming>) -> Answer {
 
 /// Waits for something that others bring about.
 pub(crate) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let begin = Instant::now();
-    while !is_so().await {
-        assert!(begin.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    skep_testing::eventually(what, async || is_so().await.then_some(())).await;
 }
 
 fn spawn(docker: &Docker, directory: &TempDir, said: &Arc<Mutex<String>>) -> Child {

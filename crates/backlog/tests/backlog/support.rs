@@ -10,9 +10,7 @@ use http::{HeaderMap, Method, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use skep_backlog::{Backlog, Config, Ran, Runner};
 use skep_catalogue::Catalogue;
-use skep_model::{
-    Ending, EndingKind, Function, InvocationId, Namespace, Phases, ProblemCode, Record, Status, Trigger,
-};
+use skep_model::{Ending, EndingKind, Function, InvocationId, Namespace, ProblemCode, Record, Trigger};
 use skep_store::{Accepted, Body, Key, NewInvocation, Request, Store, StoredResponse};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -66,11 +64,8 @@ impl Runner for FakeRunner {
             };
             let mut record = accepted.record;
             record.ending = Some(Ending {
-                kind,
                 problem,
-                exit_code: None,
-                http_status: None,
-                detail: None,
+                ..Ending::of(kind)
             });
             let body = Body::from(Bytes::from_static(b"the result"));
             let response = StoredResponse {
@@ -192,23 +187,7 @@ pub(crate) fn function(name: &str, max: u32) -> Function {
 /// Accepts an invocation of a function.
 pub(crate) async fn accept(store: &Store, function: &str) -> (InvocationId, Key) {
     let key = Key::generate();
-    let record = Record {
-        id: InvocationId::generate(),
-        function: function.to_owned(),
-        revision: None,
-        parent: None,
-        trigger: Trigger::Async,
-        status: Status::Queued,
-        method: "POST".to_owned(),
-        path: "/".to_owned(),
-        received: Timestamp::now(),
-        started: None,
-        ended: None,
-        instance: None,
-        phases: Phases::default(),
-        attempts: 0,
-        ending: None,
-    };
+    let record = skep_testing::record(function, Trigger::Async);
     let id = record.id;
     let request = Request {
         method: Method::POST,

@@ -1,7 +1,7 @@
 //! What holds of every queue.
 
 use bytes::Bytes;
-use skep_model::{EndingKind, InvocationId, ProblemCode, Status};
+use skep_model::{EndingKind, InvocationId, ProblemCode, Status, Trigger};
 use skep_store::{Body, Key, StoreError};
 
 use crate::world::{World, accept, claim_one, ended, eventually, new_invocation, now, record, response};
@@ -135,7 +135,7 @@ async fn an_end_stands_and_another_changes_nothing(world: World) {
         Status::Succeeded
     );
     assert!(queue.waiting().is_empty());
-    let unknown = ended(record("hello"), EndingKind::Completed);
+    let unknown = ended(record("hello", Trigger::Async), EndingKind::Completed);
     assert!(matches!(
         queue.finish(unknown, None).await,
         Err(StoreError::Unknown(_))

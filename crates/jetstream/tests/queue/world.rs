@@ -5,16 +5,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use jiff::Timestamp;
 use skep_jetstream::{Config, JetStream};
-use skep_model::{Ending, EndingKind, InstanceId, InvocationId, Phases, Record, Status, Trigger};
+use skep_model::{InvocationId, Trigger};
 use skep_store::{Accepted, Body, Key, NewInvocation, Queue, Request, Store, StoredResponse};
-use skep_testing::Nats;
+use skep_testing::{Nats, PATIENCE};
+pub(crate) use skep_testing::{ended, eventually, now, record};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// Far more than anything takes.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a claim lasts of which nobody speaks.
 pub(crate) const ACK_WAIT: Duration = Duration::from_secs(2);
 
@@ -105,68 +103,12 @@ impl World {
     }
 }
 
-/// Waits until there is something, which may take a moment.
-pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
-    let asking = async {
-        loop {
-            if let Some(answer) = ask().await {
-                return answer;
-            }
-            // Nobody tells of it.
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    let answer = tokio::time::timeout(PATIENCE, asking).await;
-    answer.unwrap_or_else(|_| panic!("waited in vain for {what}"))
-}
-
-pub(crate) fn record(function: &str) -> Record {
-    Record {
-        id: InvocationId::generate(),
-        function: function.to_owned(),
-        revision: Some("0123456789ab".to_owned()),
-        parent: Some(InvocationId::generate()),
-        trigger: Trigger::Async,
-        status: Status::Queued,
-        method: "POST".to_owned(),
-        path: "/work?n=1".to_owned(),
-        received: now(),
-        started: None,
-        ended: None,
-        instance: None,
-        phases: Phases::default(),
-        attempts: 0,
-        ending: None,
-    }
-}
-
-/// The time, as exactly as either queue stores it.
-pub(crate) fn now() -> Timestamp {
-    Timestamp::from_microsecond(Timestamp::now().as_microsecond()).unwrap()
-}
-
-pub(crate) fn ended(mut record: Record, kind: EndingKind) -> Record {
-    record.started = Some(now());
-    record.ended = Some(now());
-    record.instance = Some(InstanceId::generate());
-    record.phases.handler = Some(Duration::from_micros(1_234));
-    record.ending = Some(Ending {
-        kind,
-        problem: None,
-        exit_code: Some(0),
-        http_status: Some(200),
-        detail: Some("what an operator should know: größer als erwartet".to_owned()),
-    });
-    record.status = record.ending.as_ref().unwrap().status();
-    record
-}
-
 pub(crate) fn new_invocation(function: &str, body: Body) -> (NewInvocation, Key) {
     let key = Key::generate();
     let mut headers = HeaderMap::new();
     headers.append("x-kind", HeaderValue::from_static("test"));
     headers.append("x-kind", HeaderValue::from_bytes(b"\xe9t\xe9").unwrap());
-    let record = record(function);
+    let record = record(function, Trigger::Async);
     let request = Request {
         method: Method::PUT,
         path: record.path.clone(),

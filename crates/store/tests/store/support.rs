@@ -2,12 +2,9 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use jiff::Timestamp;
-use skep_model::{
-    Ending, EndingKind, InstanceId, InvocationId, LogEntry, LogLine, LogStream, Phases, Record, Status,
-    Trigger,
-};
+use skep_model::{InstanceId, InvocationId, LogEntry, LogLine, LogStream, Trigger};
 use skep_store::{Accepted, Body, Config, Key, NewInvocation, Request, Store, StoredResponse};
+pub(crate) use skep_testing::{ended, now, record};
 
 /// A store in a directory of its own, which goes with it.
 pub(crate) struct Fixture {
@@ -42,46 +39,6 @@ impl Fixture {
             .unwrap()
             .count()
     }
-}
-
-pub(crate) fn record(function: &str, trigger: Trigger) -> Record {
-    Record {
-        id: InvocationId::generate(),
-        function: function.to_owned(),
-        revision: Some("0123456789ab".to_owned()),
-        parent: Some(InvocationId::generate()),
-        trigger,
-        status: Status::Queued,
-        method: "POST".to_owned(),
-        path: "/work?n=1".to_owned(),
-        received: now(),
-        started: None,
-        ended: None,
-        instance: None,
-        phases: Phases::default(),
-        attempts: 0,
-        ending: None,
-    }
-}
-
-/// The time, as exactly as it is stored.
-pub(crate) fn now() -> Timestamp {
-    Timestamp::from_microsecond(Timestamp::now().as_microsecond()).unwrap()
-}
-
-pub(crate) fn ended(mut record: Record, kind: EndingKind) -> Record {
-    record.started = Some(now());
-    record.ended = Some(now());
-    record.instance = Some(InstanceId::generate());
-    record.ending = Some(Ending {
-        kind,
-        problem: None,
-        exit_code: Some(0),
-        http_status: Some(200),
-        detail: None,
-    });
-    record.status = record.ending.as_ref().unwrap().status();
-    record
 }
 
 pub(crate) fn new_invocation(function: &str, body: Body) -> (NewInvocation, Key) {
