@@ -178,15 +178,22 @@ async fn ended(exit: Exit, logs: &Attribution) -> Problem {
     // Its last words come by another way than its exit.
     let _ = timeout(LAST_WORDS, logs.closed()).await;
     let problem = Problem::new(ProblemCode::InstanceExited);
-    let (problem, why) = if exit.out_of_memory {
+    let (told, why) = if exit.out_of_memory {
         (
-            problem.detail("The instance was ended for want of memory before it was ready."),
+            "The instance was ended for want of memory before it was ready.",
             ", out of memory",
         )
+    } else if exit.code == 0 {
+        // Most often the label was forgotten: without one a function is a server.
+        (
+            "The instance ended by itself before it was ready: a command that runs once for each request needs the label \
+             skep.handler=exec.",
+            "",
+        )
     } else {
-        (problem.detail("The instance ended before it was ready."), "")
+        ("The instance ended before it was ready.", "")
     };
-    problem.exit_code(exit.code).internal(format!(
+    problem.detail(told).exit_code(exit.code).internal(format!(
         "ended with exit code {}{why} before it was ready; {}",
         exit.code,
         last_lines(logs)
@@ -213,7 +220,10 @@ async fn late(instance: &Arc<dyn Instance>, function: &Function, logs: &Attribut
     let waited = function.settings.timeout;
     let missing = match (&function.settings.ready, own_port(&listeners, instance.port())) {
         (Ready::Path(path), true) => format!("GET {path} did not answer 2xx"),
-        _ => format!("nothing accepted a connection on port {}", instance.port()),
+        _ => format!(
+            "nothing accepted a connection on port {} (which the variable PORT says, or the label skep.port)",
+            instance.port()
+        ),
     };
     Problem::new(ProblemCode::NotReady)
         .detail("The instance did not accept work within the function's skep.timeout.")

@@ -42,6 +42,12 @@ impl Failure {
         }
     }
 
+    /// It took longer than `skep.timeout` allows, or was silent for as long.
+    pub(crate) fn timeout() -> Self {
+        let internal = "ended by skep.timeout: it took longer, or was silent for longer, than that allows";
+        Self::new(Problem::new(ProblemCode::Timeout).internal(internal))
+    }
+
     /// The command ended otherwise than with 0.
     pub(crate) fn exit(exit: Exit) -> Self {
         let problem = Problem::new(ProblemCode::ExitCode).detail(describe(exit));

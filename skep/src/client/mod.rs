@@ -80,7 +80,12 @@ impl Client {
     /// Reads what is always there.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failed> {
         let found = self.find(path).await?;
-        found.ok_or_else(|| Failed::new(Exit::Failure, format!("http://{} has no {path}", self.authority)))
+        found.ok_or_else(|| {
+            Failed::new(Exit::Failure, format!("http://{} has no {path}", self.authority)).hint(
+                "that is not the control listener, whose address `skep serve` prints as `control on http://…`; or it is \
+                 of another version than this command",
+            )
+        })
     }
 
     /// Sends a request, and returns as soon as the answer's head is there.

@@ -124,6 +124,8 @@ async fn problem(status: StatusCode, answer: Answer) -> Result<Failed, Failed> {
     if let Some(id) = invocation {
         failed.exit = Exit::Invocation;
         failed = failed.hint(format!("what is known of it: skep inspect {id}"));
+    } else if failed.exit == Exit::NotFound {
+        failed = failed.hint("`skep ls` lists the functions, and what is wrong with those that can't run");
     }
     Ok(failed)
 }

@@ -243,7 +243,12 @@ fn a_function_that_fails_is_told_apart_from_a_skep_that_does() {
     );
     assert_eq!(
         (said.exit, said.stdout.as_str(), said.stderr.as_str()),
-        (3, "", "error: no function is named\n")
+        (
+            3,
+            "",
+            "error: no function is named\n\
+             hint: `skep ls` lists the functions, and what is wrong with those that can't run\n"
+        )
     );
 }
 

@@ -31,8 +31,8 @@ pub(crate) struct Behaviour {
     pub(crate) listeners: Vec<SocketAddr>,
     /// The engine refuses.
     pub(crate) fails: bool,
-    /// It ends by itself after this long; after no time at all it has ended when its launch returns.
-    pub(crate) exits: Option<Duration>,
+    /// It ends by itself after this long, with this code; after no time at all it has ended when its launch returns.
+    pub(crate) exits: Option<(Duration, i64)>,
     /// What it writes at its start.
     pub(crate) says: Vec<String>,
 }
@@ -269,14 +269,16 @@ impl Engine for FakeEngine {
             for text in &behaviour.says {
                 fake.say(text).await;
             }
-            if behaviour.exits == Some(Duration::ZERO) {
-                fake.exit(3);
-            } else if let Some(after) = behaviour.exits {
-                let fake = Arc::clone(&fake);
-                tokio::spawn(async move {
-                    tokio::time::sleep(after).await;
-                    fake.exit(3);
-                });
+            match behaviour.exits {
+                None => {}
+                Some((Duration::ZERO, code)) => fake.exit(code),
+                Some((after, code)) => {
+                    let fake = Arc::clone(&fake);
+                    tokio::spawn(async move {
+                        tokio::time::sleep(after).await;
+                        fake.exit(code);
+                    });
+                }
             }
             let (start, sandbox) = (behaviour.start, None);
             let pipes = (launch.stdio == Stdio::Pipe).then(|| Pipes {

@@ -50,7 +50,7 @@ async fn what_a_command_writes_is_its_invocations_also_where_it_ended_before_its
     let (dispatcher, engine) = dispatcher(Config::new(100));
     let behaviour = Behaviour {
         says: vec!["the first and last".into()],
-        exits: Some(Duration::ZERO),
+        exits: Some((Duration::ZERO, 3)),
         ..Behaviour::default()
     };
     engine.behave("brief", behaviour);
@@ -73,7 +73,7 @@ async fn the_lines_of_a_fresh_instance_that_nobody_got_are_logged_as_nobodys() {
     let (dispatcher, engine) = dispatcher(Config::new(100));
     let behaviour = Behaviour {
         says: vec!["no config".into()],
-        exits: Some(Duration::ZERO),
+        exits: Some((Duration::ZERO, 3)),
         deaf: true,
         ..Behaviour::default()
     };

@@ -77,7 +77,7 @@ async fn an_instance_that_ends_before_it_is_ready_says_with_which_words() {
     let says = vec!["no config".to_owned()];
     let behaviour = Behaviour {
         deaf: true,
-        exits: Some(SECOND),
+        exits: Some((SECOND, 3)),
         says,
         ..Behaviour::default()
     };
@@ -99,6 +99,24 @@ async fn an_instance_that_ends_before_it_is_ready_says_with_which_words() {
         "the record has it as a number"
     );
     engine.made()[0].removed().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_that_was_taken_for_a_server_is_told_which_label_is_missing() {
+    let (dispatcher, engine) = dispatcher(Config::new(100));
+    let behaviour = Behaviour {
+        deaf: true,
+        exits: Some((SECOND, 0)),
+        ..Behaviour::default()
+    };
+    engine.behave("hello", behaviour);
+    let hello = function("hello", |_| {});
+    let refusal = dispatcher
+        .acquire(&hello, work(&hello))
+        .await
+        .expect_err("it ended");
+    let told = refusal.problem.detail.expect("the caller is told");
+    assert!(told.contains("skep.handler=exec"), "{told}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -244,6 +244,8 @@ async fn a_command_that_takes_too_long_is_a_timeout() {
         response.starts_with("HTTP/1.1 504 ") && response.contains("\"timeout\""),
         "{response}"
     );
+    let detail = world.detail(invocation(&response)).await;
+    assert!(detail.contains("skep.timeout"), "{detail}");
     world.engine.until_left(0).await;
 }
 

@@ -112,9 +112,7 @@ impl Head {
             }
         }
         let fed = self.process.fed();
-        self.silence
-            .poll(fed, cx)
-            .map(|()| Err(Failure::new(Problem::new(ProblemCode::Timeout))))
+        self.silence.poll(fed, cx).map(|()| Err(Failure::timeout()))
     }
 }
 

@@ -148,9 +148,7 @@ impl Head {
             return Poll::Ready(Ok(()));
         }
         let fed = self.process.fed();
-        self.silence
-            .poll(fed, cx)
-            .map(|()| Err(Failure::new(Problem::new(ProblemCode::Timeout))))
+        self.silence.poll(fed, cx).map(|()| Err(Failure::timeout()))
     }
 }
 

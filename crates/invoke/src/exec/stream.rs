@@ -8,7 +8,6 @@ use http::StatusCode;
 use http_body::Frame;
 use skep_dispatch::Fate;
 use skep_engine::Exit;
-use skep_model::{Problem, ProblemCode};
 
 use super::unreadable;
 use crate::body::BodyError;
@@ -137,7 +136,7 @@ impl http_body::Body for ProcessBody {
         };
         let fed = state.process.fed();
         if state.silence.poll(fed, cx).is_ready() {
-            return this.cut(Failure::new(Problem::new(ProblemCode::Timeout)), cx);
+            return this.cut(Failure::timeout(), cx);
         }
         Poll::Pending
     }

@@ -182,7 +182,7 @@ async fn diagnose(broken: Broken, progress: &Progress, instance: &Arc<dyn Instan
         return Failure::new(fault.problem());
     }
     let (reason, grace) = match broken {
-        Broken::Timeout => return Failure::new(Problem::new(ProblemCode::Timeout)),
+        Broken::Timeout => return Failure::timeout(),
         Broken::Connect(error) => {
             let reason = format!("connecting to its port {} failed: {error}", instance.port());
             (reason, EXIT_GRACE)

@@ -9,7 +9,6 @@ use http::StatusCode;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use skep_dispatch::Fate;
-use skep_model::{Problem, ProblemCode};
 
 use super::http1::Wire;
 use super::{bad, exited, explain};
@@ -135,7 +134,7 @@ impl http_body::Body for HttpBody {
                 Poll::Ready(None)
             }
             Poll::Pending => match state.silence.poll(Some(state.progress.last()), cx) {
-                Poll::Ready(()) => self.cut(Failure::new(Problem::new(ProblemCode::Timeout)), cx),
+                Poll::Ready(()) => self.cut(Failure::timeout(), cx),
                 Poll::Pending => Poll::Pending,
             },
         }

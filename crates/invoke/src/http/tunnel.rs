@@ -9,7 +9,6 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use skep_dispatch::Fate;
-use skep_model::{Problem, ProblemCode};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_util::task::TaskTracker;
@@ -74,7 +73,7 @@ async fn join(
         ended = down => ended,
         ended = up => ended,
         () = quiet => {
-            let failure = Failure::new(Problem::new(ProblemCode::Timeout));
+            let failure = Failure::timeout();
             return run.cut(failure, StatusCode::SWITCHING_PROTOCOLS);
         }
     };
