@@ -140,6 +140,13 @@ impl Cluster {
         succeeded(script(&["nats", &self.name]))
     }
 
+    /// Installs Skep there, with the queue that gateways share.
+    pub fn install_with_queue(&self, image: &str) -> Ended {
+        let nats = self.nats();
+        let queue = ["--queue", "nats", "--nats-image", &nats];
+        self.skep(1, &[["install", "--image", image].as_slice(), &queue].concat())
+    }
+
     /// Its name.
     pub(crate) fn name(&self) -> &str {
         &self.name

@@ -29,17 +29,7 @@ fn it_comes_onto_every_node_has_nothing_to_do_the_second_time_and_leaves_nothing
         &["config", "create", "--label", "mine=yes", "mine", "/etc/hostname"],
     );
 
-    let nats = cluster.nats();
-    let install = [
-        "install",
-        "--image",
-        &image,
-        "--queue",
-        "nats",
-        "--nats-image",
-        &nats,
-    ];
-    let first = cluster.skep(1, &install);
+    let first = cluster.install_with_queue(&image);
     assert_eq!(first.code, Some(0), "{}", first.stderr);
     assert_eq!(first.stdout, format!("http://{}:8080", cluster.address(1)));
     for node in 1..=3 {
@@ -81,7 +71,7 @@ fn it_comes_onto_every_node_has_nothing_to_do_the_second_time_and_leaves_nothing
     ];
     let tasks = [&["service", "ps", "-q"], &services[..]].concat();
     let before = cluster.docker(1, &tasks);
-    let second = cluster.skep(1, &install);
+    let second = cluster.install_with_queue(&image);
     assert_eq!(second.code, Some(0), "{}", second.stderr);
     assert!(second.stderr.contains("as it should be"), "{}", second.stderr);
     assert_eq!(cluster.docker(1, &tasks), before);

@@ -16,17 +16,7 @@ fn what_a_gateway_accepted_whose_node_is_lost_is_run_and_shown_by_another() {
     let cluster = Cluster::own(3, 3);
     let image = cluster.push(&skep_image());
     cluster.push("debian:bookworm-slim");
-    let nats = cluster.nats();
-    let install = [
-        "install",
-        "--image",
-        &image,
-        "--queue",
-        "nats",
-        "--nats-image",
-        &nats,
-    ];
-    let installed = cluster.skep(1, &install);
+    let installed = cluster.install_with_queue(&image);
     assert_eq!(installed.code, Some(0), "{}", installed.stderr);
     assert!(!installed.stderr.contains("loses"), "{}", installed.stderr);
     let labels = ["handler=exec", "max=8", "slots=2"];
