@@ -186,9 +186,10 @@ impl Cgroups {
                 Ok(())
             }
             Err(error) => {
-                let reason: Arc<str> =
-                    format!("somebody took Skep's cgroups away, and they can't be made again: {error}")
-                        .into();
+                let reason: Arc<str> = format!(
+                    "somebody took Skep's cgroups away or made them read-only, and they can't be made again: {error}"
+                )
+                .into();
                 if lock(&self.broken).replace(reason.clone()).is_none() {
                     tracing::error!(%reason, "the lean engine makes no instances");
                 }
@@ -286,6 +287,12 @@ fn kill_each(folder: &Path) {
         // Ended in the meantime is as good.
         let _killed = rustix::process::kill_process(process, Signal::KILL);
     }
+}
+
+/// Whether what is mounted there lets anybody write.
+fn writable(folder: &Path) -> bool {
+    let flags = rustix::fs::statvfs(folder).map(|found| found.f_flag);
+    flags.is_ok_and(|flags| !flags.contains(rustix::fs::StatVfsMountFlags::RDONLY))
 }
 
 /// The folders in a folder.

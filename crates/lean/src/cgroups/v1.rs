@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use skep_model::Namespace;
 use skep_spawner::{CgroupDirectory, Tree};
 
-use super::{Freezer, end, folders, kill_each};
+use super::{Freezer, end, folders, kill_each, writable};
 use crate::limits::{Limits, Setting};
 
 /// The name of Skep's folder at the root of each hierarchy.
@@ -96,6 +96,10 @@ impl Cgroups {
             let folder = self.folder(hierarchy);
             missed |= !folder.is_dir();
             fs::create_dir_all(&folder)?;
+            if !writable(&folder) {
+                let message = format!("{} is read-only", folder.display());
+                return Err(io::Error::new(io::ErrorKind::ReadOnlyFilesystem, message));
+            }
             if hierarchy.has("cpuset") {
                 for level in [hierarchy.mount.join(ROOT), folder.clone()] {
                     missed |= inherit_cpuset(&level)?;

@@ -12,7 +12,7 @@ use skep_model::Namespace;
 use skep_spawner::{CgroupDirectory, Tree};
 
 use super::home::Home;
-use super::{Freezer, MOUNT, end, folders, kill_each};
+use super::{Freezer, MOUNT, end, folders, kill_each, writable};
 use crate::limits::{Conversions, Limits};
 
 /// What instances can't do without.
@@ -87,11 +87,6 @@ pub(super) fn probe(conversions: Conversions) -> Result<UnifiedFacts, Vec<String
 fn words(file: &Path) -> Vec<String> {
     let text = fs::read_to_string(file).unwrap_or_default();
     text.split_whitespace().map(str::to_owned).collect()
-}
-
-fn writable(folder: &Path) -> bool {
-    let flag = rustix::fs::statvfs(folder).map(|found| found.f_flag);
-    flag.is_ok_and(|flag| !flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
 }
 
 /// Skep's tree for one namespace.
@@ -175,7 +170,11 @@ impl Cgroups {
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         let is_gone = |folder: &&PathBuf| !folder.is_dir();
-        let whole = self.home.is_kept() && self.home.folder().is_dir();
+        let home = self.home.folder();
+        let whole = self.home.is_kept() && home.is_dir();
+        if whole && !writable(home) {
+            return Err(format!("{} is read-only", home.display()));
+        }
         if whole && !guarded.keys().any(|folder| is_gone(&folder)) {
             return Ok(false);
         }

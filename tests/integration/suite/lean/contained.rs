@@ -2,6 +2,7 @@
 //! says which one is missing.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use http::StatusCode;
 use skep_tests::{Client, DEBIAN, Docker, binary, cgroup_homes, eventually, probe_image};
@@ -85,13 +86,28 @@ impl Contained {
         .await
     }
 
+    /// The number of its first process.
+    fn process(&self) -> String {
+        self.docker
+            .run(&["inspect", "--format", "{{.State.Pid}}", &self.container])
+    }
+
+    /// The folders that it made: systemd leaves a container its own cgroup, so that on version 2 they may stand there.
+    fn cgroup_homes(&self) -> Vec<PathBuf> {
+        let own = std::fs::read_to_string(format!("/proc/{}/cgroup", self.process())).expect("it runs");
+        let unified = own.lines().find_map(|line| line.strip_prefix("0::/"));
+        let inside = unified.map(|path| Path::new("/sys/fs/cgroup").join(path).with_file_name("instances"));
+        let mut homes = cgroup_homes(self.docker.namespace());
+        homes.extend(inside.filter(|home| home.is_dir()));
+        homes
+    }
+
     /// Ends it as `docker stop` does.
     async fn stop(self) {
+        let homes = self.cgroup_homes();
         self.docker.run(&["stop", "--time", "60", &self.container]);
-        assert_eq!(
-            cgroup_homes(self.docker.namespace()),
-            Vec::<std::path::PathBuf>::new()
-        );
+        let left: Vec<_> = homes.iter().filter(|home| home.exists()).collect();
+        assert_eq!(left, Vec::<&PathBuf>::new());
         drop(self.data);
     }
 }
@@ -161,10 +177,8 @@ async fn skep_in_a_container_without_a_right_says_what_it_can_not_do() {
 
 /// Makes a container's cgroups read-only, or writable again.
 fn set_cgroups(container: &Contained, option: &str) {
-    let process = container
-        .docker
-        .run(&["inspect", "--format", "{{.State.Pid}}", &container.container]);
-    let unified = !std::path::Path::new("/sys/fs/cgroup/pids").exists();
+    let process = container.process();
+    let unified = !Path::new("/sys/fs/cgroup/pids").exists();
     let mount = if unified {
         "/sys/fs/cgroup"
     } else {
@@ -182,30 +196,37 @@ async fn cgroups_that_can_not_be_made_again_are_told_of_and_docker_serves_until_
     let labels = ["--label", "skep.function=e", "--label", "skep.handler=exec"];
     let command = ["--network", "none", DEBIAN, "echo", "hello"];
     skep.docker.create(&[&labels[..], &command].concat());
-    let runs_on = async |engine: &str| {
-        eventually("the engine", async || {
+    let runs_on = async |engine: &str, when: &str| {
+        eventually(&format!("{engine} {when}"), async || {
             let listed: serde_json::Value = serde_json::from_str(&skep.listed("e").await).expect("JSON");
             (listed["function"]["engine"] == engine).then_some(listed)
         })
         .await
     };
-    runs_on("lean").await;
-    assert_eq!(skep.public.get("/e").await.text(), "hello\n");
-    eventually("the tree to be empty, and gone", async || {
-        let homes = cgroup_homes(skep.docker.namespace());
-        let removed = homes.iter().all(|home| super::healing::remove(home).is_ok());
-        removed.then_some(())
-    })
-    .await;
-    set_cgroups(&skep, "ro");
-    let refused = skep.public.get("/e").await;
-    assert_eq!(refused.problem(), "engine-unavailable", "{refused:?}");
-    let listed = runs_on("docker").await;
-    let why = listed["function"]["fallback"].to_string();
-    assert!(why.contains("they can't be made again"), "{listed:#}");
-    assert_eq!(skep.public.get("/e").await.text(), "hello\n");
-    set_cgroups(&skep, "rw");
-    runs_on("lean").await;
+    for gone in [true, false] {
+        runs_on("lean", "while they can be written").await;
+        assert_eq!(skep.public.get("/e").await.text(), "hello\n");
+        let homes = skep.cgroup_homes();
+        assert!(!homes.is_empty());
+        if gone {
+            eventually("the tree to be empty, and gone", async || {
+                homes
+                    .iter()
+                    .all(|home| !home.exists() || super::healing::remove(home).is_ok())
+                    .then_some(())
+            })
+            .await;
+        }
+        set_cgroups(&skep, "ro");
+        let refused = skep.public.get("/e").await;
+        assert_eq!(refused.problem(), "engine-unavailable", "{refused:?}");
+        let listed = runs_on("docker", "while they are read-only").await;
+        let why = listed["function"]["fallback"].to_string();
+        assert!(why.contains("they can't be made again"), "{listed:#}");
+        assert_eq!(skep.public.get("/e").await.text(), "hello\n");
+        set_cgroups(&skep, "rw");
+    }
+    runs_on("lean", "once they can be written again").await;
     assert_eq!(skep.public.get("/e").await.text(), "hello\n");
     skep.stop().await;
 }
