@@ -46,6 +46,8 @@ struct Seen {
 pub(crate) async fn run(printer: &Printer, options: cli::Tree) -> Outcome {
     let client = Client::new(&options.control)?;
     let mut picture = picture::Picture::default();
+    // One for all looks: what comes while it looks is known when it waits again.
+    let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
     loop {
         let seen = look(&client).await?;
         let mut roots = roots(&seen);
@@ -65,7 +67,7 @@ pub(crate) async fn run(printer: &Printer, options: cli::Tree) -> Outcome {
         }
         picture.follow(printer, &roots, options.json)?;
         tokio::select! {
-            _ = tokio::signal::ctrl_c() => return Ok(Exit::Success),
+            _ = &mut interrupted => return Ok(Exit::Success),
             () = tokio::time::sleep(LOOK) => {}
         }
     }
