@@ -353,6 +353,7 @@ impl Adopter {
             task: read.task,
             service: read.definition.service,
             slots: read.slots,
+            alone: read.alone,
             function,
             reasons,
             dispatcher,

@@ -21,6 +21,7 @@ mod share;
 mod table;
 mod template;
 mod view;
+mod waiters;
 mod watching;
 
 pub use agent::{Agent, Config, Parts};

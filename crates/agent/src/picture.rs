@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::table::Table;
+use crate::waiters::Waiters;
 
 /// There are never more pictures than one in this time,
 const SPACING: Duration = Duration::from_millis(50);
@@ -33,12 +34,15 @@ pub(crate) struct About {
 #[derive(Debug, Clone)]
 pub(crate) struct Pictures {
     newest: watch::Sender<Bytes>,
+    /// What it shows beside the node itself.
+    pub(crate) waiters: Waiters,
 }
 
 impl Pictures {
     pub(crate) fn new() -> Self {
         Self {
             newest: watch::Sender::new(Bytes::new()),
+            waiters: Waiters::default(),
         }
     }
 
@@ -47,7 +51,7 @@ impl Pictures {
         let mut last = Bytes::new();
         let mut sent = Instant::now();
         loop {
-            let drawn = line(&about, &table);
+            let drawn = line(&about, &table, &self.waiters);
             if drawn != last || sent.elapsed() >= HEARTBEAT {
                 last = drawn.clone();
                 sent = Instant::now();
@@ -85,13 +89,14 @@ impl Pictures {
     }
 }
 
-fn line(about: &About, table: &Table) -> Bytes {
+fn line(about: &About, table: &Table, waiters: &Waiters) -> Bytes {
     let picture = NodePicture {
         node: about.node.clone(),
         hostname: about.hostname.clone(),
         engine: about.engine.clone(),
         fallback: about.fallback.clone(),
         sandboxes: table.all().iter().map(|sandbox| sandbox.picture()).collect(),
+        waiting: waiters.all(),
     };
     let mut line = serde_json::to_vec(&picture).unwrap_or_default();
     line.push(b'\n');

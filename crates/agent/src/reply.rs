@@ -2,12 +2,12 @@
 
 use axum::Router;
 use http::{HeaderValue, Request, Response, StatusCode};
-use http_body_util::{BodyExt, StreamBody};
+use http_body_util::{BodyExt, Limited, StreamBody};
 use hyper::body::Incoming;
 use skep_invoke::{Body as InvokeBody, BodyError, Invocation, Report, empty, problem_response};
 use skep_model::{InvocationId, Problem, ProblemCode, Record, Trigger};
 use skep_tls::{Body, Reply, body};
-use skep_wire::{CONTEXT, Context, INVOCATION, NOT_STARTED, NotStarted, PROBLEM, SANDBOX};
+use skep_wire::{CONTEXT, Context, INVOCATION, NOT_STARTED, NotStarted, PROBLEM, SANDBOX, WAITING, Waiting};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -19,6 +19,8 @@ use crate::watching;
 
 /// Where pictures are had.
 const WATCH: &str = "/v1/watch";
+/// What a gateway says of those who wait is not longer.
+const LONGEST_WAITING: usize = 16 << 20;
 
 /// Answers gateways. A clone is the same.
 #[derive(Clone)]
@@ -46,6 +48,9 @@ impl Reply for AgentReply {
         if request.uri().path() == WATCH {
             let pictures = StreamBody::new(self.agent.pictures.follow(self.stop.clone()));
             return Response::new(body(pictures));
+        }
+        if request.uri().path() == WAITING {
+            return self.hear(request).await.map(body);
         }
         match self
             .control
@@ -113,6 +118,23 @@ impl AgentReply {
             inside.sandbox().hand_over();
         }
         marked(response, problem).map(|answer| body(Answer::new(answer, record, inside)))
+    }
+
+    /// A gateway says who waits there.
+    async fn hear(&self, request: Request<Incoming>) -> Response<InvokeBody> {
+        let read = Limited::new(request.into_body(), LONGEST_WAITING).collect().await;
+        let waiting: Option<Waiting> = read
+            .ok()
+            .and_then(|read| serde_json::from_slice(&read.to_bytes()).ok());
+        let Some(waiting) = waiting else {
+            let problem = Problem::new(ProblemCode::BadRequest).detail("This does not say who waits.");
+            return problem_response(&problem, None);
+        };
+        self.agent.pictures.waiters.hear(waiting);
+        self.agent.table.changed.notify_one();
+        let mut response = Response::new(empty());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        response
     }
 
     /// Whether the task has ended of which an instance was to be a part: that is no fault of the function's.

@@ -19,6 +19,8 @@ pub(crate) struct Sandbox {
     pub(crate) service: String,
     pub(crate) function: Arc<Function>,
     pub(crate) slots: u32,
+    /// Whether instances can't stand side by side in it.
+    alone: bool,
     /// When this agent found it.
     pub(crate) found: jiff::Timestamp,
     /// Why it can't be used; empty where it can.
@@ -47,6 +49,7 @@ pub(crate) struct Made {
     pub(crate) service: String,
     pub(crate) function: Arc<Function>,
     pub(crate) slots: u32,
+    pub(crate) alone: bool,
     pub(crate) reasons: Vec<String>,
     pub(crate) dispatcher: Dispatcher,
     pub(crate) invoker: Invoker,
@@ -65,6 +68,7 @@ impl Sandbox {
             service: made.service,
             function: made.function,
             slots: made.slots,
+            alone: made.alone,
             found: jiff::Timestamp::now(),
             reasons: made.reasons,
             dispatcher: made.dispatcher,
@@ -185,6 +189,7 @@ impl Sandbox {
                 0
             },
             draining: state.draining,
+            alone: self.alone,
             reasons: self.reasons.clone(),
         }
     }

@@ -52,6 +52,8 @@ pub(crate) struct Read {
     pub(crate) function: Function,
     /// The task's share of `skep.max`.
     pub(crate) slots: u32,
+    /// Whether instances can't stand side by side in it.
+    pub(crate) alone: bool,
     /// Swarm's id of the task.
     pub(crate) task: String,
 }
@@ -96,7 +98,9 @@ pub(crate) fn read(
     let mut function = Function::from_template(Arc::new(template), revision).map_err(Unreadable::Function)?;
     let settings = &mut function.settings;
     let mut slots = share::share(settings.max, definition.slots, number);
-    if alone || settings.sandbox == SandboxChoice::Private || matches!(settings.port, PortChoice::Fixed(_)) {
+    let fixed = matches!(settings.port, PortChoice::Fixed(_));
+    let alone = alone || fixed || settings.sandbox == SandboxChoice::Private;
+    if alone {
         slots = slots.min(1);
     }
     settings.spares = share::share(settings.spares, definition.slots, number).min(slots);
@@ -107,6 +111,7 @@ pub(crate) fn read(
         definition,
         function,
         slots,
+        alone,
         task,
     })
 }

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agents::Agents;
 use crate::shared::Shared;
-use crate::{decider, run};
+use crate::{decider, run, waiting};
 
 /// How long an agent may take to tell what an operator asks of all of them.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
@@ -64,16 +64,29 @@ pub struct Cluster {
 impl Cluster {
     /// A cluster of which nothing is known yet: [`Cluster::find_agents`] and [`Cluster::decide`] are to be run.
     pub fn new(config: Config, dialer: Dialer, journal: Arc<dyn Journal>, metrics: Metrics) -> Self {
-        let shared = Shared::new(config.namespace.clone(), dialer, journal, metrics);
+        let shared = Shared::new(
+            config.namespace.clone(),
+            config.gateway.clone(),
+            dialer,
+            journal,
+            metrics,
+        );
         Self {
             shared: Arc::new(shared),
             config,
         }
     }
 
-    /// Finds agents and hears what they have, until `stop`.
+    /// Finds agents, hears what they have, and tells them who waits here, until `stop`.
     pub async fn find_agents(&self, stop: CancellationToken) {
-        skep_tls::follow(Agents(self.shared.clone()), &self.config.agents, stop).await;
+        tokio::join!(
+            skep_tls::follow(
+                Agents(self.shared.clone()),
+                &self.config.agents,
+                stop.clone()
+            ),
+            waiting::tell(&self.shared, stop),
+        );
     }
 
     /// Sees to it that there are sandboxes, until `stop`: the first of a function at once, and all of them for as long as

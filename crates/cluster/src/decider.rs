@@ -119,7 +119,7 @@ impl Firsts {
 }
 
 async fn begin(manager: &Manager, function: &Function, pause: &PauseConfig) {
-    let tasks = Limits::of(&function.settings).floor.max(1);
+    let tasks = Limits::of(&function.settings, false).floor.max(1);
     match manager.begin(function, pause, tasks).await {
         // Where another was faster, it did the same.
         Ok(Change::Done | Change::Raced) => {
@@ -227,7 +227,11 @@ impl Decider {
             return Vec::new();
         };
         let now = Instant::now();
-        let demand = self.shared.pool().demand();
+        let (demand, alone) = {
+            let pool = self.shared.pool();
+            let demand = pool.demand(self.shared.namespace().as_str(), self.shared.gateway());
+            (demand, pool.alone())
+        };
         let catalogue = Arc::clone(&self.catalogue.borrow());
         let mut tasks = Vec::new();
         let mut names: HashSet<String> = HashSet::new();
@@ -235,7 +239,11 @@ impl Decider {
             let name = sandbox::name(function);
             let known = self.services.get(&name);
             names.insert(name);
-            let limits = Limits::of(&function.settings);
+            // What was found out once stays true for the revision.
+            let alone = known.is_some_and(|known| known.is_alone(function))
+                || (!alone.is_empty()
+                    && alone.contains(&(function.name.clone(), function.revision.to_string())));
+            let limits = Limits::of(&function.settings, alone);
             let asked = demand.get(&function.name).copied().unwrap_or(0);
             if known.is_none() && asked == 0 && limits.floor == 0 {
                 self.scalers.remove(&function.name);
@@ -249,7 +257,7 @@ impl Decider {
             scaler.set_limits(limits);
             scaler.observe(now, asked);
             let target = scaler.decide(now, current);
-            if let Some(task) = compare(function, known, &pause, target.tasks) {
+            if let Some(task) = compare(function, known, &pause, target.tasks, limits.slots(), alone) {
                 if target.reason != Reason::Steady {
                     tracing::info!(
                         function = %function.name, from = current, to = target.tasks, why = ?target.reason, "scaling"
@@ -301,13 +309,23 @@ impl Decider {
 }
 
 /// What is to be done about one function's service; `None` where it is as it should be.
-fn compare(function: &Function, known: Option<&Known>, pause: &PauseConfig, tasks: u32) -> Option<Task> {
-    let as_it_is =
-        |known: &Known| sandbox::tasks(&known.spec) == tasks && sandbox::is_of(&known.spec, function);
+fn compare(
+    function: &Function,
+    known: Option<&Known>,
+    pause: &PauseConfig,
+    tasks: u32,
+    slots: u32,
+    alone: bool,
+) -> Option<Task> {
+    let as_it_is = |known: &Known| {
+        sandbox::tasks(&known.spec) == tasks
+            && known.slots == Some(slots)
+            && sandbox::is_of(&known.spec, function)
+    };
     if known.map_or(tasks == 0, as_it_is) {
         return None;
     }
-    let spec = match sandbox::service(function, pause, tasks) {
+    let spec = match sandbox::service(function, pause, tasks, alone) {
         Ok(spec) => spec,
         Err(error) => {
             tracing::warn!(function = %function.name, error, "its service can't be read back");

@@ -17,6 +17,7 @@ mod sandbox;
 mod shared;
 mod swarm;
 mod tunnel;
+mod waiting;
 
 pub use agents::dialer;
 pub use claims::Claims;

@@ -42,6 +42,8 @@ pub(crate) enum Arrival {
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
     nodes: HashMap<NodeKey, Node>,
+    /// Which connection is a node's, by the Swarm's id of it.
+    keys: HashMap<String, NodeKey>,
     groups: HashMap<FunctionName, Group>,
     /// Functions for which somebody waits without any sandbox there.
     wanted: HashSet<FunctionName>,
@@ -52,6 +54,8 @@ struct Node {
     picture: NodePicture,
     /// Room that is not in use, over all its sandboxes.
     free: i64,
+    /// The functions that have sandboxes there.
+    functions: HashSet<FunctionName>,
 }
 
 impl Pool {
@@ -140,23 +144,20 @@ impl Pool {
     /// What there is on a node, in place of what was.
     pub(crate) fn picture(&mut self, key: NodeKey, picture: NodePicture, namespace: &str) {
         let mut kept: HashMap<Arc<str>, Sandbox> = HashMap::new();
-        let of_node: HashSet<&str> = picture
-            .sandboxes
-            .iter()
-            .map(|sandbox| sandbox.id.as_str())
-            .collect();
+        // An agent that was started anew has another connection, and the node the same id.
+        let before = self.keys.insert(picture.node.clone(), key);
         let mut touched: HashSet<FunctionName> = HashSet::new();
-        for (name, group) in &mut self.groups {
-            let gone = |sandbox: &mut Sandbox| sandbox.node == key || of_node.contains(&*sandbox.id);
-            for sandbox in group.sandboxes.extract_if(.., gone) {
-                touched.insert(name.clone());
-                kept.insert(Arc::clone(&sandbox.id), sandbox);
+        for known in before.into_iter().chain([key]) {
+            let functions = self.nodes.remove(&known).map(|node| node.functions);
+            for name in functions.unwrap_or_default() {
+                if let Some(group) = self.groups.get_mut(&name) {
+                    let gone = group.sandboxes.extract_if(.., |sandbox| sandbox.node == known);
+                    kept.extend(gone.map(|sandbox| (Arc::clone(&sandbox.id), sandbox)));
+                }
+                touched.insert(name);
             }
         }
-        // An agent that was started anew has another connection, and the node the same id.
-        self.nodes
-            .retain(|other, node| *other == key || node.picture.node != picture.node);
-        let mut free = 0;
+        let (mut free, mut functions) = (0, HashSet::new());
         for shown in picture
             .sandboxes
             .iter()
@@ -169,9 +170,15 @@ impl Pool {
             let sandbox = updated(key, shown, kept.remove(shown.id.as_str()));
             free += sandbox.free(group.concurrency).max(0);
             group.sandboxes.push(sandbox);
+            functions.insert(name.clone());
             touched.insert(name);
         }
-        self.nodes.insert(key, Node { picture, free });
+        let node = Node {
+            picture,
+            free,
+            functions,
+        };
+        self.nodes.insert(key, node);
         for name in touched {
             self.serve_waiting(&name);
             self.look_for_loss(&name);
@@ -180,16 +187,14 @@ impl Pool {
 
     /// A node does not answer any more.
     pub(crate) fn lost(&mut self, key: NodeKey) {
-        self.nodes.remove(&key);
-        let mut touched = Vec::new();
-        for (name, group) in &mut self.groups {
-            let before = group.sandboxes.len();
-            group.sandboxes.retain(|sandbox| sandbox.node != key);
-            if group.sandboxes.len() != before {
-                touched.push(name.clone());
+        let Some(node) = self.nodes.remove(&key) else {
+            return;
+        };
+        self.keys.retain(|_, of| *of != key);
+        for name in node.functions {
+            if let Some(group) = self.groups.get_mut(&name) {
+                group.sandboxes.retain(|sandbox| sandbox.node != key);
             }
-        }
-        for name in touched {
             self.look_for_loss(&name);
         }
     }
@@ -207,25 +212,71 @@ impl Pool {
             .is_some_and(|group| group.waiting() > 0 && group.usable().next().is_none())
     }
 
-    /// Invocations that run or wait, by function; those that have none are left out.
-    pub(crate) fn demand(&self) -> HashMap<FunctionName, u32> {
+    /// Invocations that run or wait, by function, at all gateways of the namespace; functions that have none are left
+    /// out. `own` is this gateway's name.
+    pub(crate) fn demand(&self, namespace: &str, own: &str) -> HashMap<FunctionName, u32> {
         let of = |group: &Group| {
             let running = group.sandboxes.iter().map(|sandbox| sandbox.others + sandbox.own);
             running.sum::<u32>() + u32::try_from(group.waiting()).unwrap_or(u32::MAX)
         };
-        self.groups
+        let mut demand: HashMap<FunctionName, u32> = self
+            .groups
             .iter()
             .map(|(name, group)| (name.clone(), of(group)))
             .filter(|(_, demand)| *demand > 0)
+            .collect();
+        for (name, waiting) in self.waiting_elsewhere(namespace, own) {
+            let sum = demand.entry(name).or_default();
+            *sum = sum.saturating_add(waiting);
+        }
+        demand
+    }
+
+    /// Those who wait at other gateways, as agents were told. Where a gateway has told two of them, one is late, and the
+    /// larger number holds.
+    fn waiting_elsewhere(&self, namespace: &str, own: &str) -> HashMap<FunctionName, u32> {
+        let heard = self.nodes.values().flat_map(|node| &node.picture.waiting);
+        let heard = heard.filter(|heard| heard.namespace == namespace && heard.gateway != own);
+        let mut most: HashMap<(&str, &str), u32> = HashMap::new();
+        for waiting in heard {
+            for (name, count) in &waiting.functions {
+                let most = most.entry((&waiting.gateway, name)).or_default();
+                *most = (*most).max(*count);
+            }
+        }
+        let mut sums: HashMap<FunctionName, u32> = HashMap::new();
+        for ((_, name), count) in most {
+            if let Ok(name) = name.parse() {
+                let sum = sums.entry(name).or_default();
+                *sum = sum.saturating_add(count);
+            }
+        }
+        sums
+    }
+
+    /// The functions, each with the revision, whose instances can't stand side by side in one sandbox: the nodes that
+    /// have their images say so.
+    pub(crate) fn alone(&self) -> HashSet<(FunctionName, String)> {
+        let groups = self.groups.iter();
+        let all = groups.flat_map(|(name, group)| group.sandboxes.iter().map(move |sandbox| (name, sandbox)));
+        let alone = all.filter(|(_, sandbox)| sandbox.alone);
+        alone
+            .map(|(name, sandbox)| (name.clone(), sandbox.revision.clone()))
             .collect()
     }
 
-    /// Those who wait at this gateway, by function.
+    /// The agent that is connected the longest.
+    pub(crate) fn eldest(&self) -> Option<NodeKey> {
+        self.nodes.keys().min().copied()
+    }
+
+    /// Those who wait at this gateway, by function; functions for which nobody does are left out.
     pub(crate) fn waiting(&self) -> HashMap<FunctionName, u32> {
         let count = |group: &Group| u32::try_from(group.waiting()).unwrap_or(u32::MAX);
         self.groups
             .iter()
             .map(|(name, group)| (name.clone(), count(group)))
+            .filter(|(_, waiting)| *waiting > 0)
             .collect()
     }
 
@@ -311,5 +362,7 @@ impl Pool {
     }
 }
 
+#[cfg(test)]
+mod many;
 #[cfg(test)]
 mod tests;

@@ -44,14 +44,19 @@ pub(crate) fn name(function: &Function) -> String {
     format!("{}-{digest}", whole[..kept].trim_end_matches('-'))
 }
 
-/// The whole service with so many tasks.
+/// The whole service with so many tasks. `alone` is as for [`Limits::of`].
 ///
 /// # Errors
 /// The function's own service can't be read back.
-pub(crate) fn service(function: &Function, pause: &PauseConfig, tasks: u32) -> Result<ServiceSpec, String> {
+pub(crate) fn service(
+    function: &Function,
+    pause: &PauseConfig,
+    tasks: u32,
+    alone: bool,
+) -> Result<ServiceSpec, String> {
     let own: ServiceSpec =
         serde_json::from_str(&function.template.inspect).map_err(|error| error.to_string())?;
-    let limits = Limits::of(&function.settings);
+    let limits = Limits::of(&function.settings, alone);
     let own_labels = own.labels.unwrap_or_default();
     let mut task = own.task_template.unwrap_or_default();
     let mut container = task.container_spec.take().unwrap_or_default();
@@ -183,6 +188,12 @@ pub(crate) fn is_of(spec: &ServiceSpec, function: &Function) -> bool {
         && definition(spec).is_some_and(|definition| definition.contains(function.revision.as_str()))
 }
 
+/// How many slots a task of this service has, as it was made.
+pub(crate) fn slots(spec: &ServiceSpec) -> Option<u32> {
+    let definition: Definition = serde_json::from_str(definition(spec)?).ok()?;
+    Some(definition.slots)
+}
+
 /// One task has room for that many instances.
 fn multiply(resources: &mut TaskSpecResources, slots: u32) {
     let times = |number: &mut Option<i64>| {
@@ -240,7 +251,7 @@ mod tests {
             id: "p".to_owned(),
             name: "skep-pause".to_owned(),
         };
-        service(&function(labels), &pause, 1).unwrap()
+        service(&function(labels), &pause, 1, false).unwrap()
     }
 
     #[test]

@@ -17,6 +17,8 @@ use crate::pool::{Arrival, NodeKey, Placement, Pool};
 
 pub(crate) struct Shared {
     namespace: Namespace,
+    /// This gateway's own name.
+    gateway: String,
     dialer: Dialer,
     pool: Mutex<Pool>,
     lines: Mutex<HashMap<NodeKey, (SocketAddr, Line)>>,
@@ -33,12 +35,14 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(
         namespace: Namespace,
+        gateway: String,
         dialer: Dialer,
         journal: Arc<dyn Journal>,
         metrics: Metrics,
     ) -> Self {
         Self {
             namespace,
+            gateway,
             dialer,
             pool: Mutex::default(),
             lines: Mutex::default(),
@@ -53,6 +57,10 @@ impl Shared {
 
     pub(crate) fn namespace(&self) -> &Namespace {
         &self.namespace
+    }
+
+    pub(crate) fn gateway(&self) -> &str {
+        &self.gateway
     }
 
     pub(crate) fn dialer(&self) -> &Dialer {

@@ -14,7 +14,7 @@ use bollard::query_parameters::{
     InspectServiceOptions, ListServicesOptions, UpdateConfigOptions, UpdateServiceOptions,
 };
 use skep_model::{Function, Namespace, Revision, label};
-use skep_scale::{Holder, Seen, Step};
+use skep_scale::{Holder, Limits, Seen, Step};
 
 use crate::cluster::Config;
 use crate::sandbox::{self, OWNER, PauseConfig};
@@ -29,6 +29,16 @@ pub(crate) struct Known {
     pub(crate) id: String,
     pub(crate) version: u64,
     pub(crate) spec: ServiceSpec,
+    /// For how many instances at once one of its tasks was made.
+    pub(crate) slots: Option<u32>,
+}
+
+impl Known {
+    /// Whether it was made for instances that can't stand side by side. A function of which there is never more than one
+    /// has the same service either way.
+    pub(crate) fn is_alone(&self, function: &Function) -> bool {
+        self.slots == Some(1) && sandbox::is_of(&self.spec, function)
+    }
 }
 
 /// How a change came out.
@@ -119,8 +129,12 @@ impl Manager {
         pause: &PauseConfig,
         tasks: u32,
     ) -> Result<Change, Failed> {
-        let spec = sandbox::service(function, pause, tasks).map_err(Failed::Spec)?;
-        match self.service(&sandbox::name(function)).await? {
+        let known = self.service(&sandbox::name(function)).await?;
+        // What was found out stays true for this revision.
+        let alone = known.as_ref().is_some_and(|known| known.is_alone(function));
+        let tasks = tasks.min(Limits::of(&function.settings, alone).tasks);
+        let spec = sandbox::service(function, pause, tasks, alone).map_err(Failed::Spec)?;
+        match known {
             None => Ok(self.create(spec).await?),
             Some(known) => {
                 let same = sandbox::definition(&known.spec) == sandbox::definition(&spec);
@@ -244,6 +258,7 @@ fn known(service: bollard::models::Service) -> Option<(String, Known)> {
             .version
             .and_then(|version| version.index)
             .unwrap_or_default(),
+        slots: sandbox::slots(&spec),
         spec,
     };
     Some((name, known))

@@ -19,7 +19,7 @@ use skep_model::{
 use skep_tls::{Authority, Identity, Listener, Reply};
 use skep_wire::{
     AGENT_NAME, CONTEXT, Context, GATEWAY_NAME, INVOCATION, NOT_STARTED, NodePicture, NotStarted, OUTCOME,
-    Outcome, SANDBOX, SandboxPicture,
+    Outcome, SANDBOX, SandboxPicture, WAITING, Waiting,
 };
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
@@ -40,12 +40,19 @@ struct FakeAgent {
     picture: watch::Receiver<NodePicture>,
     seen: Arc<Mutex<Vec<HeaderMap>>>,
     began: watch::Sender<usize>,
+    waiting: watch::Sender<Option<Waiting>>,
 }
 
 impl Reply for FakeAgent {
     type Body = skep_tls::Body;
 
     async fn reply(&self, request: Request<Incoming>) -> Response<skep_tls::Body> {
+        if request.uri().path() == WAITING {
+            let said = request.into_body().collect().await.unwrap().to_bytes();
+            self.waiting
+                .send_replace(Some(serde_json::from_slice(&said).unwrap()));
+            return Response::new(skep_tls::body(full("")));
+        }
         if !request.headers().contains_key(SANDBOX) {
             let picture = self.picture.clone();
             let lines = futures::stream::unfold((picture, true), |(mut picture, first)| async move {
@@ -120,6 +127,7 @@ struct Running {
     picture: watch::Sender<NodePicture>,
     seen: Arc<Mutex<Vec<HeaderMap>>>,
     began: watch::Receiver<usize>,
+    waiting: watch::Receiver<Option<Waiting>>,
     task: AbortOnDropHandle<()>,
 }
 
@@ -158,8 +166,10 @@ impl World {
                 running: 0,
                 idle,
                 draining: false,
+                alone: false,
                 reasons: Vec::new(),
             }],
+            waiting: Vec::new(),
         }
     }
 
@@ -170,12 +180,14 @@ impl World {
         let address = listener.address().unwrap();
         let (picture, pictures) = watch::channel(self.picture(name, idle));
         let (began, begins) = watch::channel(0);
+        let (waiting, waits) = watch::channel(None);
         let seen = Arc::default();
         let agent = FakeAgent {
             manner,
             picture: pictures,
             seen: Arc::clone(&seen),
             began,
+            waiting,
         };
         let task = tokio::spawn(listener.serve(agent, CancellationToken::new()));
         Running {
@@ -183,6 +195,7 @@ impl World {
             picture,
             seen,
             began: begins,
+            waiting: waits,
             task: AbortOnDropHandle::new(task),
         }
     }
@@ -322,6 +335,29 @@ async fn who_waits_for_a_sandbox_gets_the_first_that_comes() {
         timing.contains("sandbox;dur="),
         "the wait says what it was for: {timing}"
     );
+}
+
+#[tokio::test]
+async fn who_waits_here_is_told_to_one_agent_and_that_nobody_does_any_more() {
+    let world = World::new(&[]);
+    let mut agent = world.agent("a", Manner::Echo, 0).await;
+    let with = agent.picture.borrow().clone();
+    agent.picture.send_modify(|picture| picture.sandboxes.clear());
+    let (cluster, _finding) = world.cluster(&[&agent]).await;
+    let invoking = cluster.clone();
+    let invocation = world.invocation(Trigger::Request, Report::Journal);
+    let waiting = tokio::spawn(async move { invoking.invoke(invocation).await });
+    let told = agent.waiting.wait_for(Option::is_some).await.unwrap().clone();
+    let told = told.unwrap();
+    assert_eq!(
+        (told.gateway.as_str(), told.namespace.as_str()),
+        ("gateway", "default")
+    );
+    assert_eq!(told.functions, [("hello".to_owned(), 1)].into());
+    agent.picture.send_replace(with);
+    assert_eq!(waiting.await.unwrap().status(), 200);
+    let nobody = |told: &Option<Waiting>| told.as_ref().is_some_and(|told| told.functions.is_empty());
+    agent.waiting.wait_for(nobody).await.unwrap();
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 //! `SKEP_URL` for an instance to which no address of the host's leads: `--network none`, or networks on which the
-//! host has no address of its own (macvlan). Skep listens inside its network namespace, on the loopback.
+//! host has no address of its own (macvlan, a Swarm's). Skep listens inside its network namespace, on the loopback.
 //!
 //! The namespace is there some time before the process in it begins; where the container's cgroup can be seen, the
 //! listener is there in that time too, and else a few milliseconds after the engine has said that it started.
@@ -38,6 +38,28 @@ impl Inside {
             address: (Ipv4Addr::LOCALHOST, port).into(),
             known_as: instance.stand_in().into(),
         }
+    }
+
+    /// Opens one in another container's namespace, which is there before the instance, and where others may listen too:
+    /// on a port that nobody has.
+    pub(crate) async fn beside(
+        shared: &Shared,
+        namespace: &NetworkNamespace,
+        instance: InstanceId,
+        taken: u16,
+    ) -> io::Result<(Self, DropGuard)> {
+        let any = (Ipv4Addr::LOCALHOST, 0).into();
+        let mut listener = namespace.listen(any).await?;
+        if listener.local_addr()?.port() == taken {
+            // As long as the first stands, the second gets another.
+            listener = namespace.listen(any).await?;
+        }
+        let inside = Self {
+            address: listener.local_addr()?,
+            known_as: instance.stand_in().into(),
+        };
+        let open = shared.calls.serve_inside(shared, listener, inside.known_as);
+        Ok((inside, open))
     }
 
     /// Where it listens.

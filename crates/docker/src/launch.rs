@@ -116,7 +116,18 @@ async fn make(
     let url = call_url(shared, &mode, &networks, &host).await;
     let inside = (url.is_none() && shared.reach.can_enter() && !mode.is_foreign())
         .then(|| Inside::new(launch.instance, port));
-    if let Some(url) = url.or_else(|| inside.as_ref().map(Inside::url)) {
+    let beside = match (&url, &mode, &host.namespace) {
+        (None, NetworkMode::Container(_), Some(namespace)) => {
+            let open = Inside::beside(shared, namespace, launch.instance, port).await;
+            let failed =
+                |error: &_| tracing::warn!(%error, "no SKEP_URL in the network of another container");
+            open.inspect_err(failed).ok()
+        }
+        _ => None,
+    };
+    let (beside, open_beside) = beside.unzip();
+    let known = inside.or(beside);
+    if let Some(url) = url.or_else(|| known.as_ref().map(Inside::url)) {
         environment.push(("SKEP_URL".to_owned(), url));
     }
     let host_is_set = definition
@@ -192,7 +203,7 @@ async fn make(
         }
         (_, listening, _) => listening,
     };
-    place.addresses.extend(inside.as_ref().map(Inside::known_as));
+    place.addresses.extend(known.as_ref().map(Inside::known_as));
     let instance = DockerInstance {
         shared: shared.clone(),
         id: launch.instance,
@@ -203,7 +214,7 @@ async fn make(
         way: place.way,
         process: place.process,
         exit,
-        _listening: listening,
+        _listening: listening.or(open_beside),
         _held: held,
     };
     Ok(Launched {

@@ -20,11 +20,13 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// What a function's labels say.
-    pub fn of(settings: &Settings) -> Self {
+    /// What a function's labels say. `alone`: a node said that its instances can't stand side by side, for a reason that
+    /// labels don't show.
+    pub fn of(settings: &Settings, alone: bool) -> Self {
         // One instance at a time where two could not stand side by side.
-        let alone =
-            settings.sandbox == SandboxChoice::Private || matches!(settings.port, PortChoice::Fixed(_));
+        let alone = alone
+            || settings.sandbox == SandboxChoice::Private
+            || matches!(settings.port, PortChoice::Fixed(_));
         let slots = if alone { 1 } else { settings.slots.max(1) };
         let max = settings.max.max(1);
         let tasks = max.div_ceil(slots);

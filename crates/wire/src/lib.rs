@@ -13,6 +13,7 @@ mod outcome;
 mod picture;
 mod queue;
 mod refusal;
+mod waiting;
 
 pub use caller::{CALLER, Caller};
 pub use claim::{CLAIMS, Claim, Usage};
@@ -28,6 +29,7 @@ pub use outcome::{OUTCOME, Outcome};
 pub use picture::{NodePicture, SandboxPicture};
 pub use queue::Queue;
 pub use refusal::{NOT_STARTED, NotStarted, PROBLEM};
+pub use waiting::{WAITING, Waiting};
 
 /// The port on which agents listen, in the network that they share with the gateways.
 pub const AGENT_PORT: u16 = 4190;

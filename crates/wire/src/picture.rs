@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::waiting::Waiting;
+
 /// A whole node. Each line of `/v1/watch` is one; a later one replaces the earlier. A field that a newer agent adds is
 /// passed over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +18,9 @@ pub struct NodePicture {
     pub fallback: Vec<String>,
     /// The sandboxes there.
     pub sandboxes: Vec<SandboxPicture>,
+    /// What gateways told of those who wait there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<Waiting>,
 }
 
 /// One sandbox, and how much room there is in it.
@@ -41,6 +46,10 @@ pub struct SandboxPicture {
     pub idle: u32,
     /// Whether it takes nothing more.
     pub draining: bool,
+    /// Whether it can run but one instance at a time, which the function's image may be the reason for: a node knows the
+    /// image, a manager does not.
+    #[serde(default)]
+    pub alone: bool,
     /// Why the node can't run the function, each a sentence for the operator; empty where it can.
     #[serde(default)]
     pub reasons: Vec<String>,

@@ -13,6 +13,8 @@ use crate::{ran, skep};
 
 /// Set it to anything to write the reference of metrics anew.
 const REGENERATE: &str = "SKEP_REGENERATE";
+/// Where the part of that reference begins that is not about `skep serve`.
+const ON_A_SWARM: &str = "\n## On a Swarm";
 
 struct Serving {
     process: Child,
@@ -227,6 +229,9 @@ fn the_reference_of_metrics_is_up_to_date() {
         text.push_str(&format!("| `{name}` | {kind} | {help} |\n"));
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/metrics.md");
+    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    // What only gateways of a Swarm count stands behind it; a test on a Swarm looks whether all of it does.
+    text.push_str(kept.find(ON_A_SWARM).map_or("", |begin| &kept[begin..]));
     if std::env::var_os(REGENERATE).is_some() {
         std::fs::write(&path, &text).unwrap();
     }

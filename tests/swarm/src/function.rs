@@ -70,6 +70,10 @@ impl Cluster {
         arguments.extend(options.iter().map(|word| (*word).to_owned()));
         arguments.extend(["--name".to_owned(), name.clone()]);
         arguments.extend(["--label".to_owned(), format!("skep.function={name}")]);
+        // So long a busy machine may take for the first answer, and no call from one function to another is longer.
+        if !labels.iter().any(|label| label.starts_with("timeout=")) {
+            arguments.extend(["--label".to_owned(), "skep.timeout=120s".to_owned()]);
+        }
         for label in labels {
             arguments.extend(["--label".to_owned(), format!("skep.{label}")]);
         }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// The port on which gateways take requests.
 pub(crate) const PORT: u16 = 8080;
 /// How long a caller waits for an answer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(150);
 /// How long for a connection.
 const CONNECT: Duration = Duration::from_secs(3);
 

@@ -4,12 +4,17 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::http::{Answer, get};
-use crate::{Cluster, Function, eventually, skep_image};
+use crate::{Cluster, Ended, Function, PATIENCE, eventually, skep_image, within};
 
 /// Its nodes; each of them is a manager, and has a gateway and an agent.
 pub const NODES: [u32; 3] = [1, 2, 3];
+/// Sandboxes that were placed while a node was away stay where they are: after so long others are made.
+const PLACING: Duration = Duration::from_secs(45);
+/// So often.
+const TRIES: u32 = 6;
 /// An image with a shell, as its nodes have it.
 pub const SHELL: &str = "registry:5000/debian:bookworm-slim";
 
@@ -43,7 +48,7 @@ impl Cluster {
         let image = skep_image();
         if is_new || there != image {
             let pushed = cluster.push(&image);
-            let installed = cluster.skep(1, &["install", "--image", &pushed, "--drain-timeout", "30s"]);
+            let installed = cluster.install(&pushed);
             assert_eq!(installed.code, Some(0), "{}", installed.stderr);
             lock.set_len(0)
                 .and_then(|()| lock.rewind())
@@ -52,6 +57,17 @@ impl Cluster {
         }
         cluster.whole();
         cluster
+    }
+
+    /// Brings Skep onto it, or another image of it: with the queue that a Swarm has where nobody says otherwise.
+    pub fn install(&self, image: &str) -> Ended {
+        let nats = self.nats();
+        let queue = ["--queue", "nats", "--nats-image", &nats];
+        let arguments = [
+            &["install", "--image", image, "--drain-timeout", "30s"],
+            &queue[..],
+        ];
+        self.skep(1, &arguments.concat())
     }
 
     /// What is installed is something else now: the next test installs anew.
@@ -111,10 +127,16 @@ impl Cluster {
                 .stdout;
             (states.lines().filter(|state| *state == "Ready").count() == NODES.len()).then_some(())
         });
-        let everywhere = self.spread("compass", "0.5");
-        for node in NODES {
-            everywhere.answers_from(node, &NODES);
+        for _ in 0..TRIES {
+            let everywhere = self.spread("compass", "0.5");
+            let mut said = NODES
+                .into_iter()
+                .map(|gateway| everywhere.answering(gateway, &NODES, PLACING));
+            if said.all(|said| said.is_ok()) {
+                return;
+            }
         }
+        panic!("not every gateway gets answers from every node");
     }
 
     /// A function with room for four on every node; each invocation takes so many seconds, and answers with the name
@@ -138,6 +160,18 @@ impl Cluster {
 
     /// The command of Skep beside a node's gateway; what it wrote.
     pub fn control(&self, node: u32, arguments: &[&str]) -> Option<String> {
+        self.in_gateway(node, &[&["skep"], arguments].concat())
+    }
+
+    /// Any command in a node's gateway; what it wrote.
+    pub fn in_gateway(&self, node: u32, command: &[&str]) -> Option<String> {
+        let gateway = self.gateway(node)?;
+        let ended = self.try_docker(node, &[&["exec", &gateway], command].concat());
+        (ended.code == Some(0)).then_some(ended.stdout)
+    }
+
+    /// The container of a node's gateway, where one runs.
+    pub(crate) fn gateway(&self, node: u32) -> Option<String> {
         let filter = [
             "ps",
             "-q",
@@ -147,9 +181,7 @@ impl Cluster {
             "status=running",
         ];
         let gateway = self.try_docker(node, &filter).stdout;
-        let gateway = gateway.lines().next()?;
-        let ended = self.try_docker(node, &[&["exec", gateway, "skep"], arguments].concat());
-        (ended.code == Some(0)).then_some(ended.stdout)
+        gateway.lines().next().map(str::to_owned)
     }
 }
 
@@ -164,13 +196,24 @@ impl Function<'_> {
     /// # Panics
     /// When that never comes about.
     pub fn answers_from(&self, gateway: u32, nodes: &[u32]) {
+        if let Err(from) = self.answering(gateway, nodes, PATIENCE) {
+            panic!(
+                "waited in vain for answers from {nodes:?} through node {gateway}: there are some from {from:?}"
+            );
+        }
+    }
+
+    /// The same, where it may not come about in time: who answered last.
+    fn answering(&self, gateway: u32, nodes: &[u32], patience: Duration) -> Result<(), BTreeSet<String>> {
         let wanted: BTreeSet<String> = nodes.iter().map(|node| format!("node-{node}")).collect();
         let address = self.cluster().address(gateway);
-        eventually(&format!("answers from {wanted:?} through node {gateway}"), || {
+        let mut from = BTreeSet::new();
+        let answered = within(patience, || {
             let answers = at_once(3 * nodes.len(), &address, &self.path());
-            let from: BTreeSet<String> = answers.into_iter().flatten().map(|answer| answer.body).collect();
+            from = answers.into_iter().flatten().map(|answer| answer.body).collect();
             from.is_superset(&wanted).then_some(())
         });
+        answered.ok_or(from)
     }
 }
 

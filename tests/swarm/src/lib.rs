@@ -6,12 +6,14 @@
 //! one run to the next.
 
 mod cluster;
+mod follow;
 mod function;
 mod http;
 mod image;
 mod installed;
 
 pub use cluster::{Cluster, Ended};
+pub use follow::Followed;
 pub use function::Function;
 pub use http::{Answer, Load, Sample, ask, get, get_at};
 pub use image::skep_image;
@@ -20,19 +22,26 @@ pub use installed::{NODES, SHELL, at_once};
 use std::time::{Duration, Instant};
 
 /// Far more than anything takes; a test that waits so long has failed.
-pub const PATIENCE: Duration = Duration::from_secs(180);
+pub const PATIENCE: Duration = Duration::from_secs(240);
 
 /// Asks again and again until there is an answer.
 ///
 /// # Panics
 /// When there is none within [`PATIENCE`]; `what` says what was waited for.
-pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+pub fn eventually<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
+    within(PATIENCE, ask).unwrap_or_else(|| panic!("waited in vain for {what}"))
+}
+
+/// Asks again and again until there is an answer; `None` where there was none in time.
+fn within<T>(patience: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
     let begin = Instant::now();
     loop {
         if let Some(answer) = ask() {
-            return answer;
+            return Some(answer);
         }
-        assert!(begin.elapsed() < PATIENCE, "waited in vain for {what}");
+        if begin.elapsed() >= patience {
+            return None;
+        }
         // The state is another machine's: it can only be asked for.
         std::thread::sleep(Duration::from_millis(200));
     }

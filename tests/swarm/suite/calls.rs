@@ -4,7 +4,7 @@ use skep_swarm_tests::{Cluster, NODES, SHELL, ask, eventually, get};
 use skep_testing::probe_image;
 
 /// Defines `call PATH [FIELD]...`, which asks `$SKEP_URL/PATH` and prints the whole answer.
-const CALL: &str = r#"call() {
+pub(crate) const CALL: &str = r#"call() {
   exec 3<>"/dev/tcp/127.0.0.1/${SKEP_URL##*:}"
   printf 'POST /%s HTTP/1.1\r\nHost: skep\r\nConnection: close\r\n' "$1" >&3; shift
   for field in "$@"; do printf '%s\r\n' "$field" >&3; done
@@ -81,7 +81,7 @@ fn a_function_has_another_run_later_and_looks_at_what_came_of_it() {
     );
     let script = format!(
         r#"{CALL} at=$(call {} 'Prefer: respond-async' | tr -d '\r' | sed -n 's/^[Ll]ocation: //p')
-        echo "at $at"; for i in $(seq 60); do
+        echo "at $at"; for i in $(seq 100); do
           exec 3<>"/dev/tcp/127.0.0.1/${{SKEP_URL##*:}}"
           printf 'GET %s/result HTTP/1.1\r\nHost: skep\r\nConnection: close\r\n\r\n' "$at" >&3
           said=$(cat <&3); exec 3>&-
@@ -89,7 +89,7 @@ fn a_function_has_another_run_later_and_looks_at_what_came_of_it() {
         done; echo "$said"; exit 1"#,
         later.name
     );
-    let labels = ["handler=exec", "timeout=90s"];
+    let labels = ["handler=exec", "timeout=120s"];
     let caller = cluster.function("asks", &labels, SHELL, &["bash", "-c", &script]);
     let address = cluster.address(2);
     let answer = eventually("an answer", || {

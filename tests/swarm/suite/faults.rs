@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use skep_swarm_tests::{Answer, Cluster, Function, Load, NODES, SHELL, Sample, at_once, eventually, get};
 
 /// How long a caller may wait for the word that a node is gone: five seconds of silence, on a busy machine.
-const SECONDS: Duration = Duration::from_secs(15);
+const SECONDS: Duration = Duration::from_secs(25);
 
 /// Nine callers of a function at one gateway, once all of them run.
 fn nine(cluster: &Cluster, function: &Function<'_>, gateway: u32) -> thread::JoinHandle<Vec<Outcome>> {
@@ -244,9 +244,12 @@ fn a_gateway_that_is_killed_leaves_the_others_at_work_and_runs_what_it_accepted_
     let load = Load::begin(cluster.addresses(&[1, 2]), &quick.path(), 4);
     let address = cluster.address(3);
     let request = format!("POST {}", quick.path());
-    let accepted = skep_swarm_tests::ask(&address, &request, &["Prefer: respond-async"], "x");
-    let accepted = accepted.expect("an answer");
-    assert_eq!(accepted.status, 202, "{accepted:?}");
+    // The queue's servers may have come back a moment ago.
+    let accepted = eventually("work to be accepted", || {
+        skep_swarm_tests::ask(&address, &request, &["Prefer: respond-async"], "x")
+            .ok()
+            .filter(|answer| answer.status == 202)
+    });
     let location = accepted
         .head
         .lines()

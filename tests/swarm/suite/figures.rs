@@ -4,7 +4,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use skep_swarm_tests::{Cluster, Load, NODES, eventually, get_at, skep_image};
+use skep_swarm_tests::{Cluster, Load, NODES, ask, eventually, get_at, skep_image};
 use skep_testing::probe_image;
 
 /// How many requests of each kind.
@@ -176,6 +176,50 @@ fn the_first_request_from_nothing_beside_swarms_own_beginning() {
         "first request from nothing: {skep:.0} ms, Swarm's own 0 to 1: {swarm:.0} ms: {:.2}x",
         skep / swarm
     );
+}
+
+#[test]
+#[ignore = "it measures: make bench-swarm"]
+fn how_much_work_a_clusters_queue_accepts() {
+    let cluster = Cluster::own(3, 3);
+    let image = cluster.push(&skep_image());
+    let installed = cluster.install(&image);
+    assert_eq!(installed.code, Some(0), "{}", installed.stderr);
+    let probe = cluster.push(&probe_image());
+    let address = cluster.address(1);
+    // No node may run it: what is measured is taking it in.
+    let function = cluster.function_on(9, "kept", &["handler=exec"], &probe, &["echo"]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = folder.path().join("accept.lua");
+    let lua = "wrk.method = 'POST'\nwrk.body = 'some work'\nwrk.headers['Prefer'] = 'respond-async'\n";
+    std::fs::write(&script, lua).expect("a script for wrk");
+    let target = format!("http://{address}:8080{}", function.path());
+    eventually("the first to be accepted", || {
+        let accepted = ask(
+            &address,
+            &format!("POST {}", function.path()),
+            &["Prefer: respond-async"],
+            "x",
+        );
+        accepted.ok().filter(|answer| answer.status == 202).map(drop)
+    });
+    for connections in ["1", "128"] {
+        let connections = format!("-c{connections}");
+        let wrk = Command::new("wrk")
+            .args(["-t1", &connections, "-d8s", "--latency", "-s"])
+            .arg(&script)
+            .arg(&target)
+            .output()
+            .expect("wrk");
+        let said = String::from_utf8_lossy(&wrk.stdout).into_owned();
+        let told = |word: &str| said.lines().find(|line| line.contains(word)).map(str::trim);
+        println!(
+            "accepted into the queue of three servers, {connections}: {:?}, {:?}, {:?}",
+            told("Requests/sec"),
+            told("50%"),
+            told("Non-2xx")
+        );
+    }
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! What functions are asked for, through every gateway, with many callers at several of them.
 
 use std::collections::BTreeMap;
+use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 
-use skep_swarm_tests::{Cluster, NODES, SHELL, ask, eventually, get};
+use skep_swarm_tests::{Cluster, NODES, SHELL, ask, at_once, eventually, get};
 use skep_testing::probe_image;
 
 #[test]
@@ -50,11 +51,44 @@ fn http_cgi_and_exec_are_answered_through_every_gateway() {
     }
 }
 
+/// The probe as an image that says by `EXPOSE` alone where it listens.
+fn exposing() -> String {
+    let image = format!("{}-exposing", probe_image());
+    let file = format!("FROM {}\nEXPOSE 8080\nCMD [\"http\"]\n", probe_image());
+    let context = tempfile::tempdir().expect("a folder for the build");
+    std::fs::write(context.path().join("Dockerfile"), file).expect("the Dockerfile");
+    let built = Command::new("docker")
+        .args(["build", "-q", "-t", &image, "."])
+        .env("DOCKER_BUILDKIT", "0")
+        .current_dir(context.path())
+        .output()
+        .expect("the docker command");
+    let said = String::from_utf8_lossy(&built.stderr);
+    assert!(built.status.success(), "{said}");
+    image
+}
+
+#[test]
+fn a_server_whose_image_says_its_port_has_as_many_sandboxes_as_instances() {
+    let cluster = Cluster::installed();
+    let image = cluster.push(&exposing());
+    // No manager knows the image: sixteen would have one sandbox.
+    let function = cluster.function("exposing", &["max=6"], &image, &[]);
+    let (address, path) = (cluster.address(1), format!("{}/slow/15000", function.path()));
+    let callers = thread::spawn(move || at_once(6, &address, &path));
+    function.sandboxes(1, 4);
+    for answer in callers.join().expect("the callers") {
+        let answer = answer.expect("an answer");
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+}
+
 #[test]
 fn many_callers_at_several_gateways_are_all_served_and_no_more_run_than_may() {
     let cluster = Cluster::installed();
     let labels = ["handler=exec", "max=7", "slots=3", "sandboxes=3", "timeout=60s"];
-    let command = "a=$(date +%s%N); sleep 0.2; echo $NODE $a $(date +%s%N)";
+    // Long enough to meet one another on a busy machine.
+    let command = "a=$(date +%s%N); sleep 1; echo $NODE $a $(date +%s%N)";
     let function = cluster.function("many", &labels, SHELL, &["sh", "-c", command]);
     function.sandboxes(1, 3);
     let path: Arc<str> = function.path().into();

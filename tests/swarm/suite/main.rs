@@ -7,6 +7,7 @@ mod faults;
 mod figures;
 mod handlers;
 mod install;
+mod operators;
 mod private;
 mod queue;
 mod refused;

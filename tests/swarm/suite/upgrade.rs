@@ -1,8 +1,15 @@
 //! A newer image of Skep, under load.
 
+use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
-use skep_swarm_tests::{Cluster, Load, NODES, skep_image};
+use skep_swarm_tests::{Cluster, Load, NODES, SHELL, Sample, eventually, get, skep_image};
+
+use crate::calls::CALL;
 
 /// The same binary in an image that is another's.
 fn newer() -> String {
@@ -32,17 +39,23 @@ fn sandboxes(cluster: &Cluster) -> Vec<String> {
     NODES.into_iter().map(of).collect()
 }
 
-#[test]
-fn an_upgrade_fails_no_request_of_callers_who_try_another_gateway_and_keeps_the_sandboxes() {
-    let cluster = Cluster::installed();
-    let image = cluster.push(&newer());
-    let function = cluster.spread("rolled", "0.2");
-    function.answers_from(1, &NODES);
-    let before = sandboxes(&cluster);
-    let load = Load::begin_anywhere(cluster.addresses(&NODES), &function.path(), 5);
-    let upgraded = cluster.skep(1, &["install", "--image", &image, "--drain-timeout", "30s"]);
-    let samples = load.end();
-    assert_eq!(upgraded.code, Some(0), "{}", upgraded.stderr);
+/// Looks all the time whether somebody listens on a gateway's port; gives the longest time that nobody did.
+fn longest_gap(address: &str, stop: Arc<AtomicBool>) -> JoinHandle<Duration> {
+    let address: SocketAddr = format!("{address}:8080").parse().expect("an address");
+    thread::spawn(move || {
+        let (mut since, mut longest) = (None, Duration::ZERO);
+        while !stop.load(Ordering::SeqCst) {
+            match TcpStream::connect_timeout(&address, Duration::from_secs(1)) {
+                Ok(_) => since = None,
+                Err(_) => longest = longest.max(since.get_or_insert_with(Instant::now).elapsed()),
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        longest
+    })
+}
+
+fn all_succeeded(samples: &[Sample]) {
     let failed: Vec<_> = samples.iter().filter(|sample| !sample.succeeded()).collect();
     assert!(
         failed.is_empty(),
@@ -50,6 +63,48 @@ fn an_upgrade_fails_no_request_of_callers_who_try_another_gateway_and_keeps_the_
         failed.len(),
         samples.len()
     );
+}
+
+#[test]
+fn an_upgrade_fails_no_request_of_callers_who_try_another_gateway_and_keeps_the_sandboxes() {
+    let cluster = Cluster::installed();
+    let image = cluster.push(&newer());
+    let function = cluster.spread("rolled", "0.2");
+    function.answers_from(1, &NODES);
+    // Another function's own calls go on as well: who calls needs no certain gateway.
+    let hidden = cluster.function(
+        "hidden",
+        &["handler=exec", "route=none"],
+        SHELL,
+        &["echo", "found"],
+    );
+    let script = format!(
+        r#"{CALL} case "$(call {})" in "HTTP/1.1 200"*found*) exit 0;; esac; exit 1"#,
+        hidden.name
+    );
+    let labels = ["handler=exec", "max=12", "slots=4", "sandboxes=3"];
+    let caller = cluster.function("calls", &labels, SHELL, &["bash", "-c", &script]);
+    for node in NODES {
+        eventually("a call from one function to another", || {
+            let answer = get(&cluster.address(node), &caller.path()).ok()?;
+            (answer.status == 200).then_some(())
+        });
+    }
+    let before = sandboxes(&cluster);
+    let load = Load::begin_anywhere(cluster.addresses(&NODES), &function.path(), 5);
+    let calls = Load::begin_anywhere(cluster.addresses(&NODES), &caller.path(), 2);
+    let stop = Arc::new(AtomicBool::new(false));
+    let gap = longest_gap(&cluster.address(1), stop.clone());
+    let upgraded = cluster.install(&image);
+    let (samples, calls) = (load.end(), calls.end());
+    stop.store(true, Ordering::SeqCst);
+    println!(
+        "nobody listened on a gateway's port for {:?} at most",
+        gap.join().expect("the looker")
+    );
+    assert_eq!(upgraded.code, Some(0), "{}", upgraded.stderr);
+    all_succeeded(&samples);
+    all_succeeded(&calls);
     assert_eq!(sandboxes(&cluster), before);
     for node in NODES {
         let image = cluster.docker(node, &["inspect", "skep-agent", "--format", "{{.Config.Image}}"]);

@@ -73,6 +73,7 @@ fn a_task_is_the_function_of_its_service() {
     assert!(!function.template.fixed_address);
     assert_eq!(function.template.exposed_tcp, [80, 81]);
     assert_eq!((read.slots, function.settings.max), (10, 10));
+    assert!(!read.alone);
     assert_eq!(read.task, "task");
     let template = template_of(&read);
     assert_eq!(template["Config"]["Entrypoint"], json!(["/entry"]));
@@ -118,8 +119,13 @@ fn the_services_command_goes_before_the_images() {
 fn where_only_one_can_listen_one_runs_at_a_time() {
     for labels in [[("skep.port", "80")], [("skep.sandbox", "private")]] {
         let read = super::read(task(&definition(&labels), 1), &image(), &[]).unwrap();
-        assert_eq!(read.slots, 1, "{labels:?}");
+        assert_eq!((read.slots, read.alone), (1, true), "{labels:?}");
     }
+    // What the image exposes, where nothing else is said.
+    let mut exposing = task(&definition(&[]), 1);
+    exposing.config.as_mut().unwrap().exposed_ports = Some(vec!["80/tcp".to_owned()]);
+    let read = super::read(exposing, &image(), &[]).unwrap();
+    assert_eq!((read.slots, read.alone), (1, true));
     let mut task = task(&definition(&[]), 1);
     task.host_config.as_mut().unwrap().cap_add = Some(vec!["CAP_NET_RAW".to_owned()]);
     assert_eq!(super::read(task, &image(), &[]).unwrap().slots, 1);

@@ -19,8 +19,11 @@ async fn url(agent: &Agent, container: &str) -> String {
 #[tokio::test]
 async fn a_call_is_brought_to_a_gateway_and_the_agent_vouches_for_who_calls() {
     let agent = Agent::start("agent-calls").await;
-    for network in ["none", "bridge"] {
-        let container = agent.sandbox(&[], 16, &["http"], &["--network", network]).await;
+    let docker: &[(&str, &str)] = &[("skep.engine", "docker")];
+    for (labels, network) in [(&[][..], "none"), (&[], "bridge"), (docker, "none")] {
+        let container = agent
+            .sandbox(labels, 16, &["http"], &["--network", network])
+            .await;
         let url = url(&agent, &container).await;
         let mut calling = request(
             &container,
@@ -42,7 +45,11 @@ async fn a_call_is_brought_to_a_gateway_and_the_agent_vouches_for_who_calls() {
             panic!("{brought:?}")
         };
         assert_eq!(path, "/other/path");
-        assert_eq!(caller.parent, Some(invocation), "on the network {network}");
+        assert_eq!(
+            caller.parent,
+            Some(invocation),
+            "on the network {network}, {labels:?}"
+        );
     }
 }
 

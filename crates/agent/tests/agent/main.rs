@@ -44,6 +44,25 @@ async fn an_invocation_runs_in_the_tasks_own_network() {
 }
 
 #[tokio::test]
+async fn every_gateway_is_shown_who_waits_at_another() {
+    let agent = Agent::start("agent-waiting").await;
+    assert_eq!(agent.tell("{}").await, 400);
+    let waiting = r#"{"gateway":"one","namespace":"default","functions":{"hello":3}}"#;
+    assert_eq!(agent.tell(waiting).await, 204);
+    eventually("it is in the picture", async || {
+        // A gateway says it again for as long as it is so.
+        agent.tell(waiting).await;
+        let picture = agent.picture().await;
+        picture.waiting.first().map(|waiting| waiting.functions["hello"]) == Some(3)
+    })
+    .await;
+    eventually("what is not said again is no longer shown", async || {
+        agent.picture().await.waiting.is_empty()
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_did_not_start_is_said_so() {
     let agent = Agent::start("agent-refusals").await;
     let unknown = agent.invoke("nowhere", "/", "").await;

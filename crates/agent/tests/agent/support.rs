@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use jiff::Timestamp;
@@ -17,7 +17,7 @@ use skep_testing::Docker;
 use skep_tls::{Authority, Body, Dialer, Identity, Line, body};
 use skep_wire::{
     AGENT_NAME, CONTEXT, Context, Definition, GATEWAY_NAME, INVOCATION, Keys, NodePicture, SANDBOX,
-    SandboxPicture,
+    SandboxPicture, WAITING,
 };
 use tempfile::TempDir;
 
@@ -206,6 +206,14 @@ impl Agent {
         let mut pictures = answer.into_body();
         let frame = pictures.frame().await.expect("a picture").expect("whole");
         serde_json::from_slice(&frame.into_data().expect("a line")).expect("a picture")
+    }
+
+    /// A gateway says who waits there; gives the answer's status.
+    pub(crate) async fn tell(&self, waiting: &str) -> StatusCode {
+        let request = Request::post(format!("http://agent.skep{WAITING}"));
+        let request = request.body(body(Full::from(waiting.to_owned())));
+        let answer = self.line.send(request.expect("a request")).await;
+        answer.expect("an answer").status()
     }
 
     /// Waits until the node says this of a sandbox.

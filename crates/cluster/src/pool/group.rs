@@ -36,6 +36,8 @@ pub(super) struct Sandbox {
     pub(super) own: u32,
     pub(super) peak: u32,
     pub(super) draining: bool,
+    /// Its instances can't stand side by side.
+    pub(super) alone: bool,
     /// It refused since the last picture.
     pub(super) refused: bool,
 }
@@ -122,6 +124,7 @@ pub(super) fn updated(key: NodeKey, shown: &SandboxPicture, before: Option<Sandb
         peak: own,
         // Where the function can't be run it is as if there were none.
         draining: shown.draining || !shown.reasons.is_empty(),
+        alone: shown.alone,
         refused: false,
     }
 }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use skep_model::Revision;
-use skep_wire::SandboxPicture;
+use skep_wire::{SandboxPicture, Waiting};
 
 use super::*;
 
@@ -22,6 +22,7 @@ fn shown(id: &str, slots: u32, running: u32, idle: u32) -> SandboxPicture {
         running,
         idle,
         draining: false,
+        alone: false,
         reasons: Vec::new(),
     }
 }
@@ -33,6 +34,7 @@ fn node(name: &str, sandboxes: Vec<SandboxPicture>) -> NodePicture {
         engine: "lean".to_owned(),
         fallback: Vec::new(),
         sandboxes,
+        waiting: Vec::new(),
     }
 }
 
@@ -148,6 +150,46 @@ fn the_older_revision_serves_until_the_new_one_has_a_sandbox() {
     assert_eq!(&*placed(pool.arrive(&hello, false)).sandbox, "old");
     pool.picture(1, node("a", vec![old, shown("new", 4, 0, 0)]), "default");
     assert_eq!(&*placed(pool.arrive(&hello, false)).sandbox, "new");
+}
+
+#[test]
+fn demand_is_that_of_all_gateways_and_each_is_counted_once() {
+    let mut pool = Pool::default();
+    let hello = function(&[]);
+    let told = |gateway: &str, namespace: &str, count: u32| Waiting {
+        gateway: gateway.to_owned(),
+        namespace: namespace.to_owned(),
+        functions: BTreeMap::from([("hello".to_owned(), count)]),
+    };
+    let _waiting = waits(pool.arrive(&hello, false));
+    let mut first = node("a", vec![shown("a1", 2, 2, 0)]);
+    first.waiting = vec![told("me", "default", 1), told("other", "default", 7)];
+    let mut second = node("b", Vec::new());
+    second.waiting = vec![
+        told("other", "default", 5),
+        told("third", "default", 10),
+        told("third-theirs", "theirs", 100),
+    ];
+    pool.picture(1, first, "default");
+    pool.picture(2, second, "default");
+    // Two run, one waits here, and seventeen at two others.
+    assert_eq!(pool.demand("default", "me")[&hello.name], 20);
+    pool.lost(2);
+    assert_eq!(pool.demand("default", "me")[&hello.name], 10);
+}
+
+#[test]
+fn what_only_a_node_knows_of_an_image_holds_for_that_revision_alone() {
+    let mut pool = Pool::default();
+    let alone = SandboxPicture {
+        alone: true,
+        revision: "0123456789ab".to_owned(),
+        ..shown("old", 1, 0, 0)
+    };
+    pool.picture(1, node("a", vec![alone, shown("new", 4, 0, 0)]), "default");
+    let known = pool.alone();
+    assert!(known.contains(&("hello".parse().unwrap(), "0123456789ab".to_owned())));
+    assert_eq!(known.len(), 1);
 }
 
 #[test]
