@@ -80,11 +80,7 @@ impl Cluster {
     /// Finds agents, hears what they have, and tells them who waits here, until `stop`.
     pub async fn find_agents(&self, stop: CancellationToken) {
         tokio::join!(
-            skep_tls::follow(
-                Agents(self.shared.clone()),
-                &self.config.agents,
-                stop.clone()
-            ),
+            skep_tls::follow(Agents(self.shared.clone()), &self.config.agents, stop.clone()),
             waiting::tell(&self.shared, stop),
         );
     }
