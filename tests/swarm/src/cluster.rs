@@ -239,7 +239,7 @@ impl Cluster {
         succeeded(script(&["registry", &self.name, state]));
     }
 
-    pub(crate) fn host(&self, node: u32) -> String {
+    fn host(&self, node: u32) -> String {
         let folder = std::env::var("SKEP_SWARM_DIR").unwrap_or_else(|_| "/run/skep-swarm".to_owned());
         format!("unix://{folder}/{}/{node}/docker.sock", self.name)
     }

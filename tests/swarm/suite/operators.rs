@@ -2,29 +2,7 @@
 
 use std::path::Path;
 
-use skep_swarm_tests::{Cluster, NODES, SHELL, at_once, eventually};
-
-#[test]
-fn who_follows_logs_at_one_gateway_reads_the_lines_of_all_nodes_as_they_come() {
-    let cluster = Cluster::installed();
-    let labels = ["handler=exec", "max=12", "slots=4", "sandboxes=3", "timeout=60s"];
-    let command = "sleep 0.5; echo $NODE; echo line of $NODE >&2; sleep 0.5";
-    let function = cluster.function("talks", &labels, SHELL, &["sh", "-c", command]);
-    function.answers_from(1, &NODES);
-    let followed = cluster.follow(2, &["logs", "-f", "--tail", "0", &function.name]);
-    // How far it had come before cannot be told: what is written from now on is awaited.
-    eventually("a line of every node, while the command runs", || {
-        at_once(
-            3 * NODES.len(),
-            &cluster.address(NODES[followed.lines().len() % NODES.len()]),
-            &function.path(),
-        );
-        let lines = followed.lines();
-        let of = |node: &u32| lines.iter().any(|line| line == &format!("line of node-{node}"));
-        NODES.iter().all(of).then_some(())
-    });
-    assert!(followed.goes_on(), "it follows until it is told to end");
-}
+use skep_swarm_tests::{Cluster, eventually};
 
 #[test]
 fn a_clusters_queue_is_looked_at_by_the_doctor_and_every_metric_is_in_the_reference() {
