@@ -13,6 +13,10 @@ use crate::network::NetworkAsked;
 use crate::refusal::Refusal;
 use crate::tables;
 
+/// The most labels of a child, and the bytes of all of them.
+const LABELS: usize = 256;
+const LABELLED: usize = 16 << 10;
+
 /// What a child is to be, as far as a request may say so.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Create {
@@ -233,6 +237,12 @@ fn settled(function: &str, field: &str) -> Refusal {
 
 /// Labels of a child's own. Those of Skep say who it belongs to, those of Docker make it a part of other things.
 fn labels(labels: BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Refusal> {
+    let bytes: usize = labels.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if labels.len() > LABELS || bytes > LABELLED {
+        return Err(Refusal::forbidden(format!(
+            "Labels: at most {LABELS} of them, and {LABELLED} bytes in all: each event of a child repeats them"
+        )));
+    }
     for key in labels.keys() {
         let lower = key.to_lowercase();
         if let Some(prefix) = ["skep.", "com.docker."]

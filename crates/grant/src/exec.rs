@@ -105,6 +105,11 @@ impl ExecStart {
         self.detach
     }
 
+    /// Whether its output comes as it is; else each piece says of which stream it is.
+    pub fn tty(&self) -> bool {
+        self.tty
+    }
+
     /// Rows and columns of its terminal.
     pub fn console(&self) -> Option<(u16, u16)> {
         let [rows, columns] = self.console?;

@@ -33,6 +33,8 @@ pub(crate) struct Children {
     starting: HashMap<String, (u32, bool)>,
     /// How many were made for each root.
     totals: HashMap<String, u64>,
+    /// Names that are just being given, with whose children's they are.
+    named: HashSet<(FunctionName, String)>,
 }
 
 impl Children {
@@ -120,6 +122,30 @@ impl Children {
         if succeeded && !said {
             self.runs(id, Timestamp::now());
         }
+    }
+
+    /// Takes a name for a child of a function, unless another has it or is just getting it.
+    pub(crate) fn take_name(&mut self, function: &FunctionName, name: &str) -> Result<(), Refusal> {
+        let mut others = self.by_id.values();
+        let other = others.find(|child| child.marks.function == *function && child.name == name);
+        let key = (function.clone(), name.to_owned());
+        let by = match other {
+            Some(other) => other.id.clone(),
+            None if self.named.insert(key) => return Ok(()),
+            None => "that is just being made".to_owned(),
+        };
+        Err(Refusal {
+            status: 409,
+            message: format!(
+                "Conflict. The container name \"/{name}\" is already in use by container \"{by}\". You have to remove \
+                 (or rename) that container to be able to reuse that name."
+            ),
+        })
+    }
+
+    /// A name was given, or was not wanted in the end.
+    pub(crate) fn name_is_given(&mut self, function: &FunctionName, name: &str) {
+        self.named.remove(&(function.clone(), name.to_owned()));
     }
 
     fn is_live(&self, child: &Child) -> bool {

@@ -1,11 +1,13 @@
 //! A connection that becomes a container's streams, when its client has read that it does.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep};
 
@@ -29,6 +31,29 @@ pub(crate) async fn taken(upgraded: Upgraded) -> io::Result<(UnixStream, Bytes)>
     Ok((stream, parts.read_buf))
 }
 
+/// Knows when the other end of a connection is there no more; one that only says that it sends nothing further is.
+pub(crate) struct HangUp(UnixStream);
+
+impl HangUp {
+    pub(crate) fn of(stream: &UnixStream) -> io::Result<Self> {
+        let again = std::os::unix::net::UnixStream::from(stream.as_fd().try_clone_to_owned()?);
+        UnixStream::from_std(again).map(Self)
+    }
+
+    pub(crate) async fn wait(&self) {
+        loop {
+            match self.0.ready(Interest::WRITABLE).await {
+                Ok(ready) if !ready.is_write_closed() => {
+                    // That it can be written to is no news: the next is awaited.
+                    let seen: io::Result<()> = Err(io::ErrorKind::WouldBlock.into());
+                    drop(self.0.try_io(Interest::WRITABLE, || seen));
+                }
+                _ => return,
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
@@ -39,6 +64,18 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_has_gone_is_noticed_and_one_that_only_sends_no_more_is_not() {
+        let (mut client, server) = UnixStream::pair().unwrap();
+        let hang_up = HangUp::of(&server).unwrap();
+        client.shutdown().await.unwrap();
+        let early = tokio::time::timeout(Duration::from_millis(50), hang_up.wait()).await;
+        assert!(early.is_err(), "it still reads");
+        drop(client);
+        let noticed = tokio::time::timeout(Duration::from_secs(20), hang_up.wait()).await;
+        noticed.expect("it has gone");
+    }
 
     #[tokio::test]
     async fn nothing_comes_together_with_the_head_of_the_answer() {

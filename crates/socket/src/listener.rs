@@ -15,7 +15,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::calls;
+use crate::calls::{self, Place};
 use crate::holder::Holder;
 use crate::shared::Shared;
 use crate::totals;
@@ -136,17 +136,26 @@ async fn accept(shared: Arc<Shared>, listener: UnixListener, holder: Arc<Holder>
         tasks.spawn(async move {
             tokio::select! {
                 () = closed.cancelled() => {}
-                () = serve(shared, holder, stream, closed.clone()) => {}
+                () = serve(shared, holder, stream, closed.clone(), Arc::new(place)) => {}
             }
-            drop(place);
         });
     }
 }
 
-async fn serve(shared: Arc<Shared>, holder: Arc<Holder>, stream: UnixStream, closed: CancellationToken) {
+async fn serve(
+    shared: Arc<Shared>,
+    holder: Arc<Holder>,
+    stream: UnixStream,
+    closed: CancellationToken,
+    place: Place,
+) {
     let answer = service_fn(move |request| {
         let (shared, holder, closed) = (Arc::clone(&shared), Arc::clone(&holder), closed.clone());
-        async move { Ok::<_, std::convert::Infallible>(calls::answer(shared, holder, closed, request).await) }
+        let place = Arc::clone(&place);
+        async move {
+            let answer = calls::answer(shared, holder, closed, place, request).await;
+            Ok::<_, std::convert::Infallible>(answer)
+        }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())

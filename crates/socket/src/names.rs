@@ -3,8 +3,12 @@
 //! A name is more than a word on a Docker network: others resolve it. Were it taken as it comes, a child could answer
 //! in the place of a real `db` (docs/decisions/080).
 
+use std::sync::Arc;
+
 use skep_grant::Refusal;
 use skep_model::{FunctionName, Namespace};
+
+use crate::shared::Shared;
 
 /// The longest name that a child may have.
 const LONGEST: usize = 100;
@@ -38,6 +42,31 @@ pub(crate) fn asked(text: &str) -> Result<String, Refusal> {
         Err(Refusal::malformed(format!(
             "Invalid container name ({text}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed, at most {LONGEST} of them"
         )))
+    }
+}
+
+/// A name that is being given: nobody else gets it meanwhile. Docker knows nothing of those of lean children.
+pub(crate) struct Giving {
+    shared: Arc<Shared>,
+    function: FunctionName,
+    name: String,
+}
+
+impl Giving {
+    /// Takes it; whoever has it is told of.
+    pub(crate) fn take(shared: &Arc<Shared>, function: &FunctionName, name: &str) -> Result<Self, Refusal> {
+        shared.children().take_name(function, name)?;
+        Ok(Self {
+            shared: Arc::clone(shared),
+            function: function.clone(),
+            name: name.to_owned(),
+        })
+    }
+}
+
+impl Drop for Giving {
+    fn drop(&mut self) {
+        self.shared.children().name_is_given(&self.function, &self.name);
     }
 }
 

@@ -32,6 +32,8 @@ const PERIOD: Duration = Duration::from_secs(15);
 const ENGINE_LAG: Duration = Duration::from_secs(5);
 /// How often children are looked at for being too old.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long the end of one child may take.
+const ENDING: Duration = Duration::from_secs(30);
 /// How long a function may be gone before its children go: a template that was pruned is put back meanwhile.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -291,7 +293,10 @@ async fn tend(shared: &Arc<Shared>) {
         }
         let gone = missing.functions(shared);
         for id in shared.overdue(&gone) {
-            shared.end(&id).await;
+            // The others don't wait for one that does not end.
+            if tokio::time::timeout(ENDING, shared.end(&id)).await.is_err() {
+                tracing::warn!(container = id, "a child does not end; it is tried again");
+            }
         }
     }
 }

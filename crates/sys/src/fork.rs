@@ -177,6 +177,15 @@ pub fn unshare_cgroup_namespace() -> io::Result<()> {
     Ok(())
 }
 
+/// Leaves the network namespace for a new one (unshare(2)): this thread alone.
+pub(crate) fn unshare_network_namespace() -> io::Result<()> {
+    // SAFETY: changes only which sockets this thread makes and sees.
+    if unsafe { libc::unshare(libc::CLONE_NEWNET) } == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
 /// Raises the loopback device of the network namespace that this process is in (netdevice(7)).
 ///
 /// # Errors

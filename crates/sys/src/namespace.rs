@@ -48,6 +48,23 @@ impl NetworkNamespace {
         })
     }
 
+    /// Makes one, with nothing in it but a loopback that is up. It waits for the kernel, some half a millisecond.
+    ///
+    /// # Errors
+    /// `PermissionDenied` without `CAP_SYS_ADMIN`.
+    pub fn fresh() -> io::Result<Self> {
+        std::thread::scope(|scope| {
+            let maker = std::thread::Builder::new().name("skep-network".to_owned());
+            let made = maker.spawn_scoped(scope, || {
+                crate::fork::unshare_network_namespace()?;
+                crate::fork::raise_loopback()?;
+                Self::own()
+            })?;
+            made.join()
+                .map_err(|_| io::Error::other("the making of a network namespace panicked"))?
+        })
+    }
+
     /// Whether it is the same as another.
     pub fn is(&self, other: &Self) -> bool {
         let identity = |namespace: &Self| {

@@ -14,6 +14,9 @@ container = client.containers.run(IMAGE, ["sleep", "300"], name="py", detach=Tru
 container.reload()
 print("detached", container.status, container.name, [c.name for c in client.containers.list()])
 print("exec", container.exec_run(["sh", "-c", "echo $A; exit 3"]))
+# Who starts it says how its output comes: here in pieces that say of which stream they are.
+made = client.api.exec_create(container.id, ["echo", "tty"], tty=True)
+print("framed", client.api.exec_start(made["Id"]))
 
 packed = io.BytesIO()
 with tarfile.open(fileobj=packed, mode="w") as archive:

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use skep_model::{Function, InstanceId};
 
+use super::networks::Networks;
 use crate::engine::Shared;
 use crate::plan::{Network, Plan};
 use crate::sandbox::{self, Sandbox, SandboxError};
@@ -23,6 +24,7 @@ const IDLE_LAST: Duration = Duration::from_secs(900);
 #[derive(Default)]
 pub(crate) struct Grounds {
     all: Mutex<Vec<Weak<Ground>>>,
+    pub(super) networks: Networks,
 }
 
 impl Grounds {

@@ -5,6 +5,7 @@
 //! itself while it runs.
 
 mod ground;
+mod networks;
 mod running;
 
 use std::path::{Path, PathBuf};

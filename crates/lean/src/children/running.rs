@@ -154,10 +154,11 @@ impl Shape {
         let sandbox = self.ground.take(shared, plan).await.map_err(broken)?;
         let mut taken = Taken(self, sandbox);
         let network = taken.1.as_ref().and_then(|sandbox| sandbox.network.as_ref());
-        let descriptor = network
-            .map(|network| network.descriptor())
-            .transpose()
-            .map_err(broken)?;
+        let own = || shared.grounds.networks.take(shared)?.descriptor().ok();
+        let descriptor = match network {
+            Some(network) => Some(network.descriptor().map_err(broken)?),
+            None => own(),
+        };
         let names = match plan.process.domain.as_str() {
             "" => run.hostname.clone(),
             domain => format!("{0}.{domain} {0}", run.hostname),

@@ -224,6 +224,10 @@ impl Drop for Starting {
 async fn rename(context: &Context, child: &Child) -> Result<Answer, Refusal> {
     let shared = &context.shared;
     let name = names::asked(context.query.get("name").unwrap_or_default())?;
+    // Of its own name Docker says what there is to say.
+    let _giving = (name != child.name)
+        .then(|| names::Giving::take(shared, &child.marks.function, &name))
+        .transpose()?;
     let real = format!(
         "{}{name}",
         names::prefix(&shared.namespace, &child.marks.function)

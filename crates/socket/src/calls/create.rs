@@ -148,7 +148,7 @@ async fn make(context: Arc<Context>, create: Create, name: String) -> Result<Ans
         .environment
         .iter()
         .any(|own| own.starts_with("DOCKER_HOST="));
-    crate::lean::named(shared, &holder.function, &name)?;
+    let _giving = names::Giving::take(shared, &holder.function, &name)?;
     let plain = origin
         .function()
         .is_none_or(|function| function.template.copied.is_none())

@@ -52,7 +52,7 @@ pub(super) async fn start(
     let start = ExecStart::parse(Json::parse(&body)?)?;
     if crate::lean::inspected(&context, id).is_some() {
         let upgrade = (&headers, upgrade);
-        let started = crate::lean::started(&context, id, upgrade, start.detach(), start.console()).await;
+        let started = crate::lean::started(&context, id, upgrade, &start).await;
         return started.unwrap_or_else(|| Err(Refusal::not_found(format!("No such exec instance: {id}"))));
     }
     let answer = context

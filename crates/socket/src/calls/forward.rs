@@ -101,7 +101,7 @@ impl Context {
         };
         let kind = response.headers().get(CONTENT_TYPE).cloned();
         let ours = hyper::upgrade::on(&mut response);
-        let closed = self.closed.clone();
+        let (closed, place) = (self.closed.clone(), self.place.clone());
         self.shared.tasks.spawn(async move {
             let copying = async {
                 let (Ok(theirs), Ok(ours)) = (theirs.await, ours.await) else {
@@ -114,13 +114,34 @@ impl Context {
                 if ours.write_all(&early).await.is_err() {
                     return;
                 }
-                // Ends with both directions; either side may close its own first.
-                drop(tokio::io::copy_bidirectional(&mut theirs, &mut ours).await);
+                let Ok(hang_up) = handover::HangUp::of(&theirs) else {
+                    return;
+                };
+                let (mut from, mut to) = theirs.split();
+                let (mut out, mut back) = tokio::io::split(ours);
+                // Either side may close its own direction first.
+                let said = async {
+                    drop(tokio::io::copy(&mut from, &mut back).await);
+                    drop(back.shutdown().await);
+                    // All that it sent has gone on. Where it has gone too, nobody reads the rest; both directions closed
+                    // are the same to the kernel.
+                    hang_up.wait().await;
+                };
+                let answered = async {
+                    if tokio::io::copy(&mut out, &mut to).await.is_ok() && to.shutdown().await.is_ok() {
+                        std::future::pending::<()>().await;
+                    }
+                };
+                tokio::select! {
+                    () = said => {}
+                    () = answered => {}
+                }
             };
             tokio::select! {
                 () = closed.cancelled() => {}
                 () = copying => {}
             }
+            drop(place);
         });
         let mut answer = nothing(StatusCode::SWITCHING_PROTOCOLS);
         let headers = answer.headers_mut();

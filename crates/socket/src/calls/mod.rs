@@ -27,6 +27,7 @@ use http::{HeaderMap, Request};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use skep_grant::{Call, Json, Query, Refusal, target};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::{Answer, refused};
@@ -45,20 +46,26 @@ pub(crate) struct Context {
     pub(crate) holder: Arc<Holder>,
     /// The socket is closed, and everything on it ends.
     pub(crate) closed: CancellationToken,
+    /// The place of its connection, held for as long as anything goes on for it: also where that became a stream.
+    pub(crate) place: Place,
     pub(crate) version: (u32, u32),
     pub(crate) query: Query,
 }
+
+/// One connection's place among those of its socket.
+pub(crate) type Place = Arc<OwnedSemaphorePermit>;
 
 /// Answers one request.
 pub(crate) async fn answer(
     shared: Arc<Shared>,
     holder: Arc<Holder>,
     closed: CancellationToken,
+    place: Place,
     request: Request<Incoming>,
 ) -> Answer {
     let (newest, experimental) = (shared.daemon.version, HeaderValue::from_static("false"));
     let asked = format!("{} {}", request.method(), request.uri().path());
-    let answered = handle(Arc::clone(&shared), Arc::clone(&holder), closed, request).await;
+    let answered = handle(Arc::clone(&shared), Arc::clone(&holder), closed, place, request).await;
     let mut answer = answered.unwrap_or_else(|mut refusal| {
         refusal.message = shared.said(&holder, &refusal.message);
         tracing::debug!(function = %holder.function, asked, refusal = refusal.message, "refused");
@@ -79,6 +86,7 @@ async fn handle(
     shared: Arc<Shared>,
     holder: Arc<Holder>,
     closed: CancellationToken,
+    place: Place,
     request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
     unambiguous(&request)?;
@@ -96,6 +104,7 @@ async fn handle(
         shared,
         holder,
         closed,
+        place,
         version,
         query: target.query,
     };

@@ -1,6 +1,7 @@
 //! All children together, from one Skep to the next: they end with the one that made them, and the next knows of them.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -13,18 +14,21 @@ use crate::shared::Shared;
 
 /// How long children have to end when Skep does.
 const LAST: Duration = Duration::from_secs(2);
+/// How many bytes of what a function's children are made from are kept: those that ended go, the oldest first. Most
+/// have some 6 KB; a request may have 256.
+const WEIGHT: u64 = 8 << 20;
 /// What is said of a child that Skep's end has ended.
 pub(super) const ENDED: &str = "Skep ended, and with it the processes of children that its lean engine made";
 
 impl Lean {
     /// Whether Skep is ending.
     pub(super) fn is_ending(&self) -> bool {
-        self.ending.load(std::sync::atomic::Ordering::Acquire)
+        self.ending.load(Ordering::Acquire)
     }
 
     /// Ends every child that runs: who made them is about to end.
     pub(crate) async fn end_all(&self) {
-        self.ending.store(true, std::sync::atomic::Ordering::Release);
+        self.ending.store(true, Ordering::Release);
         let all: Vec<_> = self
             .all()
             .into_iter()
@@ -107,6 +111,28 @@ impl Lean {
         })
     }
 
+    /// Removes the oldest ended children of a function, where more is kept of all of them than may be.
+    pub(super) async fn bound_weight(self: &Arc<Self>, shared: &Arc<Shared>, function: &str) {
+        let mut own = self.all();
+        own.retain(|child| child.request.function == function);
+        let mut weight: u64 = own.iter().map(|child| child.weight).sum();
+        if weight <= WEIGHT {
+            return;
+        }
+        own.retain(|child| child.doing().status == Status::Exited);
+        own.sort_by_key(|child| child.doing().finished);
+        for child in own {
+            if weight <= WEIGHT {
+                break;
+            }
+            let _alone = child.busy.lock().await;
+            if child.doing().status == Status::Exited {
+                weight -= child.weight;
+                remove(shared, self, &child);
+            }
+        }
+    }
+
     /// Lets the oldest ended children of a function give up their files, where all of them keep too much.
     pub(super) fn bound_files(&self, shared: &Shared, latest: &LeanChild) {
         let function = &latest.request.function;
@@ -119,14 +145,15 @@ impl Lean {
         ended.retain(|child| child.doing().status == Status::Exited);
         ended.sort_by_key(|child| std::cmp::Reverse(child.doing().finished));
         for child in ended {
-            let kept = child.doing().kept;
+            let kept = child.used.load(Ordering::Relaxed);
             if kept > left {
                 tracing::info!(
                     container = child.id,
                     kept,
                     "an ended child gave up its files, which are kept in memory"
                 );
-                child.change(|doing| (doing.mounts, doing.kept) = (None, 0));
+                child.used.store(0, Ordering::Relaxed);
+                child.change(|doing| doing.mounts = None);
             } else {
                 left -= kept;
             }

@@ -14,11 +14,14 @@ use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use serde_json::json;
 use skep_grant::Refusal;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::child::LeanChild;
+use super::room::{self, Room};
 use super::run::broke_off;
 use crate::answer::{Answer, Body, BodyError, nothing};
 
@@ -26,29 +29,49 @@ const STAT: HeaderName = HeaderName::from_static("x-docker-container-path-stat")
 /// How many pieces of an archive wait.
 const WAITING: usize = 8;
 
+/// What `inode` and name take of the kernel's memory for each file of a file system in memory.
+const FILE: u64 = 1 << 10;
+
 /// Does something among a child's files, without holding up anybody.
 pub(super) async fn inside<T: Send + 'static>(
     mounts: &Arc<OwnedFd>,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Refusal> {
-    let mounts = mounts.clone();
-    let done = tokio::task::spawn_blocking(move || skep_sys::in_mounts(mounts.as_fd(), work)).await;
-    match done {
-        Ok(Ok(done)) => Ok(done),
-        Ok(Err(error)) => Err(super::create::failed(&format!(
-            "its files can't be looked at: {error}"
-        ))),
-        Err(_) => Err(broke_off()),
-    }
+    let done = apart(mounts, work).map_err(unlooked)?;
+    done.await.map_err(|_| broke_off())?.map_err(unlooked)
 }
 
-/// The bytes that a child has written.
+fn unlooked(error: io::Error) -> Refusal {
+    super::create::failed(&format!("its files can't be looked at: {error}"))
+}
+
+/// The same in a thread of its own, which may wait for a client: the runtime's are everybody's.
+fn apart<T: Send + 'static>(
+    mounts: &Arc<OwnedFd>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<oneshot::Receiver<io::Result<T>>> {
+    let (mounts, (sender, receiver)) = (mounts.clone(), oneshot::channel());
+    let named = std::thread::Builder::new().name("skep-files".to_owned());
+    named.spawn(move || drop(sender.send(skep_sys::in_files(mounts.as_fd(), work))))?;
+    Ok(receiver)
+}
+
+/// The bytes that a child's files take.
 pub(super) async fn used(mounts: &Arc<OwnedFd>) -> u64 {
-    let measured = inside(mounts, || {
-        let found = rustix::fs::statvfs("/").ok()?;
-        Some((found.f_blocks.saturating_sub(found.f_bfree)).saturating_mul(found.f_frsize))
-    });
-    measured.await.ok().flatten().unwrap_or(0)
+    let mounts = mounts.clone();
+    let measured = tokio::task::spawn_blocking(move || skep_sys::in_mounts(mounts.as_fd(), taken));
+    measured.await.ok().and_then(Result::ok).unwrap_or(0)
+}
+
+/// The memory that the root's files take.
+fn taken() -> u64 {
+    rustix::fs::statvfs("/").map_or(0, |found| {
+        let bytes = found.f_blocks.saturating_sub(found.f_bfree);
+        let files = found.f_files.saturating_sub(found.f_ffree);
+        bytes
+            .saturating_mul(found.f_frsize)
+            .saturating_add(files.saturating_mul(FILE))
+    })
 }
 
 fn missing(path: &str, child: &LeanChild) -> Refusal {
@@ -155,6 +178,9 @@ fn add<W: Write>(builder: &mut tar::Builder<W>, place: &Path, name: &Path, devic
     if metadata.file_type().is_socket() {
         return Ok(());
     }
+    if metadata.is_file() {
+        return add_file(builder, place, name);
+    }
     if !name.as_os_str().is_empty() {
         builder.append_path_with_name(place, name)?;
     }
@@ -172,24 +198,46 @@ fn add<W: Write>(builder: &mut tar::Builder<W>, place: &Path, name: &Path, devic
     Ok(())
 }
 
+/// Adds a file as large as it was when it was opened, whatever is written to it meanwhile.
+fn add_file<W: Write>(builder: &mut tar::Builder<W>, place: &Path, name: &Path) -> io::Result<()> {
+    // What it is may have changed since it was looked at: a link would be followed, a pipe waited for.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match rustix::fs::open(place, flags, Mode::empty()) {
+        Ok(file) => fs::File::from(file),
+        Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Ok(());
+    }
+    let mut header = tar::Header::new_gnu();
+    header.set_metadata(&metadata);
+    let zeros = io::repeat(0);
+    builder.append_data(&mut header, name, file.chain(zeros).take(metadata.len()))
+}
+
 /// `GET /containers/ID/archive`, and with the root of all `export`.
 pub(super) async fn get(
     child: &LeanChild,
     mounts: &Arc<OwnedFd>,
     path: &str,
     whole: bool,
+    working: OwnedSemaphorePermit,
 ) -> Result<Answer, Refusal> {
     let asked = path.to_owned();
     let found = inside(mounts, move || stat(&asked)).await?;
     let found = found.ok_or_else(|| missing(path, child))?;
     let (sender, receiver) = mpsc::channel(WAITING);
-    let (mounts, place) = (mounts.clone(), absolute(path));
-    tokio::task::spawn_blocking(move || {
-        let packed = skep_sys::in_mounts(mounts.as_fd(), || pack(&place, Pieces(sender)));
-        if let Ok(Err(error)) | Err(error) = packed {
+    let place = absolute(path);
+    let packing = apart(mounts, move || {
+        if let Err(error) = pack(&place, Pieces(sender)) {
             tracing::debug!(%error, "an archive of a child's files broke off");
         }
+        drop(working);
     });
+    // Its end is the end of the pieces.
+    drop(packing.map_err(unlooked)?);
     let pieces = futures::stream::unfold(receiver, |mut receiver| async move {
         receiver.recv().await.map(|piece| (piece, receiver))
     });
@@ -208,19 +256,30 @@ pub(super) async fn get(
     Ok(answer)
 }
 
-/// Reads what a request's body brings.
-struct Arriving(mpsc::Receiver<Bytes>, Bytes);
+/// Reads what a request's body brings, for as long as there is room.
+struct Arriving {
+    body: mpsc::Receiver<Bytes>,
+    piece: Bytes,
+    room: Arc<Room>,
+    /// What came since it was last looked how much room there is.
+    unlooked: u64,
+}
 
 impl Read for Arriving {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        while self.1.is_empty() {
-            match self.0.blocking_recv() {
-                Some(piece) => self.1 = piece,
+        while self.piece.is_empty() {
+            match self.body.blocking_recv() {
+                Some(piece) => self.piece = piece,
                 None => return Ok(0),
             }
         }
-        let length = into.len().min(self.1.len());
-        self.1.copy_to_slice(&mut into[..length]);
+        let length = into.len().min(self.piece.len());
+        self.unlooked += length as u64;
+        if self.unlooked >= room::STEP {
+            self.unlooked = 0;
+            self.room.holds(taken())?;
+        }
+        self.piece.copy_to_slice(&mut into[..length]);
         Ok(length)
     }
 }
@@ -231,21 +290,32 @@ pub(super) async fn put(
     mounts: &Arc<OwnedFd>,
     path: &str,
     mut body: Body,
+    (room, working): (Room, OwnedSemaphorePermit),
 ) -> Result<Answer, Refusal> {
     let (sender, receiver) = mpsc::channel(WAITING);
-    let (mounts, place) = (mounts.clone(), absolute(path));
-    let unpacking = tokio::task::spawn_blocking(move || {
-        skep_sys::in_mounts(mounts.as_fd(), || {
-            if !fs::metadata(&place)?.is_dir() {
-                return Err(io::ErrorKind::NotADirectory.into());
-            }
-            let place = fs::canonicalize(&place)?;
-            let mut archive = tar::Archive::new(Arriving(receiver, Bytes::new()));
-            archive.set_preserve_permissions(true);
-            archive.set_preserve_ownerships(true);
-            archive.unpack(&place)
-        })
+    let (place, room) = (absolute(path), Arc::new(room));
+    let arriving = Arriving {
+        body: receiver,
+        piece: Bytes::new(),
+        room: room.clone(),
+        unlooked: 0,
+    };
+    let unpacking = apart(mounts, move || {
+        if !fs::metadata(&place)?.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        let place = fs::canonicalize(&place)?;
+        let looked = arriving.room.clone();
+        looked.holds(taken())?;
+        let mut archive = tar::Archive::new(arriving);
+        archive.set_preserve_permissions(true);
+        archive.set_preserve_ownerships(true);
+        let unpacked = archive.unpack(&place);
+        let fits = looked.holds(taken());
+        drop(working);
+        unpacked.and(fits)
     });
+    let unpacking = unpacking.map_err(unlooked)?;
     let mut whole = Ok(());
     while let Some(frame) = body.frame().await {
         match frame {
@@ -265,6 +335,7 @@ pub(super) async fn put(
     whole?;
     match unpacked.and_then(|unpacked| unpacked) {
         Ok(()) => Ok(nothing(StatusCode::OK)),
+        Err(_) if room.is_short() => Err(room.refusal()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(missing(path, child)),
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
             Err(Refusal::malformed("extraction point is not a directory"))
@@ -275,5 +346,33 @@ pub(super) async fn put(
         Err(error) => Err(super::create::failed(&format!(
             "the archive could not be unpacked: {error}"
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_became_a_pipe_or_a_link_is_not_waited_for_and_not_followed() {
+        let folder = std::env::temp_dir().join(format!("skep-archive-{}", uuid::Uuid::now_v7()));
+        fs::create_dir(&folder).unwrap();
+        let (pipe, link, file) = (folder.join("pipe"), folder.join("link"), folder.join("file"));
+        let mode = Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        fs::write(&file, "text").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        let mut builder = tar::Builder::new(Vec::new());
+        for place in [&pipe, &link, &file] {
+            add_file(&mut builder, place, Path::new(place.file_name().unwrap())).unwrap();
+        }
+        let packed = builder.into_inner().unwrap();
+        fs::remove_dir_all(&folder).unwrap();
+        let mut archive = tar::Archive::new(packed.as_slice());
+        let names = archive
+            .entries()
+            .unwrap()
+            .map(|entry| entry.unwrap().path().unwrap().into_owned());
+        assert_eq!(names.collect::<Vec<_>>(), [PathBuf::from("file")]);
     }
 }

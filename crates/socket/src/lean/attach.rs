@@ -18,6 +18,8 @@ use crate::handover;
 
 /// How many pieces of output wait for one who follows.
 pub(super) const WAITING: usize = 16;
+/// How many pieces of a client's wait for a process that does not read them: the client can keep the rest itself.
+pub(super) const UNREAD: usize = 2;
 
 /// The kind of the stream, as the API's version names it.
 pub(super) fn kind(context: &Context, terminal: bool) -> &'static str {
@@ -90,11 +92,14 @@ pub(super) fn answer(
         answer.headers_mut().insert(CONTENT_TYPE, kind);
         return answer;
     };
-    let closed = context.closed.clone();
+    let (closed, place) = (context.closed.clone(), context.place.clone());
     context.shared.tasks.spawn(async move {
         let talking = async move {
             let Ok(connection) = upgrade.await else { return };
             let Ok((connection, early)) = handover::taken(connection).await else {
+                return;
+            };
+            let Ok(hang_up) = handover::HangUp::of(&connection) else {
                 return;
             };
             let (mut from, mut to) = tokio::io::split(connection);
@@ -129,8 +134,8 @@ pub(super) fn answer(
                 }
                 // Nobody asks for the rest, which is read so that its end is seen.
                 while let Ok(1..) = from.read(&mut buffer).await {}
-                // Its output goes on; the end of that is the end.
-                std::future::pending::<()>().await;
+                // Its output goes on, and the end of that is the end; unless there is nobody any more who reads it.
+                hang_up.wait().await;
             };
             tokio::select! {
                 () = writing => {}
@@ -141,6 +146,7 @@ pub(super) fn answer(
             () = closed.cancelled() => {}
             () = talking => {}
         }
+        drop(place);
     });
     let mut answer = nothing(StatusCode::SWITCHING_PROTOCOLS);
     let headers = answer.headers_mut();

@@ -10,7 +10,8 @@ use skep_grant::{ContainerCall, ExecCreate, Refusal};
 
 use super::child::{LeanChild, Status};
 use super::conversation::attached;
-use super::create::{failed, named};
+use super::create::failed;
+use super::room::Room;
 use super::{Lean, archive, attach, changes, exec, inspect, lock, logs, run, stats, streams, wait};
 use crate::answer::{Answer, Body, json, nothing};
 use crate::calls::{Context, admitted, plain_columns, show_inspect};
@@ -30,6 +31,7 @@ pub(crate) async fn call(
         return Err(failed("there is no lean engine"));
     };
     let query = |name: &str| context.query.get(name).unwrap_or_default();
+    let working = || lean.works.place(&child.request.function);
     match call {
         ContainerCall::Inspect => {
             let mut value = inspect::whole(&shared, &lean, &child, context.query.flag("size")).await;
@@ -83,30 +85,39 @@ pub(crate) async fn call(
         }
         ContainerCall::Top => {
             plain_columns(query("ps_args"))?;
+            let _working = working().await?;
             lean.events.say(&shared, &child, "top", &[]);
             stats::top(&child, query("ps_args")).await
         }
         ContainerCall::ArchiveHead => {
+            let _working = working().await?;
             archive::head(&child, &mounts(&context, &child).await?, query("path")).await
         }
         ContainerCall::ArchiveGet => {
             let mounts = mounts(&context, &child).await?;
             lean.events.say(&shared, &child, "archive-path", &[]);
-            archive::get(&child, &mounts, query("path"), false).await
+            archive::get(&child, &mounts, query("path"), false, working().await?).await
         }
         ContainerCall::Export => {
             let mounts = mounts(&context, &child).await?;
             lean.events.say(&shared, &child, "export", &[]);
-            archive::get(&child, &mounts, "/", true).await
+            archive::get(&child, &mounts, "/", true, working().await?).await
         }
         ContainerCall::ArchivePut => {
             let mounts = mounts(&context, &child).await?;
             lean.events.say(&shared, &child, "extract-to-dir", &[]);
             let body: Body = crate::calls::measured(request.into_body());
-            archive::put(&child, &mounts, query("path"), body).await
+            let working = working().await?;
+            let room = Room::of(&shared, &lean, &child).await;
+            let put = archive::put(&child, &mounts, query("path"), body, (room, working)).await;
+            if child.doing().status == Status::Exited {
+                lean.bound_files(&shared, &child);
+            }
+            put
         }
         ContainerCall::Changes => {
             let mounts = mounts(&context, &child).await?;
+            let _working = working().await?;
             changes::changes(&shared, &child, &mounts).await
         }
     }
@@ -267,7 +278,7 @@ async fn rename(
             "Renaming a container with the same name as its current name",
         ));
     }
-    named(&context.shared, &known.marks.function, &name)?;
+    let _giving = names::Giving::take(&context.shared, &known.marks.function, &name)?;
     let old = std::mem::replace(&mut *lock(&child.name), name.clone());
     let (kept, facts) = (child.clone(), child.facts());
     let written = tokio::task::spawn_blocking(move || super::journal::change(&kept.folder, &facts)).await;

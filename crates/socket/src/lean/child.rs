@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
@@ -58,8 +59,6 @@ pub(crate) struct Doing {
     pub(super) running: Option<Arc<RunningChild>>,
     /// The mount namespace that its files are in, from its first run on.
     pub(super) mounts: Option<Arc<OwnedFd>>,
-    /// Bytes in its files when it ended.
-    pub(super) kept: u64,
     /// Its terminal.
     pub(super) master: Option<Arc<OwnedFd>>,
     /// What Docker says of its network.
@@ -84,6 +83,10 @@ pub(crate) struct LeanChild {
     pub(super) log: Log,
     pub(super) followers: Mutex<Vec<Follower>>,
     pub(super) input: tokio::sync::Mutex<Option<pipe::Sender>>,
+    /// Bytes in its files, as they were last measured.
+    pub(super) used: AtomicU64,
+    /// Bytes of what it is made from and shown with, which are kept in memory.
+    pub(super) weight: u64,
     /// Who starts, stops or removes it, one at a time.
     pub(super) busy: tokio::sync::Mutex<()>,
     doing: watch::Sender<Doing>,
@@ -126,6 +129,8 @@ impl LeanChild {
             labels: facts.get("labels")?.clone(),
             followers: Mutex::default(),
             input: tokio::sync::Mutex::default(),
+            used: AtomicU64::new(0),
+            weight: facts.to_string().len() as u64,
             busy: tokio::sync::Mutex::default(),
             doing: watch::Sender::new(doing),
             id,
@@ -183,19 +188,12 @@ impl LeanChild {
 
     /// The bytes in its files, as they are now where they are still there.
     pub(crate) async fn measure(&self) -> u64 {
-        let (mounts, kept) = {
-            let doing = self.doing.borrow();
-            (doing.mounts.clone(), doing.kept)
+        let mounts = self.doing.borrow().mounts.clone();
+        let used = match mounts {
+            Some(mounts) => super::archive::used(&mounts).await,
+            None => 0,
         };
-        let Some(mounts) = mounts else { return kept };
-        let used = super::archive::used(&mounts).await;
-        self.doing.send_if_modified(|doing| {
-            // Nobody waits for this to change.
-            if doing.mounts.is_some() {
-                doing.kept = used;
-            }
-            false
-        });
+        self.used.store(used, Ordering::Relaxed);
         used
     }
 

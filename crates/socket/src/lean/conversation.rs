@@ -13,7 +13,7 @@ use super::child::{Doing, LeanChild, Status};
 use super::keys::Keys;
 use super::{Lean, attach, logs};
 use crate::answer::Answer;
-use crate::calls::Context;
+use crate::calls::{Context, Place};
 use crate::shared::Shared;
 
 /// `POST /containers/ID/attach`.
@@ -64,7 +64,7 @@ pub(super) async fn attached(
     let input = takes.then(|| {
         let (shared, lean, child) = (context.shared.clone(), lean.clone(), child.clone());
         attach::Input {
-            to: input(&shared, &child),
+            to: input(&shared, &child, context.place.clone()),
             keys,
             left: Box::new(move || lean.events.say(&shared, &child, "detach", &[])),
         }
@@ -79,8 +79,8 @@ pub(super) async fn attached(
 }
 
 /// Takes what is sent to a child's standard input, from before it runs on.
-fn input(shared: &Arc<Shared>, child: &Arc<LeanChild>) -> mpsc::Sender<Option<Bytes>> {
-    let (sender, mut inbox) = mpsc::channel::<Option<Bytes>>(attach::WAITING);
+fn input(shared: &Arc<Shared>, child: &Arc<LeanChild>, place: Place) -> mpsc::Sender<Option<Bytes>> {
+    let (sender, mut inbox) = mpsc::channel::<Option<Bytes>>(attach::UNREAD);
     let child = child.clone();
     let stop = shared.stop.clone();
     shared.tasks.spawn(async move {
@@ -98,8 +98,12 @@ fn input(shared: &Arc<Shared>, child: &Arc<LeanChild>) -> mpsc::Sender<Option<By
             while let Some(Some(bytes)) = inbox.recv().await {
                 let mut input = child.input.lock().await;
                 let Some(to) = input.as_mut() else { return };
-                if to.write_all(&bytes).await.is_err() {
-                    return;
+                let ends = watch.borrow().ends;
+                // Somebody may have been handed the other end, and neither read nor close it.
+                let over = watch.wait_for(|doing| doing.ends > ends || doing.status == Status::Removed);
+                tokio::select! {
+                    written = to.write_all(&bytes) => if written.is_err() { return },
+                    _ = over => return,
                 }
             }
             if child.flag("/Config/StdinOnce") && !child.has_terminal() {
@@ -110,6 +114,8 @@ fn input(shared: &Arc<Shared>, child: &Arc<LeanChild>) -> mpsc::Sender<Option<By
             () = writing => {}
             () = stop.cancelled() => {}
         }
+        // What waits to be read takes room, also when who sent it has gone.
+        drop(place);
     });
     sender
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use skep_grant::{Create, NetworkAsked, Refusal, SOCKET};
-use skep_model::FunctionName;
 
 use super::child::LeanChild;
 use super::shapes::{self, Known, Request};
@@ -32,23 +31,6 @@ const OWN: [&str; 11] = [
 pub(crate) struct Made {
     pub(crate) id: String,
     pub(crate) warnings: Value,
-}
-
-/// Whether a name is nobody else's, of the children that Docker does not know.
-pub(crate) fn named(shared: &Shared, function: &FunctionName, name: &str) -> Result<(), Refusal> {
-    let children = shared.children();
-    let mut others = children.all().filter(|child| child.marks.function == *function);
-    match others.find(|child| child.name == name) {
-        Some(other) => Err(Refusal {
-            status: 409,
-            message: format!(
-                "Conflict. The container name \"/{name}\" is already in use by container \"{}\". You have to remove \
-                 (or rename) that container to be able to reuse that name.",
-                other.id
-            ),
-        }),
-        None => Ok(()),
-    }
 }
 
 /// Makes a child, where lean gives what the body asks for.
@@ -152,6 +134,7 @@ async fn make(
     }
     lock(&lean.children).insert(id.clone(), child.clone());
     lean.events.say(shared, &child, "create", &[]);
+    lean.bound_weight(shared, &child.request.function).await;
     Ok(Made {
         id,
         warnings: known.warnings.clone(),

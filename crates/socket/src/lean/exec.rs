@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use serde_json::{Value, json};
-use skep_grant::{ExecCreate, Refusal};
+use skep_grant::{ExecCreate, ExecStart, Refusal};
 use skep_lean::JoinRun;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
@@ -18,6 +18,11 @@ use super::keys::Keys;
 use super::{Lean, attach, lock, run, streams};
 use crate::answer::{Answer, nothing};
 use crate::calls::Context;
+
+/// How many such processes run in one child: each has pipes in Skep, also where nobody is there for it.
+const RUNNING: usize = 256;
+/// How much of a command events tell.
+const TOLD: usize = 4 << 10;
 
 /// One process, made and maybe started.
 #[derive(Debug)]
@@ -92,6 +97,12 @@ impl Lean {
         if ids.is_empty() { Value::Null } else { json!(ids) }
     }
 
+    fn running_execs(&self, container: &str) -> usize {
+        let execs = lock(&self.execs);
+        let own = execs.values().filter(|exec| exec.container == container);
+        own.filter(|exec| lock(&exec.doing).running).count()
+    }
+
     fn exec(&self, id: &str) -> Option<Arc<Exec>> {
         lock(&self.execs).get(id).cloned()
     }
@@ -115,6 +126,12 @@ pub(super) fn create(
         _ => return Err(conflict(format!("Container {} is not running", child.id))),
     }
     context.shared.children().may_exec(&child.id)?;
+    if lean.running_execs(&child.id) >= RUNNING {
+        return Err(Refusal {
+            status: 429,
+            message: format!("{RUNNING} processes of exec run in this container; wait for some of them"),
+        });
+    }
     let id = identifier()?;
     let asked = asked.body();
     let exec = Exec {
@@ -151,7 +168,9 @@ fn said(command: &[String]) -> String {
     let (first, rest) = command
         .split_first()
         .map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
-    format!("{first} {}", rest.join(" "))
+    let mut said = format!("{first} {}", rest.join(" "));
+    said.truncate(said.floor_char_boundary(TOLD));
+    said
 }
 
 fn says_missing(engine: &str) -> bool {
@@ -189,12 +208,11 @@ pub(crate) async fn started(
     context: &Context,
     id: &str,
     (headers, upgrade): (&HeaderMap, OnUpgrade),
-    detach: bool,
-    console: Option<(u16, u16)>,
+    asked: &ExecStart,
 ) -> Option<Result<Answer, Refusal>> {
     let lean = context.shared.lean()?;
     let exec = lean.exec(id)?;
-    Some(start(context, &lean, &exec, (headers, upgrade), detach, console).await)
+    Some(start(context, &lean, &exec, (headers, upgrade), asked).await)
 }
 
 async fn start(
@@ -202,9 +220,10 @@ async fn start(
     lean: &Arc<Lean>,
     exec: &Arc<Exec>,
     (headers, upgrade): (&HeaderMap, OnUpgrade),
-    detach: bool,
-    console: Option<(u16, u16)>,
+    asked: &ExecStart,
 ) -> Result<Answer, Refusal> {
+    // As with Docker, who starts it says how its streams come, whatever was said when it was made.
+    let (detach, raw) = (asked.detach(), asked.tty());
     let child = lean.child(&exec.container);
     let child = child.ok_or_else(|| Refusal::not_found(format!("No such container: {}", exec.container)))?;
     let running = child.doing().running;
@@ -230,7 +249,7 @@ async fn start(
         directory: exec.text("WorkingDir"),
         user: exec.text("User"),
         streams: theirs,
-        terminal: terminal.then(|| console.unwrap_or((0, 0))),
+        terminal: terminal.then(|| asked.console().unwrap_or((0, 0))),
     });
     let joined = match joined.await {
         Ok(joined) => joined,
@@ -252,11 +271,11 @@ async fn start(
             let (follower, outputs) = mpsc::channel(attach::WAITING);
             drop(follower.try_send((1, said)));
             drop(follower);
-            let output = attach::framed(outputs, [true, true], terminal);
+            let output = attach::framed(outputs, [true, true], raw);
             return Ok(attach::answer(
                 context,
                 (headers, Some(upgrade)),
-                terminal,
+                raw,
                 output,
                 None,
             ));
@@ -305,13 +324,15 @@ async fn start(
         return Ok(nothing(StatusCode::OK));
     }
     let input = ours.input.map(|mut to| {
-        let (sender, mut inbox) = mpsc::channel::<Option<Bytes>>(attach::WAITING);
+        let (sender, mut inbox) = mpsc::channel::<Option<Bytes>>(attach::UNREAD);
+        let place = context.place.clone();
         context.shared.tasks.spawn(async move {
             while let Some(Some(bytes)) = inbox.recv().await {
                 if to.write_all(&bytes).await.is_err() {
                     break;
                 }
             }
+            drop(place);
         });
         let (shared, lean, child) = (context.shared.clone(), lean.clone(), followed);
         let id = exec.id.clone();
@@ -322,11 +343,11 @@ async fn start(
         }
     });
     let wanted = [exec.flag("AttachStdout"), exec.flag("AttachStderr")];
-    let output = attach::framed(outputs, [wanted[0] || terminal, wanted[1]], terminal);
+    let output = attach::framed(outputs, [wanted[0] || terminal, wanted[1]], raw);
     Ok(attach::answer(
         context,
         (headers, Some(upgrade)),
-        terminal,
+        raw,
         output,
         input,
     ))

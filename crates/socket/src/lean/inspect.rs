@@ -1,6 +1,7 @@
 //! What a child shows of itself: `inspect`, and its line in a list.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use http::Method;
 use jiff::Timestamp;
@@ -27,7 +28,7 @@ pub(super) async fn whole(shared: &Shared, lean: &Lean, child: &LeanChild, sized
     });
     value["Name"] = format!("/{}", lock(&child.name)).into();
     value["ExecIDs"] = lean.exec_ids(&child.id);
-    size(child, &doing, sized, &mut value);
+    size(child, sized, &mut value);
     if let Some(network) = shown_network(shared, lean, &doing).await {
         value["NetworkSettings"] = network;
     }
@@ -97,12 +98,12 @@ pub(super) async fn summary(shared: &Shared, lean: &Lean, child: &Arc<LeanChild>
         "HostConfig": { "NetworkMode": child.text("/HostConfig/NetworkMode") },
         "NetworkSettings": { "Networks": networks }, "Mounts": child.inspect["Mounts"],
     });
-    size(child, &doing, sized, &mut entry);
+    size(child, sized, &mut entry);
     entry
 }
 
 /// What its files take, where that is asked for.
-fn size(child: &LeanChild, doing: &Doing, sized: bool, value: &mut Value) {
+fn size(child: &LeanChild, sized: bool, value: &mut Value) {
     let Some(fields) = value.as_object_mut() else {
         return;
     };
@@ -113,8 +114,9 @@ fn size(child: &LeanChild, doing: &Doing, sized: bool, value: &mut Value) {
             .get("SizeRootFs")
             .and_then(Value::as_u64)
             .unwrap_or(0);
-        fields.insert("SizeRw".to_owned(), doing.kept.into());
-        fields.insert("SizeRootFs".to_owned(), (image + doing.kept).into());
+        let used = child.used.load(Ordering::Relaxed);
+        fields.insert("SizeRw".to_owned(), used.into());
+        fields.insert("SizeRootFs".to_owned(), (image + used).into());
     }
 }
 

@@ -21,6 +21,8 @@ mod journal;
 mod keys;
 mod log;
 mod logs;
+mod output;
+mod room;
 mod run;
 mod shapes;
 mod stats;
@@ -39,7 +41,6 @@ use skep_model::{EngineChoice, Function};
 pub(crate) use self::calls::call;
 pub(crate) use self::child::LeanChild;
 pub(crate) use self::create::create;
-pub(crate) use self::create::named;
 pub(crate) use self::events::{Wanted as EventsWanted, merged, nanoseconds};
 pub(crate) use self::exec::{inspected, resized, started};
 pub(crate) use self::filter::{listed, merge};
@@ -49,6 +50,7 @@ pub(crate) use self::run::end;
 use self::events::Events;
 use self::exec::Exec;
 use self::images::Images;
+use self::room::Works;
 use self::shapes::Shapes;
 
 /// All children of this kind, and what they are made with.
@@ -66,6 +68,7 @@ pub(crate) struct Lean {
     pub(crate) events: Events,
     /// What Docker says of the networks of sandboxes, by their containers.
     networks: Mutex<HashMap<String, Value>>,
+    works: Works,
     /// Whether Skep is ending.
     ending: AtomicBool,
 }
@@ -96,6 +99,7 @@ impl Lean {
             execs: Mutex::default(),
             events: Events::default(),
             networks: Mutex::default(),
+            works: Works::default(),
             ending: AtomicBool::new(false),
         }
     }

@@ -4,17 +4,14 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use jiff::Timestamp;
 use skep_grant::Refusal;
 use skep_lean::{ChildRun, RunError, RunningChild};
-use tokio::io::AsyncReadExt;
-use tokio::net::unix::pipe;
 
 use super::all::ENDED;
 use super::child::{Doing, LeanChild, Status};
 use super::create::failed;
-use super::log::Cutter;
+use super::output::{LAST, Output};
 use super::{Lean, inspect, journal, lock, shapes, streams};
 use crate::child::State;
 use crate::shared::Shared;
@@ -22,6 +19,8 @@ use crate::{below, listener};
 
 /// SIGKILL.
 pub(super) const KILL: i32 = 9;
+/// How long an ended child is given to be removed before it is looked what its files take.
+const SETTLED: Duration = Duration::from_millis(20);
 /// What Docker says before everything that went wrong when a container was started.
 pub(super) const CREATE: &str = "failed to create shim task: OCI runtime create failed: runc create failed:";
 
@@ -177,7 +176,6 @@ async fn began(
             mounts: running.mounts().map(Arc::new),
             master: ours.master.map(Arc::new),
             running: Some(running.clone()),
-            kept: 0,
             network: None,
             ..doing.clone()
         };
@@ -189,11 +187,7 @@ async fn began(
     shared
         .tasks
         .spawn(async move { drop(inspect::network(&looked, &at, &on).await) });
-    let readers: Vec<_> = ours
-        .outputs
-        .into_iter()
-        .map(|(stream, from)| shared.tasks.spawn(read(child.clone(), stream, from)))
-        .collect();
+    let output = Output::read(shared, child, ours.outputs);
     let (shared, lean, child) = (shared.clone(), lean.clone(), child.clone());
     let tasks = shared.tasks.clone();
     tasks.spawn(async move {
@@ -202,46 +196,9 @@ async fn began(
             .network_container()
             .and_then(|container| inspect::left(&lean, container));
         drop(running);
-        for reader in readers {
-            drop(reader.await);
-        }
+        output.over().await;
         ended(&shared, &lean, &child, exit, left).await;
     });
-}
-
-/// Reads one stream to its end: to who follows it, and into the log.
-async fn read(child: Arc<LeanChild>, stream: u8, mut from: pipe::Receiver) {
-    let (mut cutter, mut buffer) = (Cutter::default(), vec![0; 64 << 10]);
-    loop {
-        let lines = match from.read(&mut buffer).await {
-            // A terminal ends with an error.
-            Ok(0) | Err(_) => break,
-            Ok(length) => {
-                let bytes = Bytes::copy_from_slice(&buffer[..length]);
-                let followers = child.followers().clone();
-                for follower in followers {
-                    // Who follows and does not read holds it up, as with Docker; who has gone does not.
-                    drop(follower.send((stream, bytes.clone())).await);
-                }
-                child.followers().retain(|follower| !follower.is_closed());
-                cutter.push(&bytes)
-            }
-        };
-        keep(&child, stream, lines).await;
-    }
-    keep(&child, stream, cutter.finish().into_iter().collect()).await;
-}
-
-async fn keep(child: &Arc<LeanChild>, stream: u8, lines: Vec<Vec<u8>>) {
-    if lines.is_empty() {
-        return;
-    }
-    let now = i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(0);
-    let child = child.clone();
-    let kept = tokio::task::spawn_blocking(move || child.log.add(stream, now, &lines)).await;
-    if let Ok(Err(error)) = kept {
-        tracing::debug!(%error, "a child's log could not be written");
-    }
 }
 
 async fn ended(
@@ -252,7 +209,10 @@ async fn ended(
     left: Option<serde_json::Value>,
 ) {
     let stopping = shared.stop.is_cancelled() || lean.is_ending();
-    child.input.lock().await.take();
+    // Whoever writes to somebody who does not read lets go when the end is told.
+    if let Ok(mut input) = tokio::time::timeout(LAST, child.input.lock()).await {
+        input.take();
+    }
     let now = Timestamp::now();
     // Before anybody hears of its end: who does may start the next one at once.
     if let Some(known) = shared.children().get_mut(&child.id) {
@@ -280,9 +240,13 @@ async fn ended(
     if child.removes_itself() {
         remove(shared, lean, child);
     } else {
-        // Nobody waits for that.
-        child.measure().await;
-        lean.bound_files(shared, child);
+        // Nobody waits for that, and most are removed at once.
+        let mut watch = child.watch();
+        let removed = watch.wait_for(|doing| doing.status == Status::Removed);
+        if tokio::time::timeout(SETTLED, removed).await.is_err() {
+            child.measure().await;
+            lean.bound_files(shared, child);
+        }
     }
 }
 
@@ -322,8 +286,7 @@ pub(super) fn remove(shared: &Arc<Shared>, lean: &Arc<Lean>, child: &Arc<LeanChi
         return;
     }
     lock(&lean.execs).retain(|_, exec| exec.container != child.id);
-    let folder = child.folder.clone();
-    shared.tasks.spawn_blocking(move || journal::forget(&folder));
+    let (folder, mounts) = (child.folder.clone(), child.doing().mounts);
     shared.gone(&child.id);
     lean.events.say(shared, child, "destroy", &[]);
     child.change(|doing| {
@@ -331,6 +294,11 @@ pub(super) fn remove(shared: &Arc<Shared>, lean: &Arc<Lean>, child: &Arc<LeanChi
         doing.mounts = None;
     });
     child.followers().clear();
+    // Whoever lets go of mounts last takes them down, and waits for the kernel.
+    shared.tasks.spawn_blocking(move || {
+        drop(mounts);
+        journal::forget(&folder);
+    });
 }
 
 /// Ends and removes a child, whatever it is doing; `false` where it is none of these.
@@ -341,6 +309,8 @@ pub(crate) async fn end(shared: &Arc<Shared>, id: &str) -> bool {
     let Some(child) = lean.child(id) else {
         return false;
     };
+    // Also for who holds it up: a restart may wait for ever for a child that ignores what asks it to end.
+    kill(&child, KILL);
     let _alone = child.busy.lock().await;
     if child.doing().status.runs() {
         kill(&child, KILL);

@@ -2,6 +2,7 @@
 //! that again.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use http::Method;
@@ -16,8 +17,10 @@ use tokio::sync::OnceCell;
 use super::lock;
 use crate::shared::Shared;
 
-/// How many shapes are remembered; beyond that they are found out anew.
+/// How many shapes are remembered, and how many of one function's: each has a sandbox for a while, with an address that
+/// is nobody else's meanwhile. Beyond that those used longest ago are found out anew.
 const REMEMBERED: usize = 256;
+const OF_ONE: usize = 32;
 /// Says that a container is there to be looked at, and for how long.
 const LOOKED_AT: &str = "skep.looked-at";
 
@@ -64,13 +67,51 @@ type Cell = Arc<OnceCell<Result<Arc<Known>, String>>>;
 
 #[derive(Debug, Default)]
 pub(super) struct Shapes {
-    known: Mutex<HashMap<String, Cell>>,
+    known: Mutex<HashMap<String, Entry>>,
+    /// Counts the uses.
+    clock: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    cell: Cell,
+    function: String,
+    /// When it was last used, by the clock.
+    used: u64,
 }
 
 impl Shapes {
     /// Forgets all: images have changed.
     pub(super) fn clear(&self) {
         lock(&self.known).clear();
+    }
+
+    /// The place of a shape; a function with too many of them loses its own.
+    fn cell(&self, key: &str, function: &str) -> Cell {
+        let now = self.clock.fetch_add(1, Ordering::Relaxed);
+        let mut known = lock(&self.known);
+        if let Some(entry) = known.get_mut(key) {
+            entry.used = now;
+            return entry.cell.clone();
+        }
+        let own = known.values().filter(|entry| entry.function == function);
+        let too_many = own.count() >= OF_ONE;
+        if too_many || known.len() >= REMEMBERED {
+            let others = known.iter();
+            let others = others.filter(|(_, entry)| !too_many || entry.function == function);
+            let oldest = others.min_by_key(|(_, entry)| entry.used);
+            if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
+                known.remove(&oldest);
+            }
+        }
+        let cell = Cell::default();
+        let entry = Entry {
+            cell: cell.clone(),
+            function: function.to_owned(),
+            used: now,
+        };
+        known.insert(key.to_owned(), entry);
+        cell
     }
 }
 
@@ -80,13 +121,7 @@ pub(super) async fn of(shared: &Arc<Shared>, request: &Request) -> Result<Arc<Kn
         return Err("there is no lean engine".to_owned());
     };
     let key = request.written().to_string();
-    let cell = {
-        let mut known = lock(&lean.shapes.known);
-        if known.len() >= REMEMBERED && !known.contains_key(&key) {
-            known.clear();
-        }
-        known.entry(key.clone()).or_default().clone()
-    };
+    let cell = lean.shapes.cell(&key, &request.function);
     let found = cell
         .get_or_init(async || find_out(shared, request, &key).await)
         .await
@@ -256,4 +291,26 @@ fn function(
         settings,
         template: Arc::new(template),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_function_with_many_shapes_loses_its_own_and_those_it_used_longest_ago() {
+        let shapes = Shapes::default();
+        shapes.cell("another's", "another");
+        shapes.cell("first", "one");
+        for number in 0..OF_ONE * 3 {
+            shapes.cell(&number.to_string(), "one");
+            shapes.cell("first", "one");
+        }
+        let known = lock(&shapes.known);
+        assert_eq!(known.len(), OF_ONE + 1);
+        let latest = (OF_ONE * 3 - 1).to_string();
+        for kept in ["another's", "first", &latest] {
+            assert!(known.contains_key(kept), "{kept}");
+        }
+    }
 }

@@ -6,6 +6,7 @@
 use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::process::DumpableBehavior;
 use rustix::thread::ThreadNameSpaceType;
 use skep_sys::{Forked, NewNamespaces};
 
@@ -53,6 +54,9 @@ fn become_process(
 ) -> Result<Infallible, Failure> {
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
         .step("tie its life to who waits for it")?;
+    // Until its exec it holds what is the spawner's: nobody in there may look at it through /proc, or trace it.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .step("hide it from those inside")?;
     let rest = ThreadNameSpaceType::MOUNT
         | ThreadNameSpaceType::NETWORK
         | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION

@@ -65,19 +65,32 @@ pub(super) fn finish(
     }
     skep_sys::close_on_execute_from(3).step("close what is open")?;
     // A folder that only root may enter is entered by root, one that only the user may (on NFS, say) by the user.
-    let entered = rustix::process::chdir(directory).is_ok();
+    let entered = enter_directory(directory).is_ok();
     give_up_rights(process, identity)?;
     // Should the spawner be killed and nobody be there to clear up. A change of user would have undone it before.
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
         .step("tie its life to the spawner's")?;
     if !entered {
-        rustix::process::chdir(directory).template(|| format!("enter the working directory {directory}"))?;
+        enter_directory(directory).template(|| format!("enter the working directory {directory}"))?;
     }
     Err(become_program(&process.arguments, &environment))
 }
 
 fn directory(asked: &str) -> &str {
     if asked.is_empty() { "/" } else { asked }
+}
+
+/// Goes into the working directory, which must be inside: `/proc/self/fd` has links to all that is still open here, the
+/// host's folders among them.
+fn enter_directory(directory: &str) -> io::Result<()> {
+    rustix::process::chdir(directory)?;
+    // Of a folder that can't be reached from the root the kernel gives no path that begins there.
+    let path = rustix::process::getcwd(Vec::new())?;
+    if path.to_bytes().starts_with(b"/") {
+        Ok(())
+    } else {
+        Err(rustix::io::Errno::NOENT.into())
+    }
 }
 
 fn adjust_oom_score(process: &Process) -> Result<(), Failure> {

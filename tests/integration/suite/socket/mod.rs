@@ -9,6 +9,7 @@ mod budgets;
 mod clients;
 mod disk;
 mod examples;
+mod holes;
 mod isolation;
 mod kinds;
 mod lineage;

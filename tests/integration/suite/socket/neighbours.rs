@@ -103,6 +103,26 @@ async fn who_deletes_while_creating_loses_no_place() {
 }
 
 #[tokio::test]
+async fn of_many_who_want_one_name_at_the_same_time_one_gets_it() {
+    let (skep, socket, running) = begin("neighbour-name", "engine=auto").await;
+    for round in 0..5 {
+        let path = format!("/containers/create?name=lock{round}");
+        let body = body(&["true"]);
+        let makers = (0..4).map(|_| call(&socket, "POST", &path, &body));
+        let mut answers: Vec<u16> = join_all(makers)
+            .await
+            .into_iter()
+            .map(|(status, _)| status)
+            .collect();
+        answers.sort_unstable();
+        assert_eq!(answers, [201, 409, 409, 409]);
+        call(&socket, "DELETE", &format!("/containers/lock{round}?force=1"), "").await;
+    }
+    running.abort();
+    skep.finish().await;
+}
+
+#[tokio::test]
 async fn who_never_reads_its_logs_and_who_asks_for_ten_million_lines_take_no_memory() {
     for engine in ["engine=docker", "engine=auto"] {
         logs_that_nobody_reads(engine).await;

@@ -69,6 +69,7 @@ async fn docker_py_does_through_the_socket_what_it_does_with_docker() {
     let wanted = "run b'hi\\n'\n\
                   detached running py ['py']\n\
                   exec ExecResult(exit_code=3, output=b'b\\n')\n\
+                  framed b'tty\\r\\n'\n\
                   archive file b'text'\n\
                   changes [{'Path': '/root', 'Kind': 0}, {'Path': '/root/file', 'Kind': 1}]\n\
                   ended 137 default\n\
