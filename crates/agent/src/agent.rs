@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::budget::Budgets;
+use crate::elsewhere::Afar;
 use crate::gateways::Gateways;
 use crate::given::{self, Copies};
 use crate::known::Lineage;
@@ -91,6 +92,8 @@ pub struct Agent {
     pub(crate) connected: tokio::sync::watch::Sender<bool>,
     /// What is in force, as far as a node knows: the functions of its sandboxes.
     pub(crate) catalogue: tokio::sync::watch::Sender<Arc<Catalogue>>,
+    /// Functions for which children are made here, whatever sandboxes there are.
+    pub(crate) visited: Arc<Mutex<BTreeSet<String>>>,
     /// The names of all functions, as gateways know them; `None` before one has told.
     pub(crate) elsewhere: Arc<Mutex<Option<BTreeSet<String>>>>,
     pub(crate) sockets: Sockets,
@@ -154,6 +157,7 @@ impl Agent {
             refused: Arc::default(),
             connected: tokio::sync::watch::Sender::default(),
             catalogue: tokio::sync::watch::Sender::default(),
+            visited: Arc::default(),
             elsewhere: Arc::default(),
             sockets: parts.sockets,
             budgets: Budgets::new(parts.gateways.clone(), &node),
@@ -163,6 +167,8 @@ impl Agent {
             tasks: TaskTracker::new(),
         };
         agent.sockets.hold_with(Arc::new(agent.budgets.clone()));
+        let afar = Afar::new(agent.gateways.clone(), &node);
+        agent.sockets.reach_with(Arc::new(afar));
         agent.tell_sockets();
         let lineage = Arc::new(Lineage::of(agent.table.clone()));
         agent.sockets.connect(agent.catalogue.subscribe(), lineage);
@@ -231,8 +237,12 @@ impl Agent {
             self.budgets.tell(&self.sockets, stop.clone()),
             self.sockets.run_background(stop.clone()),
             watching::watch(self, stop.clone()),
-            self.pictures
-                .draw(self.about.clone(), self.table.clone(), stop.clone()),
+            self.pictures.draw(
+                self.about.clone(),
+                self.table.clone(),
+                self.sockets.clone(),
+                stop.clone()
+            ),
         );
     }
 

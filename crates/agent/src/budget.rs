@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use skep_model::{FunctionName, Spawn};
-use skep_socket::{Budget, Sockets, Usage};
+use skep_socket::{Agreed, Budget, Held, Question, Sockets, Usage};
 use skep_tls::Line;
 use skep_wire::{CLAIMS, Claim, GATEWAY_NAME};
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -26,6 +26,8 @@ const PERIOD: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(15);
 /// A refusal is not longer.
 const LONGEST: usize = 16 << 10;
+/// Nor are the nodes of a Swarm.
+const LONGEST_AGREED: usize = 1 << 20;
 
 /// Asks gateways. A clone is the same.
 #[derive(Clone)]
@@ -46,8 +48,9 @@ impl Budget for Budgets {
         &'a self,
         function: &'a FunctionName,
         grant: &'a Spawn,
-        usage: &'a (dyn Fn() -> Usage + Send + Sync),
-    ) -> BoxFuture<'a, Result<(), String>> {
+        held: &'a (dyn Fn() -> Held + Send + Sync),
+        question: Question,
+    ) -> BoxFuture<'a, Result<Agreed, String>> {
         async move {
             // Before what is claimed is read: what has a larger number has this in it.
             let sequence = self.sequence.fetch_add(1, Ordering::SeqCst) + 1;
@@ -56,7 +59,23 @@ impl Budget for Budgets {
                 memory: grant.memory,
                 nano_cpus: grant.nano_cpus,
             };
-            let claim = self.written(function, sequence, usage(), Some(limits));
+            let mut claim = self.claimed(function, sequence, held());
+            claim.limits = Some(limits);
+            match question {
+                Question::Here => {}
+                Question::For(node, number) => claim.instead = Some((node, number)),
+                Question::Where(place) => {
+                    claim.place = Some(skep_wire::Place {
+                        number: place.number,
+                        wants: written(place.wants),
+                        of: place.of,
+                        inherits: place.inherits,
+                        can: place.can,
+                        stays: place.stays,
+                        here: written(place.here),
+                    });
+                }
+            }
             self.ask(function, &claim).await
         }
         .boxed()
@@ -91,10 +110,10 @@ impl Budgets {
                 .filter(|name| !usage.contains_key(*name))
                 .cloned()
                 .collect();
-            let nothing = gone.into_iter().map(|name| (name, Usage::default()));
+            let nothing = gone.into_iter().map(|name| (name, Held::default()));
             told = usage.keys().cloned().collect();
-            for (function, usage) in usage.into_iter().chain(nothing) {
-                let claim = self.written(&function, sequence, usage, None);
+            for (function, held) in usage.into_iter().chain(nothing) {
+                let claim = self.claimed(&function, sequence, held);
                 if let Err(error) = self.ask(&function, &claim).await {
                     tracing::debug!(%function, error, "no gateway hears what a function's children have");
                 }
@@ -102,30 +121,24 @@ impl Budgets {
         }
     }
 
-    fn written(
-        &self,
-        function: &FunctionName,
-        sequence: u64,
-        usage: Usage,
-        limits: Option<skep_wire::Usage>,
-    ) -> Vec<u8> {
-        let claim = Claim {
+    fn claimed(&self, function: &FunctionName, sequence: u64, held: Held) -> Claim {
+        let asking = held.asking.into_iter();
+        Claim {
             node: self.node.to_string(),
             sequence,
             function: function.to_string(),
-            usage: skep_wire::Usage {
-                children: usage.children,
-                memory: usage.memory,
-                nano_cpus: usage.nano_cpus,
-            },
-            limits,
-        };
-        serde_json::to_vec(&claim).unwrap_or_default()
+            usage: written(held.usage),
+            limits: None,
+            asking: asking.map(|(number, usage)| (number, written(usage))).collect(),
+            place: None,
+            instead: None,
+        }
     }
 
-    async fn ask(&self, function: &FunctionName, claim: &[u8]) -> Result<(), String> {
+    async fn ask(&self, function: &FunctionName, claim: &Claim) -> Result<Agreed, String> {
+        let claim = serde_json::to_vec(claim).unwrap_or_default();
         for line in self.gateways.in_order_for(function.as_str()).await {
-            match timeout(PATIENCE, asked(&line, claim.to_vec())).await {
+            match timeout(PATIENCE, asked(&line, claim.clone())).await {
                 Ok(Ok(answer)) => return answer,
                 Ok(Err(error)) => tracing::debug!(error, "a gateway holds no budget; another is asked"),
                 Err(_) => {}
@@ -142,13 +155,32 @@ fn now() -> u64 {
     u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default()
 }
 
-async fn asked(line: &Line, claim: Vec<u8>) -> Result<Result<(), String>, String> {
+/// As it is sent.
+pub(crate) fn written(usage: Usage) -> skep_wire::Usage {
+    skep_wire::Usage {
+        children: usage.children,
+        memory: usage.memory,
+        nano_cpus: usage.nano_cpus,
+    }
+}
+
+async fn asked(line: &Line, claim: Vec<u8>) -> Result<Result<Agreed, String>, String> {
     let request = Request::post(format!("https://{GATEWAY_NAME}{CLAIMS}"))
         .body(skep_tls::body(skep_invoke::full(claim)))
         .map_err(|error| error.to_string())?;
     let response = line.send(request).await.map_err(|error| error.to_string())?;
     match response.status() {
-        StatusCode::NO_CONTENT => Ok(Ok(())),
+        StatusCode::NO_CONTENT => Ok(Ok(Agreed::default())),
+        StatusCode::OK => {
+            let body = Limited::new(response.into_body(), LONGEST_AGREED).collect().await;
+            let bytes = body.map_err(|error| error.to_string())?.to_bytes();
+            let agreed: skep_wire::Agreed =
+                serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+            Ok(Ok(Agreed {
+                node: agreed.node,
+                others: agreed.others,
+            }))
+        }
         StatusCode::TOO_MANY_REQUESTS => {
             let body = Limited::new(response.into_body(), LONGEST).collect().await;
             let bytes = body.map_err(|error| error.to_string())?.to_bytes();

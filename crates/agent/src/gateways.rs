@@ -79,12 +79,13 @@ impl Gateways {
 
     /// The same for all that concerns one thing, as every agent finds it: rendezvous hashing over the addresses.
     pub(crate) async fn in_order_for(&self, thing: &str) -> Vec<Line> {
-        let mut all = self.reachable().await;
-        all.sort_by_cached_key(|(address, _)| {
-            let digest = Revision::of(format!("{thing} {address}").as_bytes());
-            std::cmp::Reverse(digest.to_string())
-        });
+        let all = in_order(self.reachable().await, thing);
         all.into_iter().map(|(_, line)| line).collect()
+    }
+
+    /// The same, of those that can be reached just now.
+    pub(crate) fn known_for(&self, thing: &str) -> Vec<(SocketAddr, Line)> {
+        in_order(self.now(), thing)
     }
 
     fn now(&self) -> Vec<(SocketAddr, Line)> {
@@ -125,4 +126,12 @@ impl Members for Gateways {
     fn is_connected(&self, address: SocketAddr) -> bool {
         self.lines().contains_key(&address)
     }
+}
+
+fn in_order(mut gateways: Vec<(SocketAddr, Line)>, thing: &str) -> Vec<(SocketAddr, Line)> {
+    gateways.sort_by_cached_key(|(address, _)| {
+        let digest = Revision::of(format!("{thing} {address}").as_bytes());
+        std::cmp::Reverse(digest.to_string())
+    });
+    gateways
 }

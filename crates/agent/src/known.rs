@@ -17,8 +17,26 @@ impl Agent {
 
     /// What functions there are, as a gateway knows it.
     pub(crate) fn learn(&self, names: BTreeSet<String>) {
+        self.visited().retain(|name| names.contains(name));
         *self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner) = Some(names);
         self.tell_sockets();
+    }
+
+    /// A child of a function is to be made here: it is deployed, as a gateway knows that sent it.
+    pub(crate) fn meet(&self, function: &str) {
+        let is_new = self.visited().insert(function.to_owned());
+        let mut elsewhere = self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner);
+        let was_unknown = elsewhere
+            .as_mut()
+            .is_some_and(|known| known.insert(function.to_owned()));
+        drop(elsewhere);
+        if is_new || was_unknown {
+            self.tell_sockets();
+        }
+    }
+
+    fn visited(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
+        self.visited.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The functions that have children here and no sandbox, and what is granted and may be a function's name: then it is
@@ -36,7 +54,8 @@ impl Agent {
             .filter_map(|sandbox| sandbox.function.settings.spawn.as_ref());
         let granted = spawns.flat_map(|spawn| &spawn.may_start);
         let granted = granted.filter(|entry| entry.parse::<FunctionName>().is_ok());
-        let names = strays.chain(granted.cloned());
+        let visited = self.visited().clone();
+        let names = strays.chain(granted.cloned()).chain(visited);
         names.filter(|name| !here.contains(name)).collect()
     }
 

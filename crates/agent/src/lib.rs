@@ -10,6 +10,7 @@ mod agent;
 mod answer;
 mod budget;
 mod calls;
+mod elsewhere;
 mod gateways;
 mod given;
 mod known;

@@ -6,11 +6,13 @@ use bytes::Bytes;
 use futures::Stream;
 use futures::stream;
 use http_body::Frame;
+use skep_socket::Sockets;
 use skep_wire::NodePicture;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use crate::budget::written;
 use crate::table::Table;
 use crate::waiters::Waiters;
 
@@ -47,11 +49,11 @@ impl Pictures {
     }
 
     /// Draws until `stop`.
-    pub(crate) async fn draw(&self, about: About, table: Table, stop: CancellationToken) {
+    pub(crate) async fn draw(&self, about: About, table: Table, sockets: Sockets, stop: CancellationToken) {
         let mut last = Bytes::new();
         let mut sent = Instant::now();
         loop {
-            let drawn = line(&about, &table, &self.waiters);
+            let drawn = line(&about, &table, &self.waiters, &sockets);
             if drawn != last || sent.elapsed() >= HEARTBEAT {
                 last = drawn.clone();
                 sent = Instant::now();
@@ -89,7 +91,8 @@ impl Pictures {
     }
 }
 
-fn line(about: &About, table: &Table, waiters: &Waiters) -> Bytes {
+fn line(about: &About, table: &Table, waiters: &Waiters, sockets: &Sockets) -> Bytes {
+    let children = sockets.usage_of_all();
     let picture = NodePicture {
         node: about.node.clone(),
         hostname: about.hostname.clone(),
@@ -97,6 +100,7 @@ fn line(about: &About, table: &Table, waiters: &Waiters) -> Bytes {
         fallback: about.fallback.clone(),
         sandboxes: table.all().iter().map(|sandbox| sandbox.picture()).collect(),
         waiting: waiters.all(),
+        children: written(children),
     };
     let mut line = serde_json::to_vec(&picture).unwrap_or_default();
     line.push(b'\n');

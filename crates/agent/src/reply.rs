@@ -7,7 +7,9 @@ use hyper::body::Incoming;
 use skep_invoke::{Body as InvokeBody, BodyError, Invocation, Report, empty, problem_response};
 use skep_model::{InvocationId, Problem, ProblemCode, Record, Trigger};
 use skep_tls::{Body, Reply, body};
-use skep_wire::{CONTEXT, Context, INVOCATION, NOT_STARTED, NotStarted, PROBLEM, SANDBOX, WAITING, Waiting};
+use skep_wire::{
+    CONTEXT, Context, INVOCATION, NOT_STARTED, NotStarted, PROBLEM, SANDBOX, VISIT, Visit, WAITING, Waiting,
+};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -45,6 +47,9 @@ impl Reply for AgentReply {
             let sandbox = sandbox.to_str().unwrap_or_default();
             return self.invoke(sandbox, request).await;
         }
+        if let Some(visit) = request.headers_mut().remove(VISIT) {
+            return self.visited(&visit, request).await;
+        }
         if request.uri().path() == WATCH {
             let pictures = StreamBody::new(self.agent.pictures.follow(self.stop.clone()));
             return Response::new(body(pictures));
@@ -65,6 +70,23 @@ impl Reply for AgentReply {
 }
 
 impl AgentReply {
+    /// A call that came through a socket on another node.
+    async fn visited(&self, visit: &HeaderValue, mut request: Request<Incoming>) -> Response<Body> {
+        let visit = match Visit::read(visit) {
+            Ok(visit) => visit,
+            Err(error) => {
+                let problem =
+                    Problem::new(ProblemCode::BadRequest).detail(format!("The field {VISIT}: {error}."));
+                return problem_response(&problem, None).map(body);
+            }
+        };
+        if visit.making.is_some() {
+            self.agent.meet(&visit.function);
+        }
+        skep_tls::unaddress(&mut request);
+        self.agent.sockets.visited(visit, request).await
+    }
+
     async fn invoke(&self, sandbox: &str, mut request: Request<Incoming>) -> Response<Body> {
         let asked = match asked(&mut request) {
             Ok(asked) => asked,

@@ -133,6 +133,10 @@ impl Cluster {
             .collect()
     }
 
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        self.shared.clone()
+    }
+
     /// Those who wait at this gateway, by function.
     pub fn waiting(&self) -> HashMap<FunctionName, u32> {
         self.shared.pool().waiting()

@@ -6,19 +6,23 @@
 
 mod agents;
 mod answer;
+mod children;
 mod claims;
 mod cluster;
 mod course;
 mod decider;
 mod metrics;
+mod places;
 mod pool;
+mod rooms;
 mod run;
 mod sandbox;
 mod shared;
 mod swarm;
 mod tunnel;
+mod visits;
 mod waiting;
 
 pub use agents::dialer;
-pub use claims::Claims;
+pub use children::Children;
 pub use cluster::{Cluster, Config, NodeView};

@@ -155,6 +155,7 @@ impl World {
             hostname: name.to_owned(),
             engine: "lean".to_owned(),
             fallback: Vec::new(),
+            children: skep_wire::Usage::default(),
             sandboxes: vec![SandboxPicture {
                 id: format!("{name}-sandbox"),
                 task: "task".to_owned(),

@@ -207,6 +207,28 @@ impl Create {
         Value::Object(out)
     }
 
+    /// Whether it names what only its own node has: a volume, a port of the host, a network, another child's network.
+    pub fn is_of_its_node(&self) -> bool {
+        self.host.is_of_its_node()
+            || matches!(self.network, NetworkAsked::Named(_) | NetworkAsked::Sibling(_))
+    }
+
+    /// The request itself, written afresh: read again, it is this.
+    pub fn written(&self) -> Value {
+        let settled = Settled {
+            image: self.image.clone(),
+            network: self.network.written(),
+            ..Settled::default()
+        };
+        let mut body = self.body(&settled);
+        if let Some(host) = body.get_mut("HostConfig").and_then(Value::as_object_mut) {
+            // Skep's own to say, wherever the child is made.
+            host.remove("LogConfig");
+            self.host.ask(host);
+        }
+        body
+    }
+
     /// What bounds a child, whatever else it is made from: memory, CPUs, its log.
     pub fn bound(&self, host: &mut Map<String, Value>, settled: &Settled) {
         let mut set = |name: &str, value: Value| drop(host.insert(name.to_owned(), value));

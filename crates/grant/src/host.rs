@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 use skep_model::{PortRange, Spawn};
 
+use crate::SOCKET;
 use crate::fields::Fields;
 use crate::json::Json;
 use crate::mounts::{self, MOST as MOUNTS, Mounts};
@@ -130,6 +131,20 @@ impl Host {
             .into_iter()
             .find(|(field, value)| nothing.get(field) != Some(value))
             .map(|(field, _)| field)
+    }
+
+    /// Whether it names what only one node has.
+    pub(crate) fn is_of_its_node(&self) -> bool {
+        !self.ports.is_empty() || self.publish_all || self.mounts.has_volumes()
+    }
+
+    /// Adds what is asked of Skep and not of the daemon, as a request says it.
+    pub(crate) fn ask(&self, host: &mut Map<String, Value>) {
+        if self.mounts.socket
+            && let Some(Value::Array(binds)) = host.get_mut("Binds")
+        {
+            binds.push(format!("{SOCKET}:{SOCKET}").into());
+        }
     }
 
     /// `HostConfig` for the daemon, without what is settled elsewhere.

@@ -170,6 +170,11 @@ impl Mounts {
         self.binds.len() + self.volumes.len() + self.tmpfs.len() + self.memory.len()
     }
 
+    /// Whether it mounts volumes that have a name: they are their node's.
+    pub(crate) fn has_volumes(&self) -> bool {
+        !self.binds.is_empty() || self.volumes.iter().any(|volume| !volume.name.is_empty())
+    }
+
     /// Whether nothing is asked for.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()

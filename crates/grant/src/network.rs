@@ -41,6 +41,17 @@ impl NetworkAsked {
         }
     }
 
+    /// As a request says it.
+    pub(crate) fn written(&self) -> String {
+        match self {
+            Self::Parents => "default".to_owned(),
+            Self::None => "none".to_owned(),
+            Self::Bridge => "bridge".to_owned(),
+            Self::Named(name) => name.clone(),
+            Self::Sibling(sibling) => format!("container:{sibling}"),
+        }
+    }
+
     /// Reads `HostConfig.NetworkMode` and `NetworkingConfig`, which must agree.
     pub(crate) fn read(
         mode: &str,

@@ -31,6 +31,19 @@ pub enum ContainerCall {
     Remove,
 }
 
+impl ContainerCall {
+    /// Its method, and what follows `/containers/ID`.
+    pub fn written(self) -> (&'static str, String) {
+        let known = CONTAINER.iter().find(|(_, _, call, _)| *call == self);
+        match known {
+            Some((method, "", ..)) => (method, String::new()),
+            Some((method, tail, ..)) => (method, format!("/{tail}")),
+            // Each stands in the table.
+            None => ("GET", String::new()),
+        }
+    }
+}
+
 /// A request that this socket knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is the Engine API's endpoint of its name")]

@@ -110,6 +110,7 @@ pub(crate) fn open(
         },
         network,
         generation: marks.generation + 1,
+        above: marks.above.clone(),
         roots: Default::default(),
     });
     listener::open(shared, socket, Arc::clone(&holder))?;

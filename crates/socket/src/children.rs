@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use skep_grant::Refusal;
 use skep_model::{FunctionName, Spawn};
 
-use crate::budget::Usage;
+use crate::budget::{Held, Usage};
 use crate::child::{Child, State};
 use crate::labels::Marks;
 
@@ -25,7 +25,7 @@ const WAITING: usize = 64;
 pub(crate) struct Children {
     by_id: HashMap<String, Child>,
     /// Places taken by children that are just being made, by a number.
-    begun: HashMap<u64, Marks>,
+    begun: HashMap<u64, Begun>,
     next: u64,
     /// Processes that were made in a child and never started, by the child.
     waiting: HashMap<String, HashSet<String>>,
@@ -35,6 +35,15 @@ pub(crate) struct Children {
     totals: HashMap<String, u64>,
     /// Names that are just being given, with whose children's they are.
     named: HashSet<(FunctionName, String)>,
+}
+
+/// A child that is just being made.
+#[derive(Debug)]
+struct Begun {
+    marks: Marks,
+    name: String,
+    /// Nobody has said yet whether it is made here.
+    asking: bool,
 }
 
 impl Children {
@@ -59,7 +68,7 @@ impl Children {
     pub(crate) fn has_any_of(&self, function: &FunctionName) -> bool {
         let known = self.by_id.values().map(|child| &child.marks);
         known
-            .chain(self.begun.values())
+            .chain(self.begun.values().map(|begun| &begun.marks))
             .any(|marks| marks.function == *function)
     }
 
@@ -182,8 +191,25 @@ impl Children {
         }
     }
 
+    /// A number that no child has that is just being made, here or before.
+    pub(crate) fn number(&mut self) -> u64 {
+        let now = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default();
+        // Larger than any of an earlier process's.
+        self.next = (self.next + 1).max(if self.next == 0 { now } else { 0 });
+        self.next
+    }
+
+    /// Whether a function has a child of this name, or makes one.
+    pub(crate) fn has_name(&self, function: &FunctionName, name: &str) -> bool {
+        let known = self.by_id.values().map(|child| (&child.marks, &child.name));
+        let begun = self.begun.values().map(|begun| (&begun.marks, &begun.name));
+        known
+            .chain(begun)
+            .any(|(marks, own)| marks.function == *function && own == name)
+    }
+
     /// Takes a place for one more child, or says which budget has none.
-    pub(crate) fn admit(&mut self, spawn: &Spawn, marks: Marks) -> Result<u64, Refusal> {
+    pub(crate) fn admit(&mut self, spawn: &Spawn, marks: Marks, name: &str) -> Result<u64, Refusal> {
         let total = self.totals.get(&marks.root).copied().unwrap_or(0);
         if total >= spawn.total {
             return Err(spent(format!(
@@ -193,9 +219,49 @@ impl Children {
         }
         self.fits(spawn, &marks, None)?;
         *self.totals.entry(marks.root.clone()).or_default() += 1;
-        self.next += 1;
-        self.begun.insert(self.next, marks);
-        Ok(self.next)
+        let number = self.number();
+        let name = name.to_owned();
+        let begun = Begun {
+            marks,
+            name,
+            asking: true,
+        };
+        self.begun.insert(number, begun);
+        Ok(number)
+    }
+
+    /// It was said that a child is made here.
+    pub(crate) fn stays(&mut self, place: u64) {
+        if let Some(begun) = self.begun.get_mut(&place) {
+            begun.asking = false;
+        }
+    }
+
+    /// A child was made elsewhere: it counts for its root here, and for nothing else.
+    pub(crate) fn went(&mut self, place: u64) {
+        self.begun.remove(&place);
+    }
+
+    /// What counts of a function's children, and what of that was asked for and not answered.
+    pub(crate) fn held(&self, function: &FunctionName) -> Held {
+        let asking = self.begun.iter();
+        let asking = asking.filter(|(_, begun)| begun.asking && begun.marks.function == *function);
+        Held {
+            usage: self.usage(function),
+            asking: asking
+                .map(|(number, begun)| (*number, Usage::default().with(&begun.marks)))
+                .collect(),
+        }
+    }
+
+    /// What counts of all children together.
+    pub(crate) fn usage_of_all(&self) -> Usage {
+        let known = self.by_id.values().filter(|child| self.is_live(child));
+        let known = known.map(|child| &child.marks);
+        let begun = self.begun.values().map(|begun| &begun.marks);
+        known
+            .chain(begun)
+            .fold(Usage::default(), |sum, marks| sum.with(marks))
     }
 
     /// What counts of a function's children, those included that are just being made.
@@ -205,13 +271,9 @@ impl Children {
             .filter(|child| self.is_live(child))
             .map(|child| &child.marks);
         let own = live
-            .chain(self.begun.values())
+            .chain(self.begun.values().map(|begun| &begun.marks))
             .filter(|marks| marks.function == *function);
-        own.fold(Usage::default(), |sum, marks| Usage {
-            children: sum.children + 1,
-            memory: sum.memory.saturating_add(marks.memory),
-            nano_cpus: sum.nano_cpus.saturating_add(marks.nano_cpus),
-        })
+        own.fold(Usage::default(), |sum, marks| sum.with(marks))
     }
 
     /// Whether a child that ended may run again.
@@ -225,7 +287,8 @@ impl Children {
     fn fits(&self, spawn: &Spawn, marks: &Marks, but: Option<&str>) -> Result<(), Refusal> {
         let known = self.by_id.values();
         let live = known.filter(|child| self.is_live(child) && Some(child.id.as_str()) != but);
-        let live = live.map(|child| &child.marks).chain(self.begun.values());
+        let begun = self.begun.values().map(|begun| &begun.marks);
+        let live = live.map(|child| &child.marks).chain(begun);
         let (mut count, mut memory, mut cpus) = (0u64, marks.memory, marks.nano_cpus);
         for other in live.filter(|other| other.function == marks.function) {
             count += 1;
@@ -258,7 +321,7 @@ impl Children {
 
     /// Gives a place back; `made` is what came of it.
     pub(crate) fn settle(&mut self, place: u64, made: Option<Child>) {
-        let marks = self.begun.remove(&place);
+        let marks = self.begun.remove(&place).map(|begun| begun.marks);
         match made {
             Some(child) => {
                 // A list that came in between knew it already, and counted it a second time.
@@ -279,6 +342,9 @@ impl Children {
 
     /// Whether a child was started, at however many removes, by `parent`.
     pub(crate) fn descends(&self, child: &Child, parent: &str) -> bool {
+        if child.marks.above.iter().any(|above| above == parent) {
+            return true;
+        }
         let mut at = child;
         // Lineage is no deeper than the deepest grant, and never a circle; the bound is for a label that lies.
         for _ in 0..64 {

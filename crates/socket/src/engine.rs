@@ -239,6 +239,7 @@ fn with_socket(shared: &Arc<Shared>, launch: Launch) -> Result<(Launch, Open), L
         },
         network: network::of_template(function),
         generation: 1,
+        above: Vec::new(),
         roots: Default::default(),
     };
     let id = launch.instance.to_string().replace('-', "");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use tokio::io::Interest;
+use tokio::io::{AsyncRead, AsyncWrite, Interest};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep};
 
@@ -16,37 +16,48 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// How often it is looked whether it did.
 const LOOK: Duration = Duration::from_micros(500);
 
+/// The client's end of a connection: its own socket, or what another node's agent brings of it.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
 /// The client's end of a connection that was handed over, and what it sent behind its request.
 ///
 /// docker-py reads the head of an answer through a buffer and what follows past that buffer: output that came
 /// together with the head is lost to it. The daemon takes its time after the head; here the head is waited for.
-pub(crate) async fn taken(upgraded: Upgraded) -> io::Result<(UnixStream, Bytes)> {
-    let parts = upgraded.downcast::<TokioIo<UnixStream>>();
-    let parts = parts.map_err(|_| io::Error::other("a function's connection is no Unix socket"))?;
+pub(crate) async fn taken(upgraded: Upgraded) -> io::Result<(Box<dyn Stream>, Bytes, HangUp)> {
+    let parts = match upgraded.downcast::<TokioIo<UnixStream>>() {
+        Ok(parts) => parts,
+        // Another node's: its agent waits for the client, and closes the connection when that is there no more.
+        Err(upgraded) => return Ok((Box::new(TokioIo::new(upgraded)), Bytes::new(), HangUp(None))),
+    };
     let stream = parts.io.into_inner();
     let end = Instant::now() + PATIENCE;
     while skep_sys::unread_by_peer(&stream).is_ok_and(|waiting| waiting > 0) && Instant::now() < end {
         sleep(LOOK).await;
     }
-    Ok((stream, parts.read_buf))
+    let hang_up = HangUp::of(&stream)?;
+    Ok((Box::new(stream), parts.read_buf, hang_up))
 }
 
 /// Knows when the other end of a connection is there no more; one that only says that it sends nothing further is.
-pub(crate) struct HangUp(UnixStream);
+pub(crate) struct HangUp(Option<UnixStream>);
 
 impl HangUp {
-    pub(crate) fn of(stream: &UnixStream) -> io::Result<Self> {
+    fn of(stream: &UnixStream) -> io::Result<Self> {
         let again = std::os::unix::net::UnixStream::from(stream.as_fd().try_clone_to_owned()?);
-        UnixStream::from_std(again).map(Self)
+        UnixStream::from_std(again).map(|again| Self(Some(again)))
     }
 
     pub(crate) async fn wait(&self) {
+        let Some(stream) = &self.0 else {
+            return std::future::pending().await;
+        };
         loop {
-            match self.0.ready(Interest::WRITABLE).await {
+            match stream.ready(Interest::WRITABLE).await {
                 Ok(ready) if !ready.is_write_closed() => {
                     // That it can be written to is no news: the next is awaited.
                     let seen: io::Result<()> = Err(io::ErrorKind::WouldBlock.into());
-                    drop(self.0.try_io(Interest::WRITABLE, || seen));
+                    drop(stream.try_io(Interest::WRITABLE, || seen));
                 }
                 _ => return,
             }
@@ -83,7 +94,7 @@ mod tests {
         let answer = service_fn(|mut request: Request<hyper::body::Incoming>| async move {
             let upgrade = hyper::upgrade::on(&mut request);
             tokio::spawn(async move {
-                let (mut stream, early) = taken(upgrade.await.unwrap()).await.unwrap();
+                let (mut stream, early, _) = taken(upgrade.await.unwrap()).await.unwrap();
                 assert_eq!(&*early, b"early");
                 stream.write_all(b"streams").await.unwrap();
             });

@@ -34,6 +34,13 @@ pub(crate) enum Parent {
         root: String,
         invocation: Option<InvocationId>,
     },
+    /// Whoever speaks on another node, whose agent vouches for it.
+    Visitor {
+        id: String,
+        is_child: bool,
+        root: String,
+        invocation: Option<InvocationId>,
+    },
 }
 
 /// One socket's holder.
@@ -46,6 +53,8 @@ pub(crate) struct Holder {
     pub(crate) network: Inherited,
     /// The generation of the children that come through here.
     pub(crate) generation: u32,
+    /// The children above this one, the uppermost first; not itself.
+    pub(crate) above: Vec<String>,
     /// What was counted for, to be forgotten with the socket.
     pub(crate) roots: Mutex<HashSet<String>>,
 }
@@ -56,7 +65,30 @@ impl Holder {
         match &self.parent {
             Parent::Instance { id, .. } => id.to_string(),
             Parent::Child { id, .. } => id.get().cloned().unwrap_or_default(),
+            Parent::Visitor { id, .. } => id.clone(),
         }
+    }
+
+    /// Whether it is a child, and no instance.
+    pub(crate) fn is_child(&self) -> bool {
+        matches!(
+            &self.parent,
+            Parent::Child { .. } | Parent::Visitor { is_child: true, .. }
+        )
+    }
+
+    /// Whether it speaks on another node.
+    pub(crate) fn is_visitor(&self) -> bool {
+        matches!(&self.parent, Parent::Visitor { .. })
+    }
+
+    /// The children above one that is made here.
+    pub(crate) fn above_children(&self) -> Vec<String> {
+        let mut above = self.above.clone();
+        if self.is_child() {
+            above.push(self.id());
+        }
+        above
     }
 
     /// The invocation that a child made now belongs to.
@@ -69,14 +101,14 @@ impl Holder {
                     _ => None,
                 })
             }
-            Parent::Child { invocation, .. } => *invocation,
+            Parent::Child { invocation, .. } | Parent::Visitor { invocation, .. } => *invocation,
         }
     }
 
     /// Where `skep.spawn.total` is counted.
     pub(crate) fn root(&self, invocation: Option<InvocationId>) -> String {
         match (&self.parent, invocation) {
-            (Parent::Child { root, .. }, _) => root.clone(),
+            (Parent::Child { root, .. } | Parent::Visitor { root, .. }, _) => root.clone(),
             (Parent::Instance { .. }, Some(invocation)) => invocation.to_string(),
             (Parent::Instance { id, .. }, None) => id.to_string(),
         }
@@ -96,9 +128,10 @@ impl Holder {
         if child.marks.function != self.function {
             return false;
         }
-        match &self.parent {
-            Parent::Instance { .. } => true,
-            Parent::Child { id, .. } => id.get().is_some_and(|id| shared.children().descends(child, id)),
+        if !self.is_child() {
+            return true;
         }
+        let id = self.id();
+        !id.is_empty() && shared.children().descends(child, &id)
     }
 }

@@ -25,6 +25,8 @@ pub(crate) const CPUS: &str = "skep.nano-cpus";
 pub(crate) const SOCKET: &str = "skep.socket";
 /// What is granted to its own socket, as JSON.
 pub(crate) const GRANT: &str = "skep.grant";
+/// The children above it, the uppermost first, with commas: some may be on other nodes.
+pub(crate) const ABOVE: &str = "skep.above";
 /// Whether Docker starts it again by itself.
 pub(crate) const RESTARTS: &str = "skep.restarts";
 
@@ -36,6 +38,8 @@ pub(crate) struct Marks {
     pub(crate) root: String,
     pub(crate) invocation: Option<InvocationId>,
     pub(crate) generation: u32,
+    /// The children above it.
+    pub(crate) above: Vec<String>,
     pub(crate) asked: String,
     /// Whether it was made from a function's template, whatever became of that function since.
     pub(crate) of_template: bool,
@@ -61,6 +65,7 @@ impl Marks {
             (label::INVOCATION, invocation),
             (ROOT, self.root.clone()),
             (GENERATION, self.generation.to_string()),
+            (ABOVE, self.above.join(",")),
             (ASKED, self.asked.clone()),
             (OF_TEMPLATE, self.of_template.to_string()),
             (DEADLINE, self.deadline.as_second().to_string()),
@@ -87,6 +92,11 @@ impl Marks {
             root: get(ROOT)?,
             invocation: get(label::INVOCATION)?.parse().ok(),
             generation: get(GENERATION)?.parse().ok()?,
+            // Not on those that an older Skep made.
+            above: get(ABOVE)
+                .and_then(some)
+                .map(|above| above.split(',').map(str::to_owned).collect())
+                .unwrap_or_default(),
             asked: get(ASKED)?,
             of_template: get(OF_TEMPLATE)?.parse().ok()?,
             deadline: Timestamp::from_second(get(DEADLINE)?.parse().ok()?).ok()?,
@@ -123,6 +133,7 @@ mod tests {
             root: "root".to_owned(),
             invocation: None,
             generation: 2,
+            above: vec!["one".to_owned(), "two".to_owned()],
             asked: "debian".to_owned(),
             of_template: true,
             deadline: Timestamp::from_second(1_800_000_000).unwrap(),

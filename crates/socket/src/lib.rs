@@ -16,6 +16,7 @@ mod child;
 mod children;
 mod daemon;
 mod disk;
+mod elsewhere;
 mod engine;
 mod handover;
 mod history;
@@ -30,7 +31,9 @@ mod reconcile;
 mod share;
 mod shared;
 mod totals;
+mod visits;
 
-pub use budget::{Budget, Usage};
+pub use budget::{Agreed, Budget, Held, Place, Question, Usage};
 pub use child::{Child, State};
+pub use elsewhere::{Elsewhere, Unreached};
 pub use engine::{Config, Lineage, Sockets, SpawningEngine};

@@ -8,7 +8,7 @@ use bollard::Docker;
 use skep_catalogue::Catalogue;
 use skep_grant::Refusal;
 use skep_model::{Function, InstanceId, InvocationId, Namespace};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -17,12 +17,16 @@ use crate::budget::Budget;
 use crate::child::Child;
 use crate::children::Children;
 use crate::daemon::Daemon;
+use crate::elsewhere::{Elsewhere, Met};
 use crate::engine::Lineage;
 use crate::history::History;
 use crate::holder::{Holder, Parent};
 use crate::lean::Lean;
 use crate::names;
 use crate::share::Shares;
+
+/// Calls and streams at once that come from other nodes: of eight functions as many as each has.
+const VISITS: usize = 1024;
 
 /// One for each Skep.
 #[derive(Debug)]
@@ -46,6 +50,12 @@ pub(crate) struct Shared {
     pub(crate) lineage: OnceLock<Arc<dyn Lineage>>,
     /// Who has to agree to each child as well, where there is somebody.
     pub(crate) budget: OnceLock<Arc<dyn Budget>>,
+    /// The way to other nodes, where there are any.
+    pub(crate) elsewhere: OnceLock<Arc<dyn Elsewhere>>,
+    /// Children that were met there.
+    pub(crate) met: Met,
+    /// Room for calls that come from there.
+    pub(crate) visits: Arc<Semaphore>,
     /// Children that the lean engine makes, where it does.
     lean: OnceLock<Arc<Lean>>,
     pub(crate) history: History,
@@ -93,6 +103,9 @@ impl Shared {
             catalogue: OnceLock::new(),
             lineage: OnceLock::new(),
             budget: OnceLock::new(),
+            elsewhere: OnceLock::new(),
+            met: Met::default(),
+            visits: Arc::new(Semaphore::new(VISITS)),
             lean: OnceLock::new(),
             history: History::default(),
             looked: tokio::sync::Mutex::default(),

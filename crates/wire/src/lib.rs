@@ -13,10 +13,11 @@ mod outcome;
 mod picture;
 mod queue;
 mod refusal;
+mod visit;
 mod waiting;
 
 pub use caller::{CALLER, Caller};
-pub use claim::{CLAIMS, Claim, Usage};
+pub use claim::{Agreed, CLAIMS, Claim, HOLDERS, Place, Usage};
 pub use context::{CONTEXT, Context, INVOCATION, SANDBOX};
 pub use definition::{Definition, label};
 pub use field::FieldError;
@@ -29,6 +30,7 @@ pub use outcome::{OUTCOME, Outcome};
 pub use picture::{NodePicture, SandboxPicture};
 pub use queue::Queue;
 pub use refusal::{NOT_STARTED, NotStarted, PROBLEM};
+pub use visit::{Making, Network, VISIT, Visit, Visitor};
 pub use waiting::{WAITING, Waiting};
 
 /// The port on which agents listen, in the network that they share with the gateways.

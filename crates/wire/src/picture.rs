@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::claim::Usage;
 use crate::waiting::Waiting;
 
 /// A whole node. Each line of `/v1/watch` is one; a later one replaces the earlier. A field that a newer agent adds is
@@ -18,6 +19,9 @@ pub struct NodePicture {
     pub fallback: Vec<String>,
     /// The sandboxes there.
     pub sandboxes: Vec<SandboxPicture>,
+    /// What all functions' children there have together.
+    #[serde(default)]
+    pub children: Usage,
     /// What gateways told of those who wait there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waiting: Vec<Waiting>,

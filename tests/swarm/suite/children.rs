@@ -58,6 +58,202 @@ fn a_function_starts_a_child_and_operators_see_both_with_their_node() {
     }
 }
 
+/// A node that is full, as Swarm counts, until this goes.
+struct Full<'a> {
+    cluster: &'a Cluster,
+    service: String,
+}
+
+impl<'a> Full<'a> {
+    fn new(cluster: &'a Cluster, node: &str) -> Self {
+        let service = format!("full-{}", uuid::Uuid::now_v7().simple());
+        let number: u32 = node.trim_start_matches("node-").parse().expect("its number");
+        let cpus = cluster.docker(number, &["info", "--format", "{{.NCPU}}"]);
+        let constraint = format!("node.hostname=={node}");
+        let full = Self { cluster, service };
+        let made = ["service", "create", "-q", "--name", &full.service];
+        let where_to = ["--constraint", &constraint, "--reserve-cpu", &cpus];
+        cluster.docker(1, &[&made[..], &where_to, &[SHELL, "sleep", "1000"]].concat());
+        full
+    }
+}
+
+impl Drop for Full<'_> {
+    fn drop(&mut self) {
+        self.cluster.try_docker(1, &["service", "rm", &self.service]);
+    }
+}
+
+#[test]
+fn a_child_is_made_on_the_node_with_room_and_reached_there() {
+    let cluster = Cluster::installed();
+    let image = cluster.push(&client());
+    let labels = ["handler=exec", "timeout=90s", "max=4", &format!("spawn={SHELL}")];
+    let function = cluster.function("spills", &labels, &image, &["bash", "-s"]);
+    let address = cluster.address(2);
+    let says = |script: &str| {
+        let answer = eventually("an answer", || {
+            ask(&address, &format!("POST {}", function.path()), &[], script).ok()
+        });
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.body
+    };
+    let own = says("echo $NODE").trim().to_owned();
+    let _full = Full::new(&cluster, &own);
+    let said = says(&format!(
+        "exec 2>&1; set -x; id=$(docker run -d --name far {SHELL} sh -c 'echo from afar; sleep 3; exit 7')
+         docker run -d --name stays {SHELL} sleep 300 >/dev/null
+         docker ps --format 'listed {{{{.Names}}}}'
+         docker logs -f far
+         echo waited $(docker wait far)
+         echo inspected $(docker inspect --format '{{{{.Name}}}} {{{{.State.ExitCode}}}}' ${{id:0:12}})
+         docker run --name far {SHELL} true || echo taken $?
+         docker rm far
+         echo left $(docker ps -a --format '{{{{.Names}}}}')
+         docker logs $id || echo gone $?"
+    ));
+    for line in [
+        "listed far",
+        "listed stays",
+        "from afar",
+        "waited 7",
+        "inspected /far 7",
+        "taken 125",
+        "left stays",
+        "gone 1",
+    ] {
+        assert!(said.lines().any(|said| said == line), "{line}: {said}");
+    }
+    let branch = eventually("the child in the tree of the whole cluster", || {
+        let tree = cluster.control(1, &["tree", &function.name, "--json"])?;
+        let tree: serde_json::Value = serde_json::from_str(&tree).expect("the tree as JSON");
+        child(&tree, "stays")
+    });
+    assert!(
+        branch.contains("on node-") && !branch.contains(&format!("on {own}")),
+        "{branch}"
+    );
+}
+
+#[test]
+fn whatever_is_asked_of_a_child_reaches_it_on_another_node() {
+    let cluster = Cluster::installed();
+    let image = cluster.push(&client());
+    let labels = ["handler=exec", "timeout=120s", "max=4", &format!("spawn={SHELL}")];
+    let function = cluster.function("reaches", &labels, &image, &["bash", "-s"]);
+    let address = cluster.address(1);
+    let says = |script: &str| {
+        let answer = eventually("an answer", || {
+            ask(&address, &format!("POST {}", function.path()), &[], script).ok()
+        });
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.body
+    };
+    let own = says("echo $NODE").trim().to_owned();
+    let _full = Full::new(&cluster, &own);
+    let said = says(&format!(
+        "exec 2>&1; set -x; began=$(date +%s)
+         docker run --rm {SHELL} echo attached
+         echo sent | docker run -i --rm {SHELL} sed 's/^/taken /'
+         docker run -d --name far {SHELL} sh -c 'echo out; echo err >&2; sleep 300' >/dev/null
+         docker exec far sh -c 'echo inside; exit 3'; echo code $?
+         echo piped | docker exec -i far cat
+         echo file > /tmp/file; docker cp /tmp/file far:/tmp/there; docker exec far cat /tmp/there
+         docker cp far:/tmp/there /tmp/back; echo back $(cat /tmp/back)
+         docker top far | grep -c sleep | sed 's/^/top /'
+         docker stats --no-stream --format 'stats {{{{.Name}}}}' far
+         docker rename far away; docker pause away
+         docker ps --format '{{{{.Names}}}} {{{{.Status}}}}' | sed 's/Up .*(/Up (/'; docker unpause away
+         docker stop -t 1 away >/dev/null; echo state $(docker inspect --format '{{{{.State.Status}}}}' away)
+         docker start away; docker kill away; echo pruned $(docker container prune -f | grep -c '^[0-9a-f]')
+         docker events --since $began --until $(date +%s) --filter event=die --format 'died {{{{.Actor.Attributes.name}}}}'"
+    ));
+    for line in [
+        "attached",
+        "taken sent",
+        "inside",
+        "code 3",
+        "piped",
+        "file",
+        "back file",
+        "top 1",
+        "stats far",
+        "away Up (Paused)",
+        "state exited",
+        "pruned 1",
+        "died away",
+    ] {
+        assert!(said.lines().any(|said| said == line), "{line}: {said}");
+    }
+}
+
+#[test]
+fn a_child_whose_node_dies_is_said_to_be_lost_and_gives_its_budget_back() {
+    let cluster = Cluster::installed();
+    let image = cluster.push(&client());
+    let labels = [
+        "handler=exec",
+        "timeout=120s",
+        "max=4",
+        "spawn.max=1",
+        &format!("spawn={SHELL}"),
+    ];
+    let function = cluster.function("loses", &labels, &image, &["bash", "-s"]);
+    let path = format!("POST {}", function.path());
+    let says = |node: u32, script: &str| {
+        let address = cluster.address(node);
+        let answer = eventually("an answer", || ask(&address, &path, &[], script).ok());
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.body
+    };
+    let own = says(1, "echo $NODE").trim().to_owned();
+    let _full = Full::new(&cluster, &own);
+    says(1, &format!("docker run -d --name far {SHELL} sleep 600"));
+    let there = eventually("the child's node", || {
+        let tree = cluster.control(1, &["tree", &function.name, "--json"])?;
+        let tree: serde_json::Value = serde_json::from_str(&tree).expect("the tree as JSON");
+        let branch = child(&tree, "far")?;
+        NODES
+            .into_iter()
+            .find(|node| branch.contains(&format!("on node-{node}")))
+    });
+    let mine: u32 = own.trim_start_matches("node-").parse().expect("its number");
+    assert_ne!(there, mine);
+    let script = format!(
+        "exec 2>&1
+         docker wait far; echo waited $?
+         until [ -z \"$(docker ps -aq)\" ]; do sleep 0.5; done; echo vanished
+         docker logs far; echo logs $?
+         until docker run --rm {SHELL} echo again; do sleep 0.5; done"
+    );
+    let said = std::thread::scope(|scope| {
+        let asking = scope.spawn(|| says(mine, &script));
+        cluster.kill(there);
+        asking.join().expect("the function's answer")
+    });
+    cluster.start(there);
+    for line in ["waited 1", "vanished", "logs 1", "again"] {
+        assert!(said.lines().any(|said| said == line), "{line}: {said}");
+    }
+}
+
+/// The branch of a child, without what is below it.
+fn child(tree: &serde_json::Value, name: &str) -> Option<String> {
+    match tree {
+        serde_json::Value::Array(branches) => branches.iter().find_map(|branch| child(branch, name)),
+        serde_json::Value::Object(branch) => {
+            let mut own = branch.clone();
+            let below = own.remove("below");
+            let own = serde_json::Value::Object(own).to_string();
+            let is_it = own.contains(&format!("({name})"));
+            is_it
+                .then_some(own)
+                .or_else(|| below.and_then(|below| child(&below, name)))
+        }
+        _ => None,
+    }
+}
+
 #[test]
 fn logs_of_all_nodes_are_one_at_every_gateway() {
     let cluster = Cluster::installed();

@@ -7,7 +7,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use skep_tls::{Body, Identity, Listener, Reply, body};
-use skep_wire::{AGENT_NAME, CALLER, CLAIMS, Caller, Claim, NAMES};
+use skep_wire::{AGENT_NAME, CALLER, CLAIMS, Caller, Claim, HOLDERS, NAMES};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -45,6 +45,9 @@ impl Reply for Back {
             names.asked += 1;
             let names = serde_json::json!(names.names).to_string();
             return Response::new(body(http_body_util::Full::from(names)));
+        }
+        if request.uri().path().starts_with(HOLDERS) {
+            return Response::new(body(http_body_util::Full::from("[]")));
         }
         if request.uri().path() == CLAIMS {
             let claim = request.into_body().collect().await.expect("a claim").to_bytes();

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use skep_model::Revision;
-use skep_wire::{SandboxPicture, Waiting};
+use skep_wire::{SandboxPicture, Usage, Waiting};
 
 use super::*;
 
@@ -35,6 +35,7 @@ fn node(name: &str, sandboxes: Vec<SandboxPicture>) -> NodePicture {
         fallback: Vec::new(),
         sandboxes,
         waiting: Vec::new(),
+        children: Usage::default(),
     }
 }
 

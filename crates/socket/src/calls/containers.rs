@@ -13,6 +13,7 @@ use skep_grant::{ContainerCall, ExecCreate, Refusal};
 
 use super::{Context, forgo, json, lines, plain_columns, show, whole};
 use crate::answer::{Answer, Body, BodyError, empty, full};
+use crate::budget::Question;
 use crate::child::Child;
 use crate::daemon::understood;
 use crate::names;
@@ -30,7 +31,17 @@ pub(super) async fn call(
 ) -> Result<Answer, Refusal> {
     // dockerode's word to itself.
     context.query.take("hijack");
-    let child = context.shared.find(&context.holder, name)?;
+    let child = match context.shared.find(&context.holder, name) {
+        Ok(child) => child,
+        Err(Refusal { status: 404, .. }) if context.elsewhere().is_some() => {
+            return super::afar::call(context, name, call, request).await;
+        }
+        Err(refusal) => return Err(refusal),
+    };
+    if call == ContainerCall::Rename {
+        let name = names::asked(context.query.get("name").unwrap_or_default())?;
+        super::afar::taken(&context, &name, None).await?;
+    }
     if matches!(
         call,
         ContainerCall::Export
@@ -172,7 +183,7 @@ pub(crate) async fn may_run(context: &Context, child: &Child) -> Result<Starting
         }
     };
     if !child.is_live() {
-        shared.agreed(&context.holder).await?;
+        shared.agreed(&context.holder, Question::Here).await?;
     }
     Ok(starting)
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use skep_grant::{Create, Json, NetworkAsked, Refusal, Settled};
 use skep_model::Function;
 
+use super::agree::{admit, agree};
 use super::{Context, images, resources, template};
 use crate::answer::Answer;
 use crate::archive::Archive;
@@ -18,17 +19,28 @@ use crate::shared::Shared;
 use crate::{below, listener, names, network, totals};
 
 /// What a child is made from.
-enum Origin {
+pub(super) enum Origin {
     /// The template of a granted function.
     Function(Arc<Function>),
     /// A granted image, by its name.
     Image(String),
+    /// A granted function, of which this node knows the name only.
+    Elsewhere(String),
 }
 
 impl Origin {
     fn function(&self) -> Option<&Function> {
         match self {
             Self::Function(function) => Some(function),
+            Self::Image(_) | Self::Elsewhere(_) => None,
+        }
+    }
+
+    /// The name of a function.
+    pub(super) fn name(&self) -> Option<String> {
+        match self {
+            Self::Function(function) => Some(function.name.to_string()),
+            Self::Elsewhere(name) => Some(name.clone()),
             Self::Image(_) => None,
         }
     }
@@ -75,7 +87,7 @@ async fn make(context: Arc<Context>, create: Create, name: String) -> Result<Ans
     let origin = origin(&context, &create).await?;
     let grant = below::grant(holder, &create, origin.function())?;
     let network = match &origin {
-        Origin::Function(_) => {
+        Origin::Function(_) | Origin::Elsewhere(_) => {
             create.over_template()?;
             Inherited::default()
         }
@@ -101,8 +113,9 @@ async fn make(context: Arc<Context>, create: Create, name: String) -> Result<Ans
         root: root.clone(),
         invocation,
         generation: holder.generation,
+        above: holder.above_children(),
         asked: create.image.clone(),
-        of_template: matches!(origin, Origin::Function(_)),
+        of_template: !matches!(origin, Origin::Image(_)),
         deadline: created.saturating_add(life).unwrap_or(Timestamp::MAX),
         memory: memory.unwrap_or(0),
         nano_cpus: nano_cpus.unwrap_or(0),
@@ -115,14 +128,19 @@ async fn make(context: Arc<Context>, create: Create, name: String) -> Result<Ans
         roots.insert(root);
     }
     let mut begun = Begun {
-        place: admit(&context, &marks).await?,
+        place: admit(&context, &marks, &name).await?,
         socket: marks.socket.clone(),
         context: Arc::clone(&context),
         done: false,
     };
+    if let Some(made) = agree(&context, &create, &origin, &marks, (begun.place, &name)).await? {
+        begun.done = true;
+        shared.children().went(begun.place);
+        return Ok(made);
+    }
     let inherited = match &origin {
         Origin::Function(function) => network::of_template(function),
-        Origin::Image(_) => network.clone(),
+        Origin::Image(_) | Origin::Elsewhere(_) => network.clone(),
     };
     let own = below::open(shared, &marks, inherited).map_err(|error| {
         tracing::warn!(%error, "a child's socket could not be made");
@@ -132,7 +150,7 @@ async fn make(context: Arc<Context>, create: Create, name: String) -> Result<Ans
     let settled = Settled {
         image: match &origin {
             Origin::Function(function) => function.template.image_id.clone(),
-            Origin::Image(image) => image.clone(),
+            Origin::Image(image) | Origin::Elsewhere(image) => image.clone(),
         },
         network: network.mode.clone(),
         labels: marks.written(&shared.owner, &shared.namespace),
@@ -142,7 +160,7 @@ async fn make(context: Arc<Context>, create: Create, name: String) -> Result<Ans
     };
     let (mut body, later) = match &origin {
         Origin::Function(function) => template::body(shared, function, &create, &settled)?,
-        Origin::Image(_) => (create.body(&settled), others(&network)),
+        Origin::Image(_) | Origin::Elsewhere(_) => (create.body(&settled), others(&network)),
     };
     let names_host = create
         .environment
@@ -267,7 +285,13 @@ async fn origin(context: &Context, create: &Create) -> Result<Origin, Refusal> {
     if let Some(function) = images::function(context, asked) {
         return Ok(Origin::Function(function));
     }
+    if let Some(name) = images::functions_name(context, asked) {
+        return Ok(Origin::Elsewhere(name));
+    }
     if let Some(name) = images::granted(context, asked).await? {
+        if context.making.is_some() {
+            images::fetch(context, &name).await?;
+        }
         return Ok(Origin::Image(name));
     }
     Err(Refusal::forbidden(format!(
@@ -284,27 +308,11 @@ fn limits(create: &Create, origin: &Origin) -> (Option<u64>, Option<u64>) {
         number.filter(|n| *n > 0)
     };
     match origin {
-        Origin::Image(_) => (positive(create.host.memory), positive(create.host.nano_cpus)),
+        Origin::Image(_) | Origin::Elsewhere(_) => {
+            (positive(create.host.memory), positive(create.host.nano_cpus))
+        }
         Origin::Function(function) => template::limits(function),
     }
-}
-
-/// Takes a place. What ended a moment ago may not be known yet: Docker is asked before anything is refused.
-async fn admit(context: &Context, marks: &Marks) -> Result<u64, Refusal> {
-    let shared = &context.shared;
-    let attempt = || shared.children().admit(&context.holder.spawn, marks.clone());
-    let place = match attempt() {
-        Ok(place) => place,
-        Err(_) => {
-            shared.look_now().await;
-            attempt()?
-        }
-    };
-    if let Err(refusal) = shared.agreed(&context.holder).await {
-        shared.children().settle(place, None);
-        return Err(refusal);
-    }
-    Ok(place)
 }
 
 fn others(network: &Inherited) -> Vec<(String, Value)> {

@@ -7,15 +7,15 @@ use serde_json::Value;
 use skep_grant::{Filters, Refusal};
 use skep_model::label;
 
-use super::{Context, lines, show};
+use super::{Context, gathered, lines, show};
 use crate::answer::{Answer, empty};
-use crate::holder::Parent;
 use crate::names;
 
 const FILTERS: &[&str] = &["container", "event", "image", "label", "type"];
 
 /// Streams events.
 pub(super) async fn stream(mut context: Context) -> Result<Answer, Refusal> {
+    let asked = context.query.clone();
     let mut filters = Filters::parse(context.query.get("filters").unwrap_or_default(), FILTERS)?;
     let types = filters.take("type");
     let images = filters.take("image");
@@ -60,10 +60,11 @@ pub(super) async fn stream(mut context: Context) -> Result<Answer, Refusal> {
     };
     let theirs = lines::passed(response.into_body(), filter);
     let shared = context.shared.clone();
+    let own = context.clone();
     let both = crate::lean::merged(&shared, theirs, wanted, move |line| {
         shown(&context, line, others, &images)
     });
-    Ok(both)
+    Ok(gathered::events(own, asked, both))
 }
 
 /// One event as the function sees it; `None` for what is not its own.
@@ -72,13 +73,13 @@ fn shown(context: &Context, line: &[u8], others: bool, images: &[String]) -> Opt
     let attributes = event.pointer_mut("/Actor/Attributes")?;
     let parent = attributes.get(label::PARENT)?.as_str()?.to_owned();
     let asked = attributes.get(crate::labels::ASKED)?.clone();
-    let is_mine = match &context.holder.parent {
-        Parent::Instance { .. } => true,
-        Parent::Child { .. } => {
-            let above = context.shared.children().get(&parent).cloned();
-            parent == context.holder.id()
-                || above.is_some_and(|child| context.holder.sees(&context.shared, &child))
-        }
+    let is_mine = !context.holder.is_child() || {
+        let above = context.shared.children().get(&parent).cloned();
+        let named = attributes.get(crate::labels::ABOVE).and_then(Value::as_str);
+        let own = context.holder.id();
+        parent == own
+            || named.is_some_and(|named| named.split(',').any(|above| above == own))
+            || above.is_some_and(|child| context.holder.sees(&context.shared, &child))
     };
     let of_images = images.is_empty() || images.iter().any(|image| asked == image.as_str());
     if others || !is_mine || !of_images {

@@ -73,11 +73,7 @@ impl Context {
             body
         });
         *answer.status_mut() = parts.status;
-        for name in KEPT {
-            if let Some(value) = parts.headers.get(&name) {
-                answer.headers_mut().insert(name, value.clone());
-            }
-        }
+        kept(&parts.headers, answer.headers_mut());
         Ok(answer)
     }
 
@@ -101,48 +97,7 @@ impl Context {
         };
         let kind = response.headers().get(CONTENT_TYPE).cloned();
         let ours = hyper::upgrade::on(&mut response);
-        let (closed, place) = (self.closed.clone(), self.place.clone());
-        self.shared.tasks.spawn(async move {
-            let copying = async {
-                let (Ok(theirs), Ok(ours)) = (theirs.await, ours.await) else {
-                    return;
-                };
-                let mut ours = TokioIo::new(ours);
-                let Ok((mut theirs, early)) = handover::taken(theirs).await else {
-                    return;
-                };
-                if ours.write_all(&early).await.is_err() {
-                    return;
-                }
-                let Ok(hang_up) = handover::HangUp::of(&theirs) else {
-                    return;
-                };
-                let (mut from, mut to) = theirs.split();
-                let (mut out, mut back) = tokio::io::split(ours);
-                // Either side may close its own direction first.
-                let said = async {
-                    drop(tokio::io::copy(&mut from, &mut back).await);
-                    drop(back.shutdown().await);
-                    // All that it sent has gone on. Where it has gone too, nobody reads the rest; both directions closed
-                    // are the same to the kernel.
-                    hang_up.wait().await;
-                };
-                let answered = async {
-                    if tokio::io::copy(&mut out, &mut to).await.is_ok() && to.shutdown().await.is_ok() {
-                        std::future::pending::<()>().await;
-                    }
-                };
-                tokio::select! {
-                    () = said => {}
-                    () = answered => {}
-                }
-            };
-            tokio::select! {
-                () = closed.cancelled() => {}
-                () = copying => {}
-            }
-            drop(place);
-        });
+        joined(self, theirs, ours);
         let mut answer = nothing(StatusCode::SWITCHING_PROTOCOLS);
         let headers = answer.headers_mut();
         headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -152,6 +107,58 @@ impl Context {
         }
         Ok(answer)
     }
+}
+
+/// Copies what means something to clients.
+pub(super) fn kept(from: &HeaderMap, to: &mut HeaderMap) {
+    for name in KEPT {
+        if let Some(value) = from.get(&name) {
+            to.insert(name, value.clone());
+        }
+    }
+}
+
+/// Joins the client's connection with the one behind it, until both have ended or the socket closes.
+pub(super) fn joined(context: &Context, theirs: OnUpgrade, ours: OnUpgrade) {
+    let (closed, place) = (context.closed.clone(), context.place.clone());
+    context.shared.tasks.spawn(async move {
+        let copying = async {
+            let (Ok(theirs), Ok(ours)) = (theirs.await, ours.await) else {
+                return;
+            };
+            let mut ours = TokioIo::new(ours);
+            let Ok((theirs, early, hang_up)) = handover::taken(theirs).await else {
+                return;
+            };
+            if ours.write_all(&early).await.is_err() {
+                return;
+            }
+            let (mut from, mut to) = tokio::io::split(theirs);
+            let (mut out, mut back) = tokio::io::split(ours);
+            // Either side may close its own direction first.
+            let said = async {
+                drop(tokio::io::copy(&mut from, &mut back).await);
+                drop(back.shutdown().await);
+                // All that it sent has gone on. Where it has gone too, nobody reads the rest; both directions closed
+                // are the same to the kernel.
+                hang_up.wait().await;
+            };
+            let answered = async {
+                if tokio::io::copy(&mut out, &mut to).await.is_ok() && to.shutdown().await.is_ok() {
+                    std::future::pending::<()>().await;
+                }
+            };
+            tokio::select! {
+                () = said => {}
+                () = answered => {}
+            }
+        };
+        tokio::select! {
+            () = closed.cancelled() => {}
+            () = copying => {}
+        }
+        drop(place);
+    });
 }
 
 pub(crate) fn wants_upgrade(headers: &HeaderMap) -> bool {

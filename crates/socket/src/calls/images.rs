@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
-use skep_grant::{Filters, Image, Refusal};
+use skep_grant::{Filters, Image, Query, Refusal};
 use skep_model::Function;
 
 use super::{Context, show};
 use crate::answer::{Answer, empty, json as answer_json};
+use crate::daemon::{understood, whole};
 
 /// The function that a name means: granted, in force, and named in whichever way Docker takes an image's name. What is
 /// a function's name is no image's, so that nobody gets around its template.
@@ -17,6 +18,35 @@ pub(super) fn function(context: &Context, asked: &str) -> Option<Arc<Function>> 
     let entries = context.holder.spawn.may_start.iter();
     let mut meant = entries.filter(|entry| Image::parse(entry).is_ok_and(|entry| entry == image));
     meant.find_map(|entry| context.shared.function(entry))
+}
+
+/// The granted name that is meant, where it is a function's of which this node has nothing but the name.
+pub(super) fn functions_name(context: &Context, asked: &str) -> Option<String> {
+    context.elsewhere()?;
+    let image = Image::parse(asked).ok()?;
+    let mut entries = context.holder.spawn.may_start.iter();
+    let meant = entries.find(|entry| {
+        context.shared.is_functions_name(entry) && Image::parse(entry).is_ok_and(|entry| entry == image)
+    });
+    meant.cloned()
+}
+
+/// Has an image pulled that this node has not: its client asked another node, and can't.
+pub(super) async fn fetch(context: &Context, name: &str) -> Result<(), Refusal> {
+    let here = context.ask(Method::GET, format!("/images/{name}/json")).await;
+    if here.is_ok() {
+        return Ok(());
+    }
+    let image = Image::parse(name)?;
+    let mut query = Query::default();
+    query.set("fromImage", image.familiar().to_owned());
+    query.set("tag", image.version().to_owned());
+    let path = format!("/images/create{}", query.written());
+    let call = context.outgoing(Method::POST, path, empty());
+    let pulled = context.shared.daemon.send(call).await?;
+    let status = pulled.status();
+    // Its end is the pull's; what went wrong the create says.
+    understood(status, &whole(pulled.into_body()).await?).map(drop)
 }
 
 /// The entries of the grant that are images.

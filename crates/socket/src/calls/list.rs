@@ -1,12 +1,16 @@
 //! Lists of children, and removing those that ended.
 
 use http::{Method, StatusCode};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use skep_grant::{Filters, Refusal};
 use skep_model::label;
 
+use super::afar::Sent;
 use super::{Context, show};
 use crate::answer::{Answer, json as answer_json};
+use crate::daemon::{understood, whole};
+use crate::elsewhere::Unreached;
 
 /// The filters of Docker's list that say something about the function's own children.
 const FILTERS: &[&str] = &[
@@ -39,9 +43,12 @@ pub(super) async fn list(mut context: Context) -> Result<Answer, Refusal> {
     let (mut newer, mut older) = (Vec::new(), Vec::new());
     for (name, times) in [("since", &mut newer), ("before", &mut older)] {
         for value in filters.take(name) {
-            times.push(context.shared.find(&context.holder, &value)?.created);
+            times.push(created(&context, &value).await?);
         }
     }
+    let mut elsewhere = context.query.clone();
+    elsewhere.set("filters", filters.written());
+    let asked_elsewhere = format!("/containers/json{}", elsewhere.written());
     // Names to Docker are longer than what the function calls them: they are matched here.
     let names: Vec<String> = filters
         .take("name")
@@ -66,7 +73,11 @@ pub(super) async fn list(mut context: Context) -> Result<Answer, Refusal> {
     );
     context.query.set("filters", filters.written());
     let path = format!("/containers/json{}", context.query.written());
-    let value = context.ask(Method::GET, path).await?;
+    let (value, elsewhere) = tokio::join!(
+        context.ask(Method::GET, path),
+        context.ask_all(Method::GET, &asked_elsewhere)
+    );
+    let value = value?;
     let named = |own: &str| names.is_empty() || names.iter().any(|name| matches(name, own));
     let mut shown = Vec::new();
     for mut entry in value.as_array().cloned().unwrap_or_default() {
@@ -90,8 +101,31 @@ pub(super) async fn list(mut context: Context) -> Result<Answer, Refusal> {
         .into_iter()
         .map(|(_, entry)| entry)
         .collect();
+    let there = elsewhere.iter().filter_map(|(_, list)| list.as_array());
+    let there = there.flatten().filter(|entry| {
+        let own = entry.get("Created").and_then(Value::as_i64).unwrap_or(0);
+        newer.iter().all(|time| own >= time.as_second()) && older.iter().all(|time| own <= time.as_second())
+    });
+    shown.extend(there.cloned());
+    // The newest first, as each node's own.
+    shown.sort_by_key(|entry| std::cmp::Reverse(entry.get("Created").and_then(Value::as_i64)));
     shown.truncate(limit.filter(|limit| *limit > 0).unwrap_or(usize::MAX));
     Ok(answer_json(StatusCode::OK, &Value::Array(shown)))
+}
+
+/// When a child was made, wherever it is.
+async fn created(context: &Context, text: &str) -> Result<Timestamp, Refusal> {
+    let here = context.shared.find(&context.holder, text);
+    if here.is_ok() || context.elsewhere().is_none() {
+        return here.map(|child| child.created);
+    }
+    let (node, id) = context.met(text).await?;
+    let sent = Sent::get(format!("/containers/{id}/json"));
+    let found = context.ask_there(&node, sent).await.map_err(Unreached::refusal)?;
+    let status = found.status();
+    let found = understood(status, &whole(found.into_body()).await?)?;
+    let created = found.get("Created").and_then(Value::as_str);
+    Ok(created.and_then(|time| time.parse().ok()).unwrap_or_default())
 }
 
 /// Docker matches names by a regular expression; its anchors are what people use of that.
@@ -135,6 +169,12 @@ pub(super) async fn prune(context: Context) -> Result<Answer, Refusal> {
             context.shared.end(&child.id).await;
             removed.push(child.id);
         }
+    }
+    for (_, value) in context.ask_all(Method::POST, "/containers/prune").await {
+        let ids = value.get("ContainersDeleted").and_then(Value::as_array);
+        let ids = ids.into_iter().flatten().filter_map(Value::as_str);
+        removed.extend(ids.map(str::to_owned));
+        space += value.get("SpaceReclaimed").and_then(Value::as_u64).unwrap_or(0);
     }
     let value = json!({ "ContainersDeleted": removed, "SpaceReclaimed": space });
     Ok(answer_json(StatusCode::OK, &value))

@@ -1,11 +1,14 @@
 //! A request, from its first line to its answer: one file for each kind of thing that is asked for.
 
+mod afar;
+mod agree;
 mod columns;
 mod containers;
 mod create;
 mod events;
 mod exec;
 mod forward;
+mod gathered;
 mod images;
 mod lines;
 mod list;
@@ -27,6 +30,7 @@ use http::{HeaderMap, Request};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use skep_grant::{Call, Json, Query, Refusal, target};
+use skep_wire::Making;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
@@ -50,6 +54,8 @@ pub(crate) struct Context {
     pub(crate) place: Place,
     pub(crate) version: (u32, u32),
     pub(crate) query: Query,
+    /// Where the child that is to be made was asked for by another node.
+    pub(crate) making: Option<Making>,
 }
 
 /// One connection's place among those of its socket.
@@ -63,9 +69,20 @@ pub(crate) async fn answer(
     place: Place,
     request: Request<Incoming>,
 ) -> Answer {
+    answer_for(shared, holder, closed, (place, None), request).await
+}
+
+/// The same, which another node may have asked for.
+pub(crate) async fn answer_for(
+    shared: Arc<Shared>,
+    holder: Arc<Holder>,
+    closed: CancellationToken,
+    given: (Place, Option<Making>),
+    request: Request<Incoming>,
+) -> Answer {
     let (newest, experimental) = (shared.daemon.version, HeaderValue::from_static("false"));
     let asked = format!("{} {}", request.method(), request.uri().path());
-    let answered = handle(Arc::clone(&shared), Arc::clone(&holder), closed, place, request).await;
+    let answered = handle(Arc::clone(&shared), Arc::clone(&holder), closed, given, request).await;
     let mut answer = answered.unwrap_or_else(|mut refusal| {
         refusal.message = shared.said(&holder, &refusal.message);
         tracing::debug!(function = %holder.function, asked, refusal = refusal.message, "refused");
@@ -86,7 +103,7 @@ async fn handle(
     shared: Arc<Shared>,
     holder: Arc<Holder>,
     closed: CancellationToken,
-    place: Place,
+    (place, making): (Place, Option<Making>),
     request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
     unambiguous(&request)?;
@@ -107,6 +124,7 @@ async fn handle(
         place,
         version,
         query: target.query,
+        making,
     };
     match target.call {
         Call::Ping => Ok(node::ping()),

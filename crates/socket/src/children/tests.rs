@@ -7,6 +7,7 @@ fn marks(root: &str, memory: u64) -> Marks {
         root: root.to_owned(),
         invocation: None,
         generation: 1,
+        above: Vec::new(),
         asked: "image".to_owned(),
         of_template: false,
         deadline: Timestamp::MAX,
@@ -45,32 +46,32 @@ fn spawn() -> Spawn {
 #[test]
 fn a_place_is_taken_at_once_and_given_back_where_nothing_was_made() {
     let mut children = Children::default();
-    let first = children.admit(&spawn(), marks("a", 0)).unwrap();
-    let second = children.admit(&spawn(), marks("a", 0)).unwrap();
-    let refusal = children.admit(&spawn(), marks("a", 0)).unwrap_err();
+    let first = children.admit(&spawn(), marks("a", 0), "c").unwrap();
+    let second = children.admit(&spawn(), marks("a", 0), "c").unwrap();
+    let refusal = children.admit(&spawn(), marks("a", 0), "c").unwrap_err();
     assert!(refusal.message.contains("skep.spawn.max"), "{refusal}");
     children.settle(first, None);
     children.settle(second, Some(child("x", marks("a", 0), State::Running)));
-    children.admit(&spawn(), marks("a", 0)).unwrap();
-    assert!(children.admit(&spawn(), marks("a", 0)).is_err());
+    children.admit(&spawn(), marks("a", 0), "c").unwrap();
+    assert!(children.admit(&spawn(), marks("a", 0), "c").is_err());
 }
 
 #[test]
 fn what_ended_is_not_live_and_still_counts_in_all() {
     let mut children = Children::default();
     for id in ["x", "y", "z"] {
-        let place = children.admit(&spawn(), marks("a", 0)).unwrap();
+        let place = children.admit(&spawn(), marks("a", 0), "c").unwrap();
         children.settle(place, Some(child(id, marks("a", 0), State::Exited(0))));
     }
-    let refusal = children.admit(&spawn(), marks("a", 0)).unwrap_err();
+    let refusal = children.admit(&spawn(), marks("a", 0), "c").unwrap_err();
     assert!(refusal.message.contains("skep.spawn.total"), "{refusal}");
-    children.admit(&spawn(), marks("another", 0)).unwrap();
+    children.admit(&spawn(), marks("another", 0), "c").unwrap();
 }
 
 #[test]
 fn a_function_has_children_from_the_moment_that_one_is_being_made() {
     let mut children = Children::default();
-    let place = children.admit(&spawn(), marks("a", 0)).unwrap();
+    let place = children.admit(&spawn(), marks("a", 0), "c").unwrap();
     assert!(children.has_any_of(&"f".parse().unwrap()));
     assert!(!children.has_any_of(&"g".parse().unwrap()));
     children.settle(place, None);
@@ -80,38 +81,38 @@ fn a_function_has_children_from_the_moment_that_one_is_being_made() {
 #[test]
 fn memory_is_counted_over_what_lives() {
     let mut children = Children::default();
-    let place = children.admit(&spawn(), marks("a", 60)).unwrap();
+    let place = children.admit(&spawn(), marks("a", 60), "c").unwrap();
     children.settle(place, Some(child("x", marks("a", 60), State::Running)));
-    let refusal = children.admit(&spawn(), marks("a", 60)).unwrap_err();
+    let refusal = children.admit(&spawn(), marks("a", 60), "c").unwrap_err();
     assert!(refusal.message.contains("skep.spawn.memory"), "{refusal}");
     children.get_mut("x").unwrap().state = State::Exited(0);
-    children.admit(&spawn(), marks("a", 60)).unwrap();
+    children.admit(&spawn(), marks("a", 60), "c").unwrap();
     assert!(children.may_restart(&spawn(), "x").is_err());
 }
 
 #[test]
 fn a_child_that_is_being_started_counts_whatever_is_heard_of_its_earlier_end() {
     let mut children = Children::default();
-    let place = children.admit(&spawn(), marks("a", 60)).unwrap();
+    let place = children.admit(&spawn(), marks("a", 60), "c").unwrap();
     children.settle(place, Some(child("x", marks("a", 60), State::Running)));
     children.begin_start("x");
     children.get_mut("x").unwrap().state = State::Exited(0);
-    assert!(children.admit(&spawn(), marks("a", 60)).is_err());
+    assert!(children.admit(&spawn(), marks("a", 60), "c").is_err());
     children.end_start("x", true);
-    assert!(children.admit(&spawn(), marks("a", 60)).is_err());
+    assert!(children.admit(&spawn(), marks("a", 60), "c").is_err());
     // One that ended at once after it was started is not live because the answer came later than that.
     children.begin_start("x");
     children.runs("x", Timestamp::now());
     children.get_mut("x").unwrap().state = State::Exited(0);
     children.end_start("x", true);
-    children.admit(&spawn(), marks("a", 60)).unwrap();
+    children.admit(&spawn(), marks("a", 60), "c").unwrap();
 }
 
 #[test]
 fn a_child_that_a_list_brought_before_its_answer_counts_once() {
     let mut children = Children::default();
     for id in ["x", "y", "z"] {
-        let place = children.admit(&spawn(), marks("a", 0)).unwrap();
+        let place = children.admit(&spawn(), marks("a", 0), "c").unwrap();
         let mut made = child(id, marks("a", 0), State::Exited(0));
         children.adopt(made.clone());
         made.marks.restarts = true;
@@ -122,7 +123,7 @@ fn a_child_that_a_list_brought_before_its_answer_counts_once() {
         );
         children.get_mut(id).unwrap().marks.restarts = false;
     }
-    children.admit(&spawn(), marks("a", 0)).unwrap_err();
+    children.admit(&spawn(), marks("a", 0), "c").unwrap_err();
     children.remove("x");
     assert_eq!(children.totals["a"], 3);
 }
@@ -146,7 +147,7 @@ fn what_an_earlier_process_made_is_counted_again() {
     for id in ["x", "y", "z"] {
         children.adopt(child(id, marks("a", 0), State::Exited(0)));
     }
-    assert!(children.admit(&spawn(), marks("a", 0)).is_err());
+    assert!(children.admit(&spawn(), marks("a", 0), "c").is_err());
 }
 
 #[test]

@@ -96,10 +96,7 @@ pub(super) fn answer(
     context.shared.tasks.spawn(async move {
         let talking = async move {
             let Ok(connection) = upgrade.await else { return };
-            let Ok((connection, early)) = handover::taken(connection).await else {
-                return;
-            };
-            let Ok(hang_up) = handover::HangUp::of(&connection) else {
+            let Ok((connection, early, hang_up)) = handover::taken(connection).await else {
                 return;
             };
             let (mut from, mut to) = tokio::io::split(connection);

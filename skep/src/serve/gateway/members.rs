@@ -1,26 +1,25 @@
 //! What agents ask of a gateway: the calls of their nodes' functions, what is deployed, and what children may have.
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use skep_catalogue::Catalogue;
-use skep_cluster::Claims;
+use skep_cluster::Children;
 use skep_gateway::Brought;
 use skep_invoke::{empty, full, problem_response};
 use skep_model::{Problem, ProblemCode};
 use skep_tls::{Body, Reply, body};
-use skep_wire::{CALLER, CLAIMS, Caller, Claim, NAMES};
+use skep_wire::{CALLER, CLAIMS, Caller, Claim, HOLDERS, NAMES, VISIT, Visit};
 use tokio::sync::watch;
 
 /// Answers agents. A clone is the same.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Members {
     pub(super) catalogue: watch::Receiver<Arc<Catalogue>>,
     pub(super) calls: Brought,
-    pub(super) claims: Arc<Claims>,
+    pub(super) children: Children,
 }
 
 /// A claim is not longer.
@@ -49,16 +48,29 @@ impl Members {
             let problem = Problem::new(ProblemCode::BadRequest).detail("This is no claim.");
             return problem_response(&problem, None);
         };
-        if claim.limits.is_some() {
-            tokio::time::sleep_until(self.claims.ready_at().into()).await;
-        }
-        let (status, said) = match self.claims.claim(claim, Instant::now()) {
-            Ok(()) => (StatusCode::NO_CONTENT, empty()),
+        let asks_where = claim.place.is_some();
+        let (status, said) = match self.children.claim(claim).await {
+            Ok(agreed) if asks_where => (StatusCode::OK, full(serde_json::json!(agreed).to_string())),
+            Ok(_) => (StatusCode::NO_CONTENT, empty()),
             Err(said) => (StatusCode::TOO_MANY_REQUESTS, full(said)),
         };
         let mut response = Response::new(said);
         *response.status_mut() = status;
         response
+    }
+}
+
+impl Members {
+    /// A call about children of another node.
+    async fn visit(&self, visit: &HeaderValue, request: Request<Incoming>) -> Response<skep_invoke::Body> {
+        match Visit::read(visit) {
+            Ok(visit) => self.children.visit(visit, request).await,
+            Err(error) => {
+                let problem =
+                    Problem::new(ProblemCode::BadRequest).detail(format!("The field {VISIT}: {error}."));
+                problem_response(&problem, None)
+            }
+        }
     }
 }
 
@@ -72,6 +84,18 @@ impl Reply for Members {
         }
         if caller.is_none() && request.uri().path() == CLAIMS {
             return self.claim(request).await.map(body);
+        }
+        if caller.is_none()
+            && let Some(function) = request.uri().path().strip_prefix(HOLDERS)
+        {
+            let holders = self.children.holders(function.trim_start_matches('/'));
+            return Response::new(full(serde_json::json!(holders).to_string())).map(body);
+        }
+        // With a caller it is a function's own request, whatever it says.
+        if caller.is_none()
+            && let Some(visit) = request.headers_mut().remove(VISIT)
+        {
+            return self.visit(&visit, request).await.map(body);
         }
         let caller = caller.ok_or_else(|| format!("There is no field {CALLER}."));
         let caller = caller

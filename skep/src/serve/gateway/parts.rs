@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use http::Response;
 use prometheus_client::registry::Registry;
 use skep_backlog::Backlog;
-use skep_cluster::{Claims, Cluster};
+use skep_cluster::{Children, Cluster};
 use skep_control::Control;
 use skep_discovery::Connection;
 use skep_gateway::{Brought, Elsewhere, Gateway, Serving};
@@ -160,6 +160,7 @@ impl Parts {
             async move { finding.find_agents(ending).await },
         );
         let (deciding, ending) = (cluster.clone(), stop.clone());
+        let manager = docker.clone();
         let (known, templates) = (listed(connection.clone()), catalogue.clone());
         supervisor.watch("scaling", async move {
             deciding.decide(docker, templates, known, ending).await;
@@ -169,10 +170,15 @@ impl Parts {
             memory::give_back(catalogue.clone(), stop.clone()),
         );
         let members_drain = CancellationToken::new();
+        let children = Children::new(cluster.clone(), catalogue.clone(), manager);
+        let (looking, ending) = (children.clone(), stop.clone());
+        supervisor.watch("watch over the nodes' room", async move {
+            looking.run(ending).await;
+        });
         let members = Members {
             catalogue,
             calls: Brought::new(gateway.clone()),
-            claims: Arc::new(Claims::new(std::time::Instant::now())),
+            children,
         };
         supervisor.watch(MEMBERS, calls.serve(members, members_drain.clone()));
         if let Some(shared) = shared {
