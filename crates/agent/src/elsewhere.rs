@@ -12,7 +12,7 @@ use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use skep_model::FunctionName;
 use skep_socket::{Elsewhere, Unreached};
-use skep_tls::{Body, Line};
+use skep_tls::{Body, Line, Members};
 use skep_wire::{GATEWAY_NAME, HOLDERS, NOT_STARTED, VISIT, Visit};
 use tokio::time::timeout;
 
@@ -61,7 +61,14 @@ impl Afar {
         Vec::new()
     }
 
-    async fn sent(&self, visit: Visit, mut request: Request<Body>) -> Result<Response<Incoming>, Unreached> {
+    async fn sent(
+        &self,
+        mut visit: Visit,
+        mut request: Request<Body>,
+    ) -> Result<Response<Incoming>, Unreached> {
+        if let Some(making) = &mut visit.making {
+            making.node.clone_from(&self.node);
+        }
         request.headers_mut().insert(VISIT, visit.header());
         let nobody = || Unreached::NotSent("no gateway answers, through which it is reached".to_owned());
         let in_order = self.gateways.known_for(&visit.function);

@@ -49,7 +49,7 @@ pub struct Visitor {
 /// A child that one node makes for another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Making {
-    /// The node that asked for it.
+    /// The node that asked for it: its agent says so.
     pub node: String,
     /// The number under which it did.
     pub number: u64,

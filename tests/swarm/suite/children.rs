@@ -166,7 +166,7 @@ fn whatever_is_asked_of_a_child_reaches_it_on_another_node() {
          docker ps --format '{{{{.Names}}}} {{{{.Status}}}}' | sed 's/Up .*(/Up (/'; docker unpause away
          docker stop -t 1 away >/dev/null; echo state $(docker inspect --format '{{{{.State.Status}}}}' away)
          docker start away; docker kill away; echo pruned $(docker container prune -f | grep -c '^[0-9a-f]')
-         docker events --since $began --until $(date +%s) --filter event=die --format 'died {{{{.Actor.Attributes.name}}}}'"
+         docker events --since $began --until $(($(date +%s) + 1)) --filter event=die --format 'died {{{{.Actor.Attributes.name}}}}'"
     ));
     for line in [
         "attached",
@@ -176,7 +176,7 @@ fn whatever_is_asked_of_a_child_reaches_it_on_another_node() {
         "piped",
         "file",
         "back file",
-        "top 1",
+        "top 2",
         "stats far",
         "away Up (Paused)",
         "state exited",

@@ -91,7 +91,7 @@ fn a_child_that_is_made_elsewhere_counts_once_on_its_whole_way() {
         let agreed = on_b(&claims, asking("a", sequence, 4, &numbers), now).unwrap();
         assert_eq!(agreed.node.as_deref(), Some("b"));
     }
-    let full = on_b(&claims, asking("a", 5, 1, &[15]), now).unwrap_err();
+    let full = on_b(&claims, asking("a", 5, 5, &[15, 11, 12, 13, 14]), now).unwrap_err();
     assert!(full.contains("has 4 children"), "{full}");
     // `b` claims them in `a`'s place, whether `a` has heard of it or not.
     for (sequence, number) in [(1, 11), (2, 12), (3, 13), (4, 14)] {
@@ -115,7 +115,7 @@ fn a_child_that_was_never_made_counts_no_longer() {
     assert!(here(&claims, claim("b", 1, 1, Some(4)), now).is_err());
     assert_eq!(here(&claims, claim("a", 2, 3, None), now), Ok(()));
     assert_eq!(here(&claims, claim("b", 2, 1, Some(4)), now), Ok(()));
-    on_b(&claims, asking("a", 3, 3, &[2]), now).unwrap_err();
+    on_b(&claims, asking("a", 3, 4, &[2]), now).unwrap_err();
     here(&claims, claim("b", 3, 0, None), now).unwrap();
     on_b(&claims, asking("a", 4, 4, &[3]), now).unwrap();
     assert_eq!(here(&claims, claim("b", 4, 1, Some(4)), now + PLACED), Ok(()));

@@ -50,6 +50,7 @@ fn node(number: usize, running: u32) -> NodePicture {
         fallback: Vec::new(),
         sandboxes: sandboxes.collect(),
         waiting: Vec::new(),
+        children: skep_wire::Usage::default(),
     }
 }
 

@@ -107,8 +107,10 @@ pub(super) async fn list(mut context: Context) -> Result<Answer, Refusal> {
         newer.iter().all(|time| own >= time.as_second()) && older.iter().all(|time| own <= time.as_second())
     });
     shown.extend(there.cloned());
-    // The newest first, as each node's own.
-    shown.sort_by_key(|entry| std::cmp::Reverse(entry.get("Created").and_then(Value::as_i64)));
+    if !elsewhere.is_empty() {
+        // The newest first, as each node's own.
+        shown.sort_by_key(|entry| std::cmp::Reverse(entry.get("Created").and_then(Value::as_i64)));
+    }
     shown.truncate(limit.filter(|limit| *limit > 0).unwrap_or(usize::MAX));
     Ok(answer_json(StatusCode::OK, &Value::Array(shown)))
 }
