@@ -48,6 +48,11 @@ impl HangUp {
         UnixStream::from_std(again).map(|again| Self(Some(again)))
     }
 
+    /// Whether it will ever be known.
+    pub(crate) fn is_known(&self) -> bool {
+        self.0.is_some()
+    }
+
     pub(crate) async fn wait(&self) {
         let Some(stream) = &self.0 else {
             return std::future::pending().await;

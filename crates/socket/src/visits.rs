@@ -48,7 +48,14 @@ async fn answer(
     })?;
     let closed = shared.stop.child_token();
     let holder = Arc::new(holder);
-    Ok(calls::answer_for(Arc::clone(shared), holder, closed, (Arc::new(place), visit.making), request).await)
+    Ok(calls::answer_for(
+        Arc::clone(shared),
+        holder,
+        closed,
+        (Arc::new(place), visit.making),
+        request,
+    )
+    .await)
 }
 
 /// Who speaks. Its words become labels, and the names of files: they are what Skep writes, or nothing.

@@ -144,7 +144,9 @@ pub(super) fn joined(context: &Context, theirs: OnUpgrade, ours: OnUpgrade) {
                 hang_up.wait().await;
             };
             let answered = async {
-                if tokio::io::copy(&mut out, &mut to).await.is_ok() && to.shutdown().await.is_ok() {
+                let passed = tokio::io::copy(&mut out, &mut to).await.is_ok() && to.shutdown().await.is_ok();
+                // Of another node's client it is not known when it has gone: the end of the output is the end.
+                if passed && hang_up.is_known() {
                     std::future::pending::<()>().await;
                 }
             };
