@@ -237,6 +237,94 @@ fn a_child_whose_node_dies_is_said_to_be_lost_and_gives_its_budget_back() {
     }
 }
 
+#[test]
+fn a_function_is_started_by_its_name_where_a_sandbox_of_it_is() {
+    let cluster = Cluster::installed();
+    let image = cluster.push(&client());
+    let labels = ["handler=exec", "sandboxes=1"];
+    let tool = cluster.function_on(3, "tool", &labels, SHELL, &["sh", "-c", "echo tool on $NODE"]);
+    let idle = cluster.function_on(3, "idle", &["handler=exec"], SHELL, &["true"]);
+    tool.sandboxes(1, 1);
+    let spawn = format!("spawn={},{}", tool.name, idle.name);
+    let labels = ["handler=exec", "timeout=90s", &spawn];
+    let starter = cluster.function_on(1, "names", &labels, &image, &["bash", "-s"]);
+    let address = cluster.address(2);
+    let script = format!(
+        "exec 2>&1; docker run --rm {tool}; docker run --rm {tool} sh -c 'echo $NODE and more'; \
+         docker run --rm --user 1 {tool}; echo refused $?; docker run --rm {idle}; echo none $?",
+        tool = tool.name,
+        idle = idle.name
+    );
+    let answer = eventually("a child of the function", || {
+        let path = format!("POST {}", starter.path());
+        let answer = ask(&address, &path, &[], &script).ok()?;
+        // Gateways may not have heard of its sandbox at first.
+        answer.body.contains("tool on").then_some(answer)
+    });
+    for line in ["tool on node-3", "node-3 and more", "refused 125", "none 125"] {
+        assert!(answer.body.lines().any(|said| said == line), "{line}: {answer:?}");
+    }
+    assert!(answer.body.contains("no node has a sandbox of it"), "{answer:?}");
+}
+
+#[test]
+fn a_child_leaves_its_node_only_for_one_that_can_give_its_network() {
+    let cluster = Cluster::installed();
+    let image = cluster.push(&client());
+    let id = uuid::Uuid::now_v7().simple().to_string();
+    for (kind, option) in [("open", &["--attachable"][..]), ("closed", &[])] {
+        let network = format!("{kind}-{}", &id[20..]);
+        let made = ["network", "create", "-d", "overlay"];
+        cluster.docker(1, &[&made[..], option, &[network.as_str()]].concat());
+        let labels = ["handler=exec", "timeout=90s", &format!("spawn={SHELL}")];
+        let function = cluster.function("networks", &labels, &image, &["bash", "-s"]);
+        cluster.docker(
+            1,
+            &[
+                "service",
+                "update",
+                "-q",
+                "-d",
+                "--network-add",
+                &network,
+                &function.name,
+            ],
+        );
+        let address = cluster.address(1);
+        let says = |script: &str| {
+            let path = format!("POST {}", function.path());
+            let answer = eventually("an answer", || {
+                let answer = ask(&address, &path, &[], script).ok()?;
+                (answer.status == 200).then_some(answer)
+            });
+            answer.body
+        };
+        let own = eventually("an instance on its network", || {
+            let said = says("grep -c eth1 /proc/net/dev; echo $NODE");
+            let mut lines = said.lines();
+            (lines.next()? == "1").then(|| lines.next().unwrap_or_default().to_owned())
+        });
+        let full = Full::new(&cluster, &own);
+        let said = says(&format!(
+            "exec 2>&1; docker run -d --name far {SHELL} sleep 300 >/dev/null; docker exec far cat /proc/net/dev"
+        ));
+        assert!(said.contains("eth0"), "{said}");
+        let branch = eventually("the child in the tree", || {
+            let tree = cluster.control(1, &["tree", &function.name, "--json"])?;
+            let tree: serde_json::Value = serde_json::from_str(&tree).expect("the tree as JSON");
+            child(&tree, "far")
+        });
+        let stays = branch.contains(&format!("on {own}"));
+        assert_eq!(stays, kind == "closed", "{kind}: {branch}");
+        says("docker rm -f far");
+        drop((full, function));
+        eventually("the network to go", || {
+            let removed = cluster.try_docker(1, &["network", "rm", &network]);
+            (removed.code == Some(0)).then_some(())
+        });
+    }
+}
+
 /// The branch of a child, without what is below it.
 fn child(tree: &serde_json::Value, name: &str) -> Option<String> {
     match tree {
