@@ -281,9 +281,6 @@ fn labels(labels: BTreeMap<String, String>) -> Result<BTreeMap<String, String>, 
 
 impl Health {
     fn read(mut health: Fields) -> Result<Option<Self>, Refusal> {
-        if health.is_empty() {
-            return Ok(None);
-        }
         let test = health.texts("Test")?;
         let mut times = [
             ("Interval", 0),
@@ -304,7 +301,9 @@ impl Health {
             }
         }
         health.finish()?;
-        Ok(Some(Self { test, times }))
+        // A check of which nothing is said is the image's own.
+        let said = !test.is_empty() || times.iter().any(|(_, value)| *value != 0);
+        Ok(said.then_some(Self { test, times }))
     }
 
     fn written(&self) -> Value {
