@@ -166,10 +166,6 @@ impl Fields {
         Self::of(&self.at(name), value)
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.left.is_empty()
-    }
-
     /// Fields that clients send and that may say nothing.
     pub(crate) fn neutral(&mut self, table: &[Row]) -> Result<(), Refusal> {
         for (name, neutral, reason) in table {
