@@ -195,8 +195,12 @@ impl Cgroups {
         self.clear();
         for hierarchy in &self.hierarchies {
             let own = self.folder(hierarchy);
+            // The spawner may still be taking away what just ended there.
+            end(&own, |own| {
+                folders(own).iter().for_each(|left| end(left, kill_each))
+            });
             // Another namespace may still be beside it; then the shared folder stays.
-            let _emptied = fs::remove_dir(&own).and_then(|()| fs::remove_dir(hierarchy.mount.join(ROOT)));
+            let _emptied = fs::remove_dir(hierarchy.mount.join(ROOT));
         }
     }
 }
