@@ -26,7 +26,7 @@ async fn each_invocation_has_a_file_system_and_processes_of_its_own() {
     })
     .await;
     skep.finish().await;
-    assert!(cgroup_homes(&namespace).is_empty());
+    assert_eq!(cgroup_homes(&namespace), Vec::<std::path::PathBuf>::new());
 }
 
 #[tokio::test]
