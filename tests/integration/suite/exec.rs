@@ -55,15 +55,8 @@ async fn an_answer_that_began_is_cut_when_the_command_fails_and_the_record_has_t
 #[tokio::test]
 async fn a_command_that_does_not_exist_is_a_502_and_the_operator_reads_why() {
     let skep = Skep::start("exec-missing").await;
-    skep.deploy("missing", &["handler=exec"], &[], &[&probe_image(), "x"])
-        .await;
-    let id = skep
-        .deploy(
-            "missing",
-            &["handler=exec"],
-            &["--entrypoint", "/no/such"],
-            &[&probe_image()],
-        )
+    let entrypoint = ["--entrypoint", "/no/such"];
+    skep.deploy("missing", &["handler=exec"], &entrypoint, &[&probe_image()])
         .await;
     let answer = skep.public.get("/missing").await;
     assert_eq!(answer.problem(), "start-failed");
@@ -74,7 +67,6 @@ async fn a_command_that_does_not_exist_is_a_502_and_the_operator_reads_why() {
         record["ending"]["detail"].as_str().unwrap().contains("/no/such"),
         "{record}"
     );
-    let _ = id;
     skep.nothing_made().await;
     skep.finish().await;
 }
