@@ -90,12 +90,15 @@ async fn a_killed_spawner_takes_its_instances_along_and_another_one_serves() {
             })
             .await;
             assert_ne!(spawner(&skep), Some(before));
+            // The load is served for a while before the next one is killed.
+            for _ in 0..20 {
+                assert_eq!(skep.public.get("/hello").await.status, StatusCode::OK);
+            }
         }
         stop.store(true, Ordering::Relaxed);
     };
     let ((good, bad), ()) = tokio::join!(load(skep.public, "/hello", &stop), killing);
-    // How many fail is a matter of how often four callers can ask while there is no spawner.
-    assert!(good > 0, "{good} answers, {bad} failures");
+    assert!(good > bad, "{good} answers, {bad} failures");
     // The instance that was kept has ended with its maker; a fresh one counts from one.
     assert_eq!(skep.public.get("/kept/count").await.text().trim(), "1");
     // Its end is heard as one of these, by what was under way.
