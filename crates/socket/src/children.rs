@@ -1,7 +1,8 @@
-//! Which children there are, as far as this process knows: what it made, what Docker's list and events say.
-//!
-//! The rules of the budgets are here, without I/O: what counts, what is admitted, who sees whom.
+//! Which children there are, as far as this process knows: what it made, what Docker's list and events say. Without
+//! I/O: who has which name, who sees whom, what counts for whom.
 
+mod admission;
+mod ended;
 #[cfg(test)]
 mod tests;
 
@@ -9,14 +10,11 @@ use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use skep_grant::Refusal;
-use skep_model::{FunctionName, Spawn};
+use skep_model::FunctionName;
 
-use crate::budget::{Held, Usage};
+use self::admission::Begun;
 use crate::child::{Child, State};
-use crate::labels::Marks;
 
-/// How many ended children of one function are kept for who still asks about them.
-const KEPT: usize = 500;
 /// How many processes may wait in a child to be started: the daemon keeps each of them.
 const WAITING: usize = 64;
 
@@ -35,15 +33,6 @@ pub(crate) struct Children {
     totals: HashMap<String, u64>,
     /// Names that are just being given, with whose children's they are.
     named: HashSet<(FunctionName, String)>,
-}
-
-/// A child that is just being made.
-#[derive(Debug)]
-struct Begun {
-    marks: Marks,
-    name: String,
-    /// Nobody has said yet whether it is made here.
-    asking: bool,
 }
 
 impl Children {
@@ -208,138 +197,6 @@ impl Children {
             .any(|(marks, own)| marks.function == *function && own == name)
     }
 
-    /// Takes a place for one more child, or says which budget has none.
-    pub(crate) fn admit(&mut self, spawn: &Spawn, marks: Marks, name: &str) -> Result<u64, Refusal> {
-        let total = self.totals.get(&marks.root).copied().unwrap_or(0);
-        if total >= spawn.total {
-            return Err(spent(format!(
-                "{total} children were started for this invocation, and skep.spawn.total grants {}",
-                spawn.total
-            )));
-        }
-        self.fits(spawn, &marks, None)?;
-        *self.totals.entry(marks.root.clone()).or_default() += 1;
-        let number = self.number();
-        let name = name.to_owned();
-        let begun = Begun {
-            marks,
-            name,
-            asking: true,
-        };
-        self.begun.insert(number, begun);
-        Ok(number)
-    }
-
-    /// It was said that a child is made here.
-    pub(crate) fn stays(&mut self, place: u64) {
-        if let Some(begun) = self.begun.get_mut(&place) {
-            begun.asking = false;
-        }
-    }
-
-    /// A child was made elsewhere: it counts for its root here, and for nothing else.
-    pub(crate) fn went(&mut self, place: u64) {
-        self.begun.remove(&place);
-    }
-
-    /// What counts of a function's children, and what of that was asked for and not answered.
-    pub(crate) fn held(&self, function: &FunctionName) -> Held {
-        let asking = self.begun.iter();
-        let asking = asking.filter(|(_, begun)| begun.asking && begun.marks.function == *function);
-        Held {
-            usage: self.usage(function),
-            asking: asking
-                .map(|(number, begun)| (*number, Usage::default().with(&begun.marks)))
-                .collect(),
-        }
-    }
-
-    /// What counts of all children together.
-    pub(crate) fn usage_of_all(&self) -> Usage {
-        let known = self.by_id.values().filter(|child| self.is_live(child));
-        let known = known.map(|child| &child.marks);
-        let begun = self.begun.values().map(|begun| &begun.marks);
-        known
-            .chain(begun)
-            .fold(Usage::default(), |sum, marks| sum.with(marks))
-    }
-
-    /// What counts of a function's children, those included that are just being made.
-    pub(crate) fn usage(&self, function: &FunctionName) -> Usage {
-        let known = self.by_id.values();
-        let live = known
-            .filter(|child| self.is_live(child))
-            .map(|child| &child.marks);
-        let own = live
-            .chain(self.begun.values().map(|begun| &begun.marks))
-            .filter(|marks| marks.function == *function);
-        own.fold(Usage::default(), |sum, marks| sum.with(marks))
-    }
-
-    /// Whether a child that ended may run again.
-    pub(crate) fn may_restart(&self, spawn: &Spawn, id: &str) -> Result<(), Refusal> {
-        match self.by_id.get(id) {
-            Some(child) if !self.is_live(child) => self.fits(spawn, &child.marks, Some(id)),
-            _ => Ok(()),
-        }
-    }
-
-    fn fits(&self, spawn: &Spawn, marks: &Marks, but: Option<&str>) -> Result<(), Refusal> {
-        let known = self.by_id.values();
-        let live = known.filter(|child| self.is_live(child) && Some(child.id.as_str()) != but);
-        let begun = self.begun.values().map(|begun| &begun.marks);
-        let live = live.map(|child| &child.marks).chain(begun);
-        let (mut count, mut memory, mut cpus) = (0u64, marks.memory, marks.nano_cpus);
-        for other in live.filter(|other| other.function == marks.function) {
-            count += 1;
-            memory = memory.saturating_add(other.memory);
-            cpus = cpus.saturating_add(other.nano_cpus);
-        }
-        let function = &marks.function;
-        if count >= u64::from(spawn.max) {
-            let max = spawn.max;
-            return Err(spent(format!(
-                "{function} has {count} children, and skep.spawn.max grants {max} at once"
-            )));
-        }
-        if memory > spawn.memory {
-            let granted = spawn.memory;
-            return Err(spent(format!(
-                "with this child the children of {function} could use {memory} bytes of memory, \
-                 and skep.spawn.memory grants {granted}"
-            )));
-        }
-        if cpus > spawn.nano_cpus {
-            return Err(spent(format!(
-                "with this child the children of {function} could use {} CPUs, and skep.spawn.cpus grants {}",
-                cpus as f64 / 1e9,
-                spawn.nano_cpus as f64 / 1e9
-            )));
-        }
-        Ok(())
-    }
-
-    /// Gives a place back; `made` is what came of it.
-    pub(crate) fn settle(&mut self, place: u64, made: Option<Child>) {
-        let marks = self.begun.remove(&place).map(|begun| begun.marks);
-        match made {
-            Some(child) => {
-                // A list that came in between knew it already, and counted it a second time.
-                if self.by_id.contains_key(&child.id)
-                    && let Some(total) = self.totals.get_mut(&child.marks.root)
-                {
-                    *total = total.saturating_sub(1);
-                }
-                self.by_id.insert(child.id.clone(), child);
-            }
-            None => {
-                if let Some(total) = marks.and_then(|marks| self.totals.get_mut(&marks.root)) {
-                    *total = total.saturating_sub(1);
-                }
-            }
-        }
-    }
-
     /// Whether a child was started, at however many removes, by `parent`.
     pub(crate) fn descends(&self, child: &Child, parent: &str) -> bool {
         if child.marks.above.iter().any(|above| above == parent) {
@@ -363,45 +220,6 @@ impl Children {
     pub(crate) fn functions(&self) -> HashSet<FunctionName> {
         let known = self.by_id.values();
         known.map(|child| child.marks.function.clone()).collect()
-    }
-
-    /// The ended children that go, the oldest first, where a function's children have more than `bound` bytes on the
-    /// disk.
-    pub(crate) fn beyond(&self, function: &FunctionName, bound: u64) -> Vec<String> {
-        let own = self
-            .by_id
-            .values()
-            .filter(|child| child.marks.function == *function);
-        let mut held: u64 = own.clone().filter_map(|child| child.disk).sum();
-        let mut ended: Vec<&Child> = own.filter(|child| !self.is_live(child)).collect();
-        ended.sort_by_key(|child| child.ended);
-        let mut beyond = Vec::new();
-        for child in ended {
-            if held <= bound {
-                break;
-            }
-            held -= child.disk.unwrap_or(0);
-            beyond.push(child.id.clone());
-        }
-        beyond
-    }
-
-    /// The ended children beyond the number that is kept, the oldest first.
-    pub(crate) fn surplus(&self) -> Vec<String> {
-        let mut ended: HashMap<&str, Vec<&Child>> = HashMap::new();
-        for child in self.by_id.values().filter(|child| !self.is_live(child)) {
-            ended
-                .entry(child.marks.function.as_str())
-                .or_default()
-                .push(child);
-        }
-        let mut surplus = Vec::new();
-        for children in ended.values_mut().filter(|children| children.len() > KEPT) {
-            children.sort_by_key(|child| child.ended);
-            let beyond = children.len() - KEPT;
-            surplus.extend(children[..beyond].iter().map(|child| child.id.clone()));
-        }
-        surplus
     }
 }
 

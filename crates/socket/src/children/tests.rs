@@ -1,4 +1,7 @@
+use skep_model::Spawn;
+
 use super::*;
+use crate::labels::Marks;
 
 fn marks(root: &str, memory: u64) -> Marks {
     Marks {
