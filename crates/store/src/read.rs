@@ -237,10 +237,20 @@ impl LogFollower {
     pub async fn next(&mut self) -> Result<Option<Vec<StoredLine>>, StoreError> {
         loop {
             self.news.borrow_and_update();
-            let lines = self.store.logs_now(self.filter.clone()).await?;
+            let mut filter = self.filter.clone();
+            // Of what there is nothing is wanted: the newest line tells from where on.
+            let passes_over = filter.tail == Some(0);
+            if passes_over {
+                filter.tail = Some(1);
+            }
+            let lines = self.store.logs_now(filter).await?;
+            // All that comes from now on is wanted, however many lines come at once.
+            self.filter.tail = None;
             if let Some(last) = lines.last() {
                 self.filter.after = Some(last.sequence);
-                self.filter.tail = None;
+                if passes_over {
+                    continue;
+                }
                 return Ok(Some(lines));
             }
             if self.ended {

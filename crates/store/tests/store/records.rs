@@ -1,5 +1,7 @@
 //! Records and logs: written behind, found again, followed.
 
+use std::time::Duration;
+
 use crate::support::{Fixture, accept, claim_one, ended, line, record};
 use jiff::{SignedDuration, Timestamp};
 use prometheus_client::encoding::text::encode;
@@ -238,6 +240,34 @@ async fn following_gives_what_is_there_then_what_comes() {
     assert_eq!(texts(&lines), ["after"]);
     store.log(line("hello", None, "later"));
     assert_eq!(texts(&follower.next().await.unwrap().unwrap()), ["later"]);
+}
+
+#[tokio::test]
+async fn all_that_comes_is_followed_however_little_is_wanted_of_what_was() {
+    for (before, tail) in [("", 1), ("before", 0)] {
+        let fixture = Fixture::new();
+        let store = fixture.store.clone();
+        if !before.is_empty() {
+            store.log(line("hello", None, before));
+            store.flush().await;
+        }
+        let mut follower = store.follow(LogFilter {
+            tail: Some(tail),
+            ..LogFilter::default()
+        });
+        // It has looked, and found nothing that is wanted.
+        let looked = tokio::time::timeout(Duration::from_millis(500), follower.next()).await;
+        assert!(looked.is_err(), "{looked:?}");
+        for text in ["one", "two", "three"] {
+            store.log(line("hello", None, text));
+        }
+        store.flush().await;
+        let mut all = Vec::new();
+        while all.len() < 3 {
+            all.extend(texts(&follower.next().await.unwrap().unwrap()));
+        }
+        assert_eq!(all, ["one", "two", "three"], "{tail} of {before:?}");
+    }
 }
 
 #[tokio::test]
