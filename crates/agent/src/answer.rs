@@ -75,14 +75,18 @@ impl http_body::Body for Answer {
             return self.end(context);
         };
         let frame = std::task::ready!(Pin::new(body).poll_frame(context));
-        if self.record.is_none() {
-            return Poll::Ready(frame);
-        }
+        let frame = frame.map(|frame| frame.map(Frame::into_trailers));
         match frame {
-            Some(Ok(frame)) => match frame.into_trailers() {
-                Ok(trailers) => self.trailers = trailers,
-                Err(frame) => return Poll::Ready(Some(Ok(frame))),
-            },
+            Some(Ok(Err(frame))) => return Poll::Ready(Some(Ok(frame))),
+            Some(Ok(Ok(mut trailers))) => {
+                skep_wire::disown_answer(&mut trailers);
+                if self.record.is_none() {
+                    return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+                }
+                self.trailers = trailers;
+            }
+            Some(Err(error)) if self.record.is_none() => return Poll::Ready(Some(Err(error))),
+            None if self.record.is_none() => return Poll::Ready(None),
             Some(Err(error)) => self.cut = Some(error),
             None => {}
         }

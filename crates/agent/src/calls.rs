@@ -47,6 +47,7 @@ impl Calls {
         let client = protocol.is_some().then(|| hyper::upgrade::on(&mut request));
         let (mut parts, body) = request.into_parts();
         remove_hop_by_hop(&mut parts.headers);
+        skep_wire::disown_request(&mut parts.headers);
         // Said here, as soon as the body is asked for.
         parts.headers.remove(EXPECT);
         parts.headers.insert(CALLER, caller.header());

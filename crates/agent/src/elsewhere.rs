@@ -7,13 +7,13 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::header::UPGRADE;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use skep_model::FunctionName;
 use skep_socket::{Elsewhere, Unreached};
 use skep_tls::{Body, Line, Members};
-use skep_wire::{GATEWAY_NAME, HOLDERS, NOT_STARTED, VISIT, Visit};
+use skep_wire::{GATEWAY_NAME, HOLDERS, NOT_STARTED, VISIT, Visit, WANTED};
 use tokio::time::timeout;
 
 use crate::gateways::Gateways;
@@ -59,6 +59,17 @@ impl Afar {
             }
         }
         Vec::new()
+    }
+
+    async fn wanted(&self, starter: &FunctionName, function: &str) -> Result<(), String> {
+        // In the order in which they are asked where the child is to be: what one knows another may not have heard of.
+        for (_, line) in self.gateways.known_for(starter.as_str()) {
+            match begun(&line, function).await {
+                Ok(begun) => return begun,
+                Err(error) => tracing::debug!(function, error, "a gateway begins no sandbox"),
+            }
+        }
+        Err("no gateway answers, and one has to begin it".to_owned())
     }
 
     async fn sent(
@@ -113,6 +124,14 @@ impl Elsewhere for Afar {
         self.nodes(function).boxed()
     }
 
+    fn begin<'a>(
+        &'a self,
+        starter: &'a FunctionName,
+        function: &'a str,
+    ) -> BoxFuture<'a, Result<(), String>> {
+        self.wanted(starter, function).boxed()
+    }
+
     fn ask(
         &self,
         visit: Visit,
@@ -133,4 +152,21 @@ async fn holders(line: &Line, function: &FunctionName) -> Result<Vec<String>, St
     let body = Limited::new(response.into_body(), LONGEST).collect().await;
     let bytes = body.map_err(|error| error.to_string())?.to_bytes();
     serde_json::from_slice(&bytes).map_err(|error| error.to_string())
+}
+
+/// What a gateway says that was asked for a sandbox; it takes as long as the function's timeout has it.
+async fn begun(line: &Line, function: &str) -> Result<Result<(), String>, String> {
+    let request = Request::post(format!("https://{GATEWAY_NAME}{WANTED}/{function}"))
+        .body(skep_tls::body(skep_invoke::empty()))
+        .map_err(|error| error.to_string())?;
+    let response = line.send(request).await.map_err(|error| error.to_string())?;
+    match response.status() {
+        StatusCode::NO_CONTENT => Ok(Ok(())),
+        StatusCode::SERVICE_UNAVAILABLE => {
+            let body = Limited::new(response.into_body(), LONGEST).collect().await;
+            let bytes = body.map_err(|error| error.to_string())?.to_bytes();
+            Ok(Err(String::from_utf8_lossy(&bytes).into_owned()))
+        }
+        status => Err(format!("it answers {status}")),
+    }
 }

@@ -195,7 +195,7 @@ fn settled(record: Record) -> oneshot::Receiver<Record> {
 
 /// An answer of Skep's own says so.
 fn marked(mut response: Response<InvokeBody>, problem: Option<ProblemCode>) -> Response<InvokeBody> {
-    response.headers_mut().remove(PROBLEM);
+    skep_wire::disown_answer(response.headers_mut());
     if let Some(code) = problem {
         let value = HeaderValue::from_static(code.as_str());
         response.headers_mut().insert(PROBLEM, value);

@@ -20,7 +20,7 @@ use crate::claims::Claims;
 use crate::cluster::Cluster;
 use crate::places::{self, Candidate, Room};
 use crate::rooms::Census;
-use crate::visits;
+use crate::{run, visits};
 
 /// All of them. A clone is the same.
 #[derive(Clone)]
@@ -85,6 +85,21 @@ impl Children {
         let holders = self.claims.holders(function, Instant::now());
         let nodes = || self.cluster.nodes().into_iter();
         holders.unwrap_or_else(|| nodes().map(|node| node.picture.node).collect())
+    }
+
+    /// Returns when there is a sandbox of a function. Where there is none, one is begun and waited for, as for the first
+    /// invocation.
+    ///
+    /// # Errors
+    /// There is none in time; a sentence for whoever asked.
+    pub async fn begin(&self, name: &str) -> Result<(), String> {
+        let function = self.catalogue.borrow().function(name).cloned();
+        let function = function.ok_or_else(|| format!("{name} is no function that could run"))?;
+        let mut nodes = self.cluster.nodes().into_iter();
+        if nodes.any(|node| candidate(&node.picture, &function).has_sandbox) {
+            return Ok(());
+        }
+        run::begin(self.cluster.shared(), &function).await
     }
 
     /// Hands a call on to the node that it is for.

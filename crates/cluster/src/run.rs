@@ -121,6 +121,25 @@ async fn placed(
     }
 }
 
+/// Waits for a place as an invocation would, and gives it back: then there is a sandbox.
+pub(crate) async fn begin(shared: Arc<Shared>, function: &Function) -> Result<(), String> {
+    let deadline = Instant::now() + function.settings.timeout;
+    let placement = match shared.arrive(function, false) {
+        Arrival::Placed(placement) => placement,
+        Arrival::Full(limit) => return Err(format!("{limit} wait for one already, the most that may")),
+        Arrival::Waits { place, .. } => {
+            let waited = timeout_at(deadline, place).await.ok().and_then(Result::ok);
+            waited.ok_or_else(|| {
+                let service = crate::sandbox::name(function);
+                tracing::warn!(function = %function.name, "a child of it waited in vain: docker service ps {service}");
+                "the Swarm has not started one in time".to_owned()
+            })?
+        }
+    };
+    drop(Ticket::new(shared, function.name.clone(), placement));
+    Ok(())
+}
+
 impl Outgoing {
     fn new(invocation: Invocation) -> Self {
         let context = Context {
@@ -134,6 +153,7 @@ impl Outgoing {
         let (mut parts, body) = invocation.request.into_parts();
         let upgrade = upgrade_of(&parts.headers);
         remove_hop_by_hop(&mut parts.headers);
+        skep_wire::disown_request(&mut parts.headers);
         // The gateway says `100 Continue` itself, as soon as the body is asked for.
         parts.headers.remove(EXPECT);
         if !parts.headers.contains_key(HOST)

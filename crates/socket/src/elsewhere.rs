@@ -42,6 +42,12 @@ pub trait Elsewhere: Send + Sync + fmt::Debug + 'static {
     /// The other nodes that hold children of a function; none where nobody can say at once.
     fn holders<'a>(&'a self, function: &'a FunctionName) -> BoxFuture<'a, Vec<String>>;
 
+    /// Returns when there is a sandbox of a function somewhere, which a child of `starter` is to be made from.
+    ///
+    /// There is none in time, or nobody can see to it; a sentence for the function.
+    fn begin<'a>(&'a self, starter: &'a FunctionName, function: &'a str)
+    -> BoxFuture<'a, Result<(), String>>;
+
     /// Asks one. Where the request is to become a connection's streams, so does the answer.
     fn ask(
         &self,

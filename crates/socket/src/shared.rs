@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use bollard::Docker;
 use skep_catalogue::Catalogue;
@@ -152,6 +153,15 @@ impl Shared {
     pub(crate) fn function(&self, name: &str) -> Option<Arc<Function>> {
         let catalogue = self.catalogue.get()?;
         catalogue.borrow().function(name).cloned()
+    }
+
+    /// Returns when there may be another set of functions, or after a while.
+    pub(crate) async fn catalogue_changed(&self, patience: Duration) {
+        if let Some(mut catalogue) = self.catalogue.get().cloned() {
+            catalogue.mark_unchanged();
+            // That nothing changed in time is as good.
+            drop(tokio::time::timeout(patience, catalogue.changed()).await);
+        }
     }
 
     /// Whether this is the name of a function, of one too that can't be run here.

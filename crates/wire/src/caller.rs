@@ -11,9 +11,9 @@ use crate::field::{self, FieldError};
 /// The [`Caller`], as [`Caller::header`] spells it.
 pub const CALLER: HeaderName = HeaderName::from_static("skep-caller");
 
-/// A function's instance that calls another function, as its node's agent vouches for it.
+/// A function's instance that calls another function, as its node's agent vouches for it. A field that a newer
+/// agent adds is passed over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Caller {
     /// The invocation that calls, where it is known.
     pub parent: Option<InvocationId>,

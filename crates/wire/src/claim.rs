@@ -10,6 +10,10 @@ pub const CLAIMS: &str = "/v1/claims";
 /// Where a gateway tells which nodes hold children of a function: this, `/` and the function's name. A JSON array.
 pub const HOLDERS: &str = "/v1/holders";
 
+/// Where a gateway is asked to see to it that there is a sandbox of a function: this, `/` and the function's name. The
+/// answer is 204 once there is one, or 503 with a sentence; it may take as long as the function's own timeout.
+pub const WANTED: &str = "/v1/wanted";
+
 /// What children have, or may have.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {

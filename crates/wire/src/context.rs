@@ -16,9 +16,8 @@ pub const INVOCATION: HeaderName = HeaderName::from_static("skep-invocation");
 /// The [`Context`], as [`Context::header`] spells it.
 pub const CONTEXT: HeaderName = HeaderName::from_static("skep-context");
 
-/// Everything about an invocation beside its request and its id.
+/// Everything about an invocation beside its request and its id. A field that a newer gateway adds is passed over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Context {
     /// The invocation that caused it.
     pub parent: Option<InvocationId>,

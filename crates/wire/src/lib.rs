@@ -1,6 +1,10 @@
 //! What a gateway and an agent say to each other on a Swarm, as types: the fields of an invocation on its way, an
 //! agent's picture of its node, what a sandbox's container carries so that an agent needs nothing else. It owns the
 //! spelling of all that (decision 090); it opens no connection and decides nothing.
+//!
+//! While an upgrade runs, members of two versions speak to each other. So what is sent carries no version: fields are
+//! only ever added, each with a default, and one that is not known is passed over; a path or word that is not known is
+//! answered with 4xx, and no connection ends by it. `tests/versions.rs` holds all messages to that.
 
 mod caller;
 mod claim;
@@ -10,6 +14,7 @@ mod field;
 mod keys;
 mod objects;
 mod outcome;
+mod own;
 mod picture;
 mod queue;
 mod refusal;
@@ -17,7 +22,7 @@ mod visit;
 mod waiting;
 
 pub use caller::{CALLER, Caller};
-pub use claim::{Agreed, CLAIMS, Claim, HOLDERS, Place, Usage};
+pub use claim::{Agreed, CLAIMS, Claim, HOLDERS, Place, Usage, WANTED};
 pub use context::{CONTEXT, Context, INVOCATION, SANDBOX};
 pub use definition::{Definition, label};
 pub use field::FieldError;
@@ -27,6 +32,7 @@ pub use objects::{
     QUEUE_FILE, READY_FILE, REGISTRIES_FILE, variable,
 };
 pub use outcome::{OUTCOME, Outcome};
+pub use own::{disown_answer, disown_request};
 pub use picture::{NodePicture, SandboxPicture};
 pub use queue::Queue;
 pub use refusal::{NOT_STARTED, NotStarted, PROBLEM};

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use skep_tls::{Body, Identity, Listener, Reply, body};
@@ -18,6 +18,7 @@ pub(crate) type Brought = Arc<Mutex<Vec<(String, Caller)>>>;
 pub(crate) struct FakeGateway {
     pub(crate) address: SocketAddr,
     brought: Brought,
+    heard: Arc<Mutex<Vec<HeaderMap>>>,
     names: Arc<Mutex<Names>>,
     _stop: DropGuard,
 }
@@ -33,6 +34,7 @@ struct Names {
 struct Back {
     names: Arc<Mutex<Names>>,
     brought: Brought,
+    heard: Arc<Mutex<Vec<HeaderMap>>>,
     name: &'static str,
 }
 
@@ -64,6 +66,7 @@ impl Reply for Back {
             };
             return answer;
         }
+        self.heard.lock().expect("whole").push(request.headers().clone());
         let caller = Caller::read(&request.headers()[CALLER]).expect("a caller");
         let path = request.uri().path().to_owned();
         let own = path == format!("/_skep/{}", self.name);
@@ -95,14 +98,21 @@ impl FakeGateway {
         std::mem::take(&mut *self.brought.lock().expect("whole"))
     }
 
+    /// The fields of all calls that were brought.
+    pub(crate) fn heard(&self) -> Vec<HeaderMap> {
+        self.heard.lock().expect("whole").clone()
+    }
+
     pub(crate) async fn start(identity: &Identity, name: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("an address");
         let listener = Listener::new(listener, identity, AGENT_NAME).expect("a listener");
         let address = listener.address().expect("its address");
         let (brought, stop) = (Brought::default(), CancellationToken::new());
         let names = Arc::<Mutex<Names>>::default();
+        let heard = Arc::<Mutex<Vec<HeaderMap>>>::default();
         let back = Back {
             brought: brought.clone(),
+            heard: heard.clone(),
             names: names.clone(),
             name,
         };
@@ -110,6 +120,7 @@ impl FakeGateway {
         Self {
             address,
             brought,
+            heard,
             names,
             _stop: stop.drop_guard(),
         }

@@ -3,6 +3,7 @@
 mod calls;
 mod gateway;
 mod socket;
+mod strangers;
 mod support;
 
 use std::time::Duration;

@@ -59,6 +59,18 @@ impl Sent {
     }
 }
 
+/// A child on another node.
+struct Found {
+    node: String,
+    id: String,
+    /// Whether its name is what was asked for, and not the beginning of its id.
+    named: bool,
+}
+
+fn several(text: &str) -> Refusal {
+    Refusal::malformed(format!("multiple IDs found with provided prefix: {text}"))
+}
+
 fn conflict(name: &str) -> Refusal {
     Refusal {
         status: 409,
@@ -117,29 +129,42 @@ impl Context {
         if let Some(node) = self.shared.met.node(name) {
             return Ok((node, name.to_owned()));
         }
+        match &self.meant(name).await[..] {
+            [] => Err(none()),
+            [found] => {
+                self.shared.met.meet(&found.id, &found.node);
+                Ok((Arc::from(found.node.as_str()), found.id.clone()))
+            }
+            _ => Err(several(text)),
+        }
+    }
+
+    /// Whether a child of this node, of whose id this is the beginning, is the only one that is meant; `false` where it is
+    /// another node's.
+    pub(crate) async fn is_only(&self, name: &str) -> Result<bool, Refusal> {
+        match &self.meant(name).await[..] {
+            [] => Ok(true),
+            [found] if found.named => Ok(false),
+            _ => Err(several(name)),
+        }
+    }
+
+    /// The children of other nodes that a name or the beginning of an id means there.
+    async fn meant(&self, name: &str) -> Vec<Found> {
         let found = self
             .ask_all(Method::GET, &format!("/containers/{name}/json"))
             .await;
-        let found = found.iter().filter_map(|(node, value)| {
-            let id = value.get("Id").and_then(Value::as_str)?;
-            let named = value.get("Name").and_then(Value::as_str)?;
-            Some((node, id, named.trim_start_matches('/') == name))
+        let found = found.into_iter().filter_map(|(node, value)| {
+            let id = value.get("Id").and_then(Value::as_str)?.to_owned();
+            let named = value.get("Name").and_then(Value::as_str)?.trim_start_matches('/') == name;
+            Some(Found { node, id, named })
         });
         let mut found: Vec<_> = found.collect();
         // A whole name is meant before the beginning of an id is.
-        if found.iter().any(|(.., named)| *named) {
-            found.retain(|(.., named)| *named);
+        if found.iter().any(|found| found.named) {
+            found.retain(|found| found.named);
         }
-        match found[..] {
-            [] => Err(none()),
-            [(node, id, _)] => {
-                self.shared.met.meet(id, node);
-                Ok((Arc::from(node.as_str()), id.to_owned()))
-            }
-            _ => Err(Refusal::malformed(format!(
-                "multiple IDs found with provided prefix: {text}"
-            ))),
-        }
+        found
     }
 
     /// Sees to it that none of these nodes has a child of this name.

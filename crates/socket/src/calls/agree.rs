@@ -10,6 +10,15 @@ use crate::answer::Answer;
 use crate::budget::{Place, Question, Usage};
 use crate::labels::Marks;
 
+/// Where a child is made.
+pub(super) enum Where {
+    Here,
+    /// It was, on another node.
+    There(Answer),
+    /// It is a function's, and no node has a sandbox of it.
+    Nowhere,
+}
+
 /// Takes a place. What ended a moment ago may not be known yet: Docker is asked before anything is refused.
 pub(super) async fn admit(context: &Context, marks: &Marks, name: &str) -> Result<u64, Refusal> {
     let shared = &context.shared;
@@ -26,14 +35,14 @@ pub(super) async fn admit(context: &Context, marks: &Marks, name: &str) -> Resul
     }
 }
 
-/// Has whoever knows of the other nodes agree to a child, and say where it is made; `None` where that is here.
+/// Has whoever knows of the other nodes agree to a child, and say where it is made.
 pub(super) async fn agree(
     context: &Context,
     create: &Create,
     origin: &Origin,
     marks: &Marks,
     (number, name): (u64, &str),
-) -> Result<Option<Answer>, Refusal> {
+) -> Result<Where, Refusal> {
     let (shared, holder) = (&context.shared, &context.holder);
     let can = !matches!(origin, Origin::Elsewhere(_));
     let question = match &context.making {
@@ -61,7 +70,7 @@ pub(super) async fn agree(
             network: None,
         };
         if let Some(made) = afar::create(context, create, name, node, making).await? {
-            return Ok(Some(made));
+            return Ok(Where::There(made));
         }
         if can {
             shared.children().stays(number);
@@ -69,16 +78,10 @@ pub(super) async fn agree(
         }
     }
     if !can {
-        return Err(Refusal {
-            status: 503,
-            message: format!(
-                "{} is a function, and no node has a sandbox of it now",
-                create.image
-            ),
-        });
+        return Ok(Where::Nowhere);
     }
     shared.children().stays(number);
-    Ok(None)
+    Ok(Where::Here)
 }
 
 /// A platform that was asked for is this node's to find.

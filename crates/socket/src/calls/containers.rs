@@ -32,7 +32,8 @@ pub(super) async fn call(
     // dockerode's word to itself.
     context.query.take("hijack");
     let child = match context.shared.find(&context.holder, name) {
-        Ok(child) => child,
+        Ok(child) if is_here(&context, &child, name).await? => child,
+        Ok(_) => return super::afar::call(context, name, call, request).await,
         Err(Refusal { status: 404, .. }) if context.elsewhere().is_some() => {
             return super::afar::call(context, name, call, request).await;
         }
@@ -112,6 +113,16 @@ pub(super) async fn call(
         ContainerCall::ExecCreate => exec_create(&context, &child, request).await,
         ContainerCall::Remove => remove(context, &child).await,
     }
+}
+
+/// Whether a child of this node is the one that is meant: a whole name or id is one child's on all nodes, the beginning of
+/// an id need not be.
+async fn is_here(context: &Context, child: &Child, text: &str) -> Result<bool, Refusal> {
+    let name = text.strip_prefix('/').unwrap_or(text);
+    if child.id == name || child.name == name || context.elsewhere().is_none() {
+        return Ok(true);
+    }
+    context.is_only(name).await
 }
 
 async fn get(context: &Context, path: String) -> Result<Answer, Refusal> {

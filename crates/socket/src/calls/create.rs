@@ -1,6 +1,7 @@
 //! `POST /containers/create`: from a request to a child.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Method, StatusCode};
 use jiff::{SignedDuration, Timestamp};
@@ -8,7 +9,7 @@ use serde_json::{Value, json};
 use skep_grant::{Create, Json, NetworkAsked, Refusal, Settled};
 use skep_model::Function;
 
-use super::agree::{admit, agree};
+use super::agree::{Where, admit, agree};
 use super::{Context, images, resources, template};
 use crate::answer::Answer;
 use crate::archive::Archive;
@@ -17,6 +18,11 @@ use crate::holder::Inherited;
 use crate::labels::Marks;
 use crate::shared::Shared;
 use crate::{below, listener, names, network, totals};
+
+/// So often a sandbox of a function is begun for a child of it: one may go again before the child is made.
+const BEGINNINGS: usize = 3;
+/// How long it takes at most until a sandbox that came up here is heard of.
+const HEARD: Duration = Duration::from_secs(1);
 
 /// What a child is made from.
 pub(super) enum Origin {
@@ -82,24 +88,51 @@ pub(super) async fn create(context: Context, body: Json) -> Result<Answer, Refus
     })?
 }
 
+/// Makes it; where it is a function's of which no node has a sandbox, once there is one.
 async fn make(context: Arc<Context>, create: Create, name: String) -> Result<Answer, Refusal> {
+    let missing = |why: &str| Refusal {
+        status: 503,
+        message: format!(
+            "{} is a function, and no node has a sandbox of it: {why}",
+            create.image
+        ),
+    };
+    for attempt in 0..=BEGINNINGS {
+        if let Some(made) = attempted(&context, &create, &name).await? {
+            return Ok(made);
+        }
+        let function = images::functions_name(&context, &create.image);
+        if let (Some(function), Some(elsewhere)) = (function, context.elsewhere()) {
+            let begun = elsewhere.begin(&context.holder.function, &function).await;
+            begun.map_err(|why| missing(&why))?;
+        }
+        if attempt > 0 {
+            // Where it came up here, it is heard of a moment later.
+            context.shared.catalogue_changed(HEARD).await;
+        }
+    }
+    Err(missing("what was begun is gone again"))
+}
+
+/// Makes it where it can be made now; `None`: nowhere.
+async fn attempted(context: &Arc<Context>, create: &Create, name: &str) -> Result<Option<Answer>, Refusal> {
     let (shared, holder) = (&context.shared, &context.holder);
-    let origin = origin(&context, &create).await?;
-    let grant = below::grant(holder, &create, origin.function())?;
+    let origin = origin(context, create).await?;
+    let grant = below::grant(holder, create, origin.function())?;
     let network = match &origin {
         Origin::Function(_) | Origin::Elsewhere(_) => {
             create.over_template()?;
             Inherited::default()
         }
         Origin::Image(_) => {
-            let settled = network::settle(shared, holder, &create)?;
+            let settled = network::settle(shared, holder, create)?;
             if let NetworkAsked::Named(name) = &create.network {
-                resources::found(&context, name).await?;
+                resources::found(context, name).await?;
             }
             settled
         }
     };
-    let limits = limits(&create, &origin);
+    let limits = limits(create, &origin);
     let share = shared.share_of(holder);
     let memory = limits.0.or(share.memory);
     let nano_cpus = limits.1.or(share.nano_cpus);
@@ -128,15 +161,19 @@ async fn make(context: Arc<Context>, create: Create, name: String) -> Result<Ans
         roots.insert(root);
     }
     let mut begun = Begun {
-        place: admit(&context, &marks, &name).await?,
+        place: admit(context, &marks, name).await?,
         socket: marks.socket.clone(),
-        context: Arc::clone(&context),
+        context: Arc::clone(context),
         done: false,
     };
-    if let Some(made) = agree(&context, &create, &origin, &marks, (begun.place, &name)).await? {
-        begun.done = true;
-        shared.children().went(begun.place);
-        return Ok(made);
+    match agree(context, create, &origin, &marks, (begun.place, name)).await? {
+        Where::Here => {}
+        Where::There(made) => {
+            begun.done = true;
+            shared.children().went(begun.place);
+            return Ok(Some(made));
+        }
+        Where::Nowhere => return Ok(None),
     }
     let inherited = match &origin {
         Origin::Function(function) => network::of_template(function),
@@ -159,14 +196,14 @@ async fn make(context: Arc<Context>, create: Create, name: String) -> Result<Ans
         cgroup_parent: share.parent,
     };
     let (mut body, later) = match &origin {
-        Origin::Function(function) => template::body(shared, function, &create, &settled)?,
+        Origin::Function(function) => template::body(shared, function, create, &settled)?,
         Origin::Image(_) | Origin::Elsewhere(_) => (create.body(&settled), others(&network)),
     };
     let names_host = create
         .environment
         .iter()
         .any(|own| own.starts_with("DOCKER_HOST="));
-    let _giving = names::Giving::take(shared, &holder.function, &name)?;
+    let _giving = names::Giving::take(shared, &holder.function, name)?;
     let plain = origin
         .function()
         .is_none_or(|function| function.template.copied.is_none())
@@ -178,17 +215,17 @@ async fn make(context: Arc<Context>, create: Create, name: String) -> Result<Ans
         .filter(|_| plain)
         .map(|_| below::told(names_host, body.clone()));
     let leanly = told.as_ref().unwrap_or(&body);
-    if plain && let Some(made) = crate::lean::create(shared, &create, leanly, &name, &marks).await? {
+    if plain && let Some(made) = crate::lean::create(shared, create, leanly, name, &marks).await? {
         below::known_as(own.as_deref(), &made.id);
         begun.done = true;
         shared
             .children()
-            .settle(begun.place, Some(known(&made.id, name, marks)));
+            .settle(begun.place, Some(known(&made.id, name.to_owned(), marks)));
         totals::keep(shared, &counted).await;
-        return Ok(crate::answer::json(
+        return Ok(Some(crate::answer::json(
             StatusCode::CREATED,
             &json!({ "Id": made.id, "Warnings": made.warnings }),
-        ));
+        )));
     }
     let link = below::place(shared, &marks, names_host, &mut body);
     let real = format!("{}{name}", names::prefix(&shared.namespace, &holder.function));
@@ -210,17 +247,17 @@ async fn make(context: Arc<Context>, create: Create, name: String) -> Result<Ans
     begun.done = true;
     shared
         .children()
-        .settle(begun.place, Some(known(&id, name, marks)));
+        .settle(begun.place, Some(known(&id, name.to_owned(), marks)));
     totals::keep(shared, &counted).await;
     if let Err(refusal) = complete(shared, &id, &origin, link, later).await {
         shared.end(&id).await;
         return Err(refusal);
     }
     let warnings = answer.get("Warnings").cloned().unwrap_or(json!([]));
-    Ok(crate::answer::json(
+    Ok(Some(crate::answer::json(
         StatusCode::CREATED,
         &json!({ "Id": id, "Warnings": warnings }),
-    ))
+    )))
 }
 
 /// A child that was just made.

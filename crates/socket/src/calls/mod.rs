@@ -129,7 +129,7 @@ async fn handle(
     match target.call {
         Call::Ping => Ok(node::ping()),
         Call::Version => Ok(node::version(&context)),
-        Call::Info => Ok(node::info(&context)),
+        Call::Info => Ok(node::info(&context).await),
         Call::Events => events::stream(context).await,
         Call::CreateContainer => create::create(context, json(request).await?).await,
         Call::ListContainers => list::list(context).await,

@@ -1,7 +1,7 @@
 //! What this engine says of itself: little, and in the shape that clients read.
 
-use http::StatusCode;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::Context;
@@ -53,20 +53,29 @@ pub(super) fn architecture() -> &'static str {
 }
 
 /// `GET /info`.
-pub(super) fn info(context: &Context) -> Answer {
+pub(super) async fn info(context: &Context) -> Answer {
     use crate::child::State;
     let (shared, holder) = (&context.shared, &context.holder);
     let all: Vec<_> = shared.children().all().cloned().collect();
     let mine: Vec<_> = all.iter().filter(|child| holder.sees(shared, child)).collect();
     let running = mine.iter().filter(|child| child.state == State::Running).count();
+    // Those of other nodes, where there are some.
+    let lists = context.ask_all(Method::GET, "/containers/json?all=1").await;
+    let entries = lists.iter().filter_map(|(_, list)| list.as_array()).flatten();
+    let states: Vec<_> = entries.filter_map(|entry| entry.get("State")?.as_str()).collect();
+    let runs = |state: &&&str| matches!(**state, "running" | "paused");
+    let (count, running) = (
+        mine.len() + states.len(),
+        running + states.iter().filter(runs).count(),
+    );
     let cpus = holder.spawn.nano_cpus.div_ceil(1_000_000_000);
     let mut value: Value = serde_json::from_str(INFO).unwrap_or_default();
     for (name, said) in [
         ("Name", holder.function.as_str().into()),
         ("ServerVersion", shared.engine_version.as_str().into()),
-        ("Containers", mine.len().into()),
+        ("Containers", count.into()),
         ("ContainersRunning", running.into()),
-        ("ContainersStopped", (mine.len() - running).into()),
+        ("ContainersStopped", (count - running).into()),
         ("Images", holder.spawn.may_start.len().into()),
         ("Architecture", std::env::consts::ARCH.into()),
         ("NCPU", cpus.into()),

@@ -11,7 +11,7 @@ use skep_gateway::Brought;
 use skep_invoke::{empty, full, problem_response};
 use skep_model::{Problem, ProblemCode};
 use skep_tls::{Body, Reply, body};
-use skep_wire::{CALLER, CLAIMS, Caller, Claim, HOLDERS, NAMES, VISIT, Visit};
+use skep_wire::{CALLER, CLAIMS, Caller, Claim, HOLDERS, NAMES, VISIT, Visit, WANTED};
 use tokio::sync::watch;
 
 /// Answers agents. A clone is the same.
@@ -61,6 +61,19 @@ impl Members {
 }
 
 impl Members {
+    /// A function of which there may be no sandbox.
+    async fn begin(&self, function: &str) -> Response<skep_invoke::Body> {
+        let (status, said) = match self.children.begin(function).await {
+            Ok(()) => (StatusCode::NO_CONTENT, empty()),
+            Err(said) => (StatusCode::SERVICE_UNAVAILABLE, full(said)),
+        };
+        let mut response = Response::new(said);
+        *response.status_mut() = status;
+        response
+    }
+}
+
+impl Members {
     /// A call about children of another node.
     async fn visit(&self, visit: &HeaderValue, request: Request<Incoming>) -> Response<skep_invoke::Body> {
         match Visit::read(visit) {
@@ -90,6 +103,11 @@ impl Reply for Members {
         {
             let holders = self.children.holders(function.trim_start_matches('/'));
             return Response::new(full(serde_json::json!(holders).to_string())).map(body);
+        }
+        if caller.is_none()
+            && let Some(function) = request.uri().path().strip_prefix(WANTED)
+        {
+            return self.begin(function.trim_start_matches('/')).await.map(body);
         }
         // With a caller it is a function's own request, whatever it says.
         if caller.is_none()

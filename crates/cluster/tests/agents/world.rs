@@ -1,4 +1,4 @@
-//! A gateway's cluster against agents that the test plays: real connections, made-up sandboxes.
+//! Agents that the test plays: real connections, made-up sandboxes.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -14,21 +14,21 @@ use jiff::Timestamp;
 use skep_cluster::{Cluster, Config};
 use skep_invoke::{Body, Invocation, Metrics, Report, full};
 use skep_model::{
-    Ending, EndingKind, Function, InvocationId, Journal, LogEntry, Namespace, Phases, Record, Status, Trigger,
+    Ending, EndingKind, Function, InvocationId, Journal, LogEntry, Namespace, Phases, Record, Trigger,
 };
 use skep_tls::{Authority, Identity, Listener, Reply};
 use skep_wire::{
-    AGENT_NAME, CONTEXT, Context, GATEWAY_NAME, INVOCATION, NOT_STARTED, NodePicture, NotStarted, OUTCOME,
-    Outcome, SANDBOX, SandboxPicture, WAITING, Waiting,
+    AGENT_NAME, CONTEXT, Context, GATEWAY_NAME, NOT_STARTED, NodePicture, NotStarted, OUTCOME, Outcome,
+    SANDBOX, SandboxPicture, WAITING, Waiting,
 };
 use tokio::net::TcpListener;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 /// What an agent does with work.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Manner {
+pub(crate) enum Manner {
     Echo,
     Refuse(NotStarted),
     Never,
@@ -122,34 +122,34 @@ impl Journal for Nothing {
 }
 
 /// An agent that runs until this is dropped.
-struct Running {
-    address: SocketAddr,
-    picture: watch::Sender<NodePicture>,
-    seen: Arc<Mutex<Vec<HeaderMap>>>,
-    began: watch::Receiver<usize>,
-    waiting: watch::Receiver<Option<Waiting>>,
-    task: AbortOnDropHandle<()>,
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
+    pub(crate) picture: watch::Sender<NodePicture>,
+    pub(crate) seen: Arc<Mutex<Vec<HeaderMap>>>,
+    pub(crate) began: watch::Receiver<usize>,
+    pub(crate) waiting: watch::Receiver<Option<Waiting>>,
+    pub(crate) task: AbortOnDropHandle<()>,
 }
 
-struct World {
+pub(crate) struct World {
     authority: Authority,
     function: Arc<Function>,
 }
 
 impl World {
-    fn new(labels: &[(&str, &str)]) -> Self {
+    pub(crate) fn new(labels: &[(&str, &str)]) -> Self {
         Self {
             authority: Authority::generate().unwrap(),
             function: Arc::new(skep_testing::function("hello", labels)),
         }
     }
 
-    fn identity(&self, name: &str) -> Identity {
+    pub(crate) fn identity(&self, name: &str) -> Identity {
         let member = self.authority.member(name).unwrap();
         Identity::from_pem(self.authority.certificate(), &member.certificate, &member.key).unwrap()
     }
 
-    fn picture(&self, name: &str, idle: u32) -> NodePicture {
+    pub(crate) fn picture(&self, name: &str, idle: u32) -> NodePicture {
         NodePicture {
             node: format!("{name}-id"),
             hostname: name.to_owned(),
@@ -175,7 +175,7 @@ impl World {
     }
 
     /// `idle` makes it the one that is chosen first.
-    async fn agent(&self, name: &str, manner: Manner, idle: u32) -> Running {
+    pub(crate) async fn agent(&self, name: &str, manner: Manner, idle: u32) -> Running {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let listener = Listener::new(listener, &self.identity(AGENT_NAME), GATEWAY_NAME).unwrap();
         let address = listener.address().unwrap();
@@ -201,7 +201,7 @@ impl World {
         }
     }
 
-    async fn cluster(&self, agents: &[&Running]) -> (Cluster, AbortOnDropHandle<()>) {
+    pub(crate) async fn cluster(&self, agents: &[&Running]) -> (Cluster, AbortOnDropHandle<()>) {
         let config = Config {
             namespace: Namespace::default(),
             agents: agents.iter().map(|agent| agent.address.to_string()).collect(),
@@ -220,7 +220,7 @@ impl World {
         (cluster, AbortOnDropHandle::new(task))
     }
 
-    fn invocation(&self, trigger: Trigger, report: Report) -> Box<Invocation> {
+    pub(crate) fn invocation(&self, trigger: Trigger, report: Report) -> Box<Invocation> {
         let mut request = Request::new(full("some work"));
         *request.uri_mut() = "/path?query=1".parse().unwrap();
         request
@@ -240,160 +240,8 @@ impl World {
     }
 }
 
-async fn text(response: Response<Body>) -> String {
+/// An answer, whole.
+pub(crate) async fn text(response: Response<Body>) -> String {
     let bytes = response.into_body().collect().await.unwrap().to_bytes();
     String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-#[tokio::test]
-async fn an_invocation_goes_to_an_agent_with_all_that_belongs_to_it() {
-    let world = World::new(&[]);
-    let agent = world.agent("a", Manner::Echo, 0).await;
-    let (cluster, _finding) = world.cluster(&[&agent]).await;
-    let invocation = world.invocation(Trigger::Request, Report::Journal);
-    let id = invocation.id.to_string();
-    let response = cluster.invoke(invocation).await;
-    assert_eq!(response.status(), 200);
-    assert_eq!(response.headers()["skep-invocation"], id.as_str());
-    let timing = response.headers()["server-timing"].to_str().unwrap().to_owned();
-    assert!(
-        timing.contains("start;dur=3.000") && timing.contains("handler;dur=2.000"),
-        "{timing}"
-    );
-    assert_eq!(timing.matches("queue").count(), 1, "{timing}");
-    assert_eq!(text(response).await, "some work");
-    let seen = agent.seen.lock().unwrap()[0].clone();
-    assert_eq!(seen[INVOCATION], id.as_str());
-    assert_eq!(seen[SANDBOX], "a-sandbox");
-    assert_eq!(seen["host"], "shop.example.com");
-}
-
-#[tokio::test]
-async fn what_was_not_started_is_given_to_another_as_it_was() {
-    for reason in [NotStarted::Full, NotStarted::Draining, NotStarted::Unknown] {
-        let world = World::new(&[]);
-        let refusing = world.agent("a", Manner::Refuse(reason), 1).await;
-        let other = world.agent("b", Manner::Echo, 0).await;
-        let (cluster, _finding) = world.cluster(&[&refusing, &other]).await;
-        let response = cluster
-            .invoke(world.invocation(Trigger::Request, Report::Journal))
-            .await;
-        assert_eq!(response.status(), 200, "{reason}");
-        assert_eq!(text(response).await, "some work");
-        assert_eq!(
-            (
-                refusing.seen.lock().unwrap().len(),
-                other.seen.lock().unwrap().len()
-            ),
-            (1, 1)
-        );
-    }
-}
-
-#[tokio::test]
-async fn what_was_running_on_a_lost_node_fails_and_is_not_repeated() {
-    let world = World::new(&[]);
-    let mut dying = world.agent("a", Manner::Never, 1).await;
-    let other = world.agent("b", Manner::Echo, 0).await;
-    let (cluster, _finding) = world.cluster(&[&dying, &other]).await;
-    let invoking = cluster.clone();
-    let invocation = world.invocation(Trigger::Request, Report::Journal);
-    let running = tokio::spawn(async move { invoking.invoke(invocation).await });
-    dying.began.wait_for(|count| *count > 0).await.unwrap();
-    drop(dying);
-    let response = tokio::time::timeout(Duration::from_secs(8), running)
-        .await
-        .expect("within seconds")
-        .unwrap();
-    assert_eq!(response.status(), 502);
-    assert!(text(response).await.contains("node-lost"));
-    assert!(other.seen.lock().unwrap().is_empty());
-    // The next goes to the other.
-    let next = cluster
-        .invoke(world.invocation(Trigger::Request, Report::Journal))
-        .await;
-    assert_eq!(next.status(), 200);
-}
-
-#[tokio::test]
-async fn who_waits_for_a_sandbox_gets_the_first_that_comes() {
-    let world = World::new(&[]);
-    let agent = world.agent("a", Manner::Echo, 0).await;
-    let with = agent.picture.borrow().clone();
-    agent.picture.send_modify(|picture| picture.sandboxes.clear());
-    let (cluster, _finding) = world.cluster(&[&agent]).await;
-    let invoking = cluster.clone();
-    let invocation = world.invocation(Trigger::Request, Report::Journal);
-    let waiting = tokio::spawn(async move { invoking.invoke(invocation).await });
-    while cluster.waiting().values().sum::<u32>() == 0 {
-        tokio::task::yield_now().await;
-    }
-    agent.picture.send_replace(with);
-    let response = waiting.await.unwrap();
-    assert_eq!(response.status(), 200);
-    let timing = response.headers()["server-timing"].to_str().unwrap();
-    assert!(
-        timing.contains("sandbox;dur="),
-        "the wait says what it was for: {timing}"
-    );
-}
-
-#[tokio::test]
-async fn who_waits_here_is_told_to_one_agent_and_that_nobody_does_any_more() {
-    let world = World::new(&[]);
-    let mut agent = world.agent("a", Manner::Echo, 0).await;
-    let with = agent.picture.borrow().clone();
-    agent.picture.send_modify(|picture| picture.sandboxes.clear());
-    let (cluster, _finding) = world.cluster(&[&agent]).await;
-    let invoking = cluster.clone();
-    let invocation = world.invocation(Trigger::Request, Report::Journal);
-    let waiting = tokio::spawn(async move { invoking.invoke(invocation).await });
-    let told = agent.waiting.wait_for(Option::is_some).await.unwrap().clone();
-    let told = told.unwrap();
-    assert_eq!(
-        (told.gateway.as_str(), told.namespace.as_str()),
-        ("gateway", "default")
-    );
-    assert_eq!(told.functions, [("hello".to_owned(), 1)].into());
-    agent.picture.send_replace(with);
-    assert_eq!(waiting.await.unwrap().status(), 200);
-    let nobody = |told: &Option<Waiting>| told.as_ref().is_some_and(|told| told.functions.is_empty());
-    agent.waiting.wait_for(nobody).await.unwrap();
-}
-
-#[tokio::test]
-async fn the_wait_for_a_sandbox_is_bounded() {
-    let world = World::new(&[("skep.timeout", "100ms"), ("skep.queue", "0")]);
-    let (cluster, _finding) = world.cluster(&[]).await;
-    let response = cluster
-        .invoke(world.invocation(Trigger::Request, Report::Journal))
-        .await;
-    assert_eq!(response.status(), 429);
-    let world = World::new(&[("skep.timeout", "100ms")]);
-    let response = cluster
-        .invoke(world.invocation(Trigger::Request, Report::Journal))
-        .await;
-    assert_eq!(response.status(), 504);
-    assert!(text(response).await.contains("queue-timeout"));
-}
-
-#[tokio::test]
-async fn an_asynchronous_one_ends_as_its_node_says() {
-    let world = World::new(&[]);
-    let agent = world.agent("a", Manner::Echo, 0).await;
-    let (cluster, _finding) = world.cluster(&[&agent]).await;
-    let (report, ended) = oneshot::channel();
-    let response = cluster
-        .invoke(world.invocation(Trigger::Async, Report::To(report)))
-        .await;
-    let (collected, record) = tokio::join!(response.into_body().collect(), ended);
-    assert!(
-        collected.unwrap().trailers().is_none(),
-        "what is for the gateway alone stays there"
-    );
-    let record = record.unwrap();
-    assert_eq!(record.status, Status::Failed);
-    assert_eq!(record.ending.unwrap().exit_code, Some(3));
-    assert_eq!(record.revision.as_deref(), Some("0123456789ab"));
-    drop(agent.task);
 }
