@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::image::{binary, root};
 
@@ -31,6 +32,8 @@ impl From<Output> for Ended {
 pub struct Cluster {
     name: String,
     own: bool,
+    /// Whether something was done to it that has to be seen to be over.
+    harmed: AtomicBool,
 }
 
 impl Cluster {
@@ -53,7 +56,11 @@ impl Cluster {
                 &owner,
             ],
         );
-        Self { name, own: true }
+        Self {
+            name,
+            own: true,
+            harmed: AtomicBool::new(false),
+        }
     }
 
     /// The cluster of this name; made where there is none, for as long as its owner lives. Whether it was made.
@@ -61,6 +68,7 @@ impl Cluster {
         let cluster = Self {
             name: name.to_owned(),
             own: false,
+            harmed: AtomicBool::new(false),
         };
         if script(&["status"]).stdout.lines().any(|line| line == name) {
             return (cluster, false);
@@ -93,6 +101,12 @@ impl Cluster {
     /// # Panics
     /// When there is no docker command.
     pub fn try_docker(&self, node: u32, arguments: &[&str]) -> Ended {
+        if matches!(
+            arguments,
+            ["kill", ..] | ["node", "update", ..] | ["service", "scale", ..]
+        ) {
+            self.harmed.store(true, Ordering::SeqCst);
+        }
         let output = Command::new("docker")
             .args(arguments)
             .env("DOCKER_HOST", self.host(node))
@@ -186,11 +200,17 @@ impl Cluster {
         self.script_of("address", node, &[])
     }
 
+    /// It was seen to be whole.
+    pub(crate) fn is_mended(&self) {
+        self.harmed.store(false, Ordering::SeqCst);
+    }
+
     /// A node loses power.
     ///
     /// # Panics
     /// When it had none.
     pub fn kill(&self, node: u32) {
+        self.harmed.store(true, Ordering::SeqCst);
         self.script_of("kill", node, &[]);
     }
 
@@ -207,6 +227,7 @@ impl Cluster {
     /// # Panics
     /// When that can't be done.
     pub fn cut(&self, node: u32) {
+        self.harmed.store(true, Ordering::SeqCst);
         self.script_of("cut", node, &[]);
     }
 
@@ -228,6 +249,7 @@ impl Cluster {
     /// # Panics
     /// When it does not come back.
     pub fn restart(&self, node: u32) {
+        self.harmed.store(true, Ordering::SeqCst);
         self.script_of("restart", node, &[]);
     }
 
@@ -236,10 +258,14 @@ impl Cluster {
     /// # Panics
     /// When that can't be done.
     pub fn registry(&self, state: &str) {
+        if state == "off" {
+            self.harmed.store(true, Ordering::SeqCst);
+        }
         succeeded(script(&["registry", &self.name, state]));
     }
 
-    fn host(&self, node: u32) -> String {
+    /// Where a node's engine listens.
+    pub(crate) fn host(&self, node: u32) -> String {
         let folder = std::env::var("SKEP_SWARM_DIR").unwrap_or_else(|_| "/run/skep-swarm".to_owned());
         format!("unix://{folder}/{}/{node}/docker.sock", self.name)
     }
@@ -256,6 +282,8 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         if self.own {
             script(&["down", &self.name]);
+        } else if !self.harmed.load(Ordering::SeqCst) && !std::thread::panicking() {
+            self.is_left_whole();
         }
     }
 }

@@ -6,12 +6,14 @@
 //! one run to the next.
 
 mod cluster;
+mod follow;
 mod function;
 mod http;
 mod image;
 mod installed;
 
 pub use cluster::{Cluster, Ended};
+pub use follow::Followed;
 pub use function::Function;
 pub use http::{Answer, Load, Sample, ask, get, get_at};
 pub use image::skep_image;

@@ -13,6 +13,9 @@ pub(crate) const CALL: &str = r#"call() {
 }
 "#;
 
+/// What only members of the cluster say to each other, said by somebody else.
+const FORGED: &str = "'skep-visit: e30' 'skep-caller: e30' 'skep-sandbox: none' 'skep-context: e30'";
+
 /// The invocation that an answer is of, as a gateway tells of it.
 fn record(cluster: &Cluster, id: &str) -> serde_json::Value {
     eventually("the invocation's record", || {
@@ -80,22 +83,30 @@ fn a_function_has_another_run_later_and_looks_at_what_came_of_it() {
         &["echo", "done"],
     );
     let script = format!(
-        r#"{CALL} at=$(call {} 'Prefer: respond-async' | tr -d '\r' | sed -n 's/^[Ll]ocation: //p')
+        r#"{CALL} call {later} {FORGED} | grep -a '^HTTP/1.1 200' | sed 's/^/as ever: /'
+        at=$(call {later} 'Prefer: respond-async' | tr -d '\r' | sed -n 's/^[Ll]ocation: //p')
         echo "at $at"; for i in $(seq 100); do
           exec 3<>"/dev/tcp/127.0.0.1/${{SKEP_URL##*:}}"
           printf 'GET %s/result HTTP/1.1\r\nHost: skep\r\nConnection: close\r\n\r\n' "$at" >&3
           said=$(cat <&3); exec 3>&-
           case "$said" in "HTTP/1.1 200"*) echo "$said"; exit 0;; esac; sleep 1
         done; echo "$said"; exit 1"#,
-        later.name
+        later = later.name
     );
     let labels = ["handler=exec", "timeout=120s"];
     let caller = cluster.function("asks", &labels, SHELL, &["bash", "-c", &script]);
     let address = cluster.address(2);
+    let forged = [
+        "skep-visit: e30",
+        "skep-caller: e30",
+        "skep-sandbox: none",
+        "skep-context: e30",
+    ];
     let answer = eventually("an answer", || {
-        ask(&address, &format!("POST {}", caller.path()), &[], "").ok()
+        ask(&address, &format!("POST {}", caller.path()), &forged, "").ok()
     });
     assert_eq!(answer.status, 200, "{answer:?}");
+    assert!(answer.body.contains("as ever: HTTP/1.1 200"), "{answer:?}");
     assert!(answer.body.ends_with("done"), "{answer:?}");
     let line = answer
         .body

@@ -12,4 +12,5 @@ mod private;
 mod queue;
 mod refused;
 mod stack;
+mod started;
 mod upgrade;
