@@ -31,6 +31,18 @@ pub(crate) fn contents(
     vec![resolv_conf, format!("{hostname}\n"), hosts]
 }
 
+/// What `/etc/hosts` calls an instance: with a point in it the whole name, and its first word.
+pub(crate) fn names(hostname: &str, domain: &str) -> String {
+    let whole = match domain {
+        "" => hostname.to_owned(),
+        domain => format!("{hostname}.{domain}"),
+    };
+    match whole.split_once('.') {
+        Some((first, _)) => format!("{whole} {first}"),
+        None => whole,
+    }
+}
+
 /// The sandbox's hosts with the instance's name in the place of the sandbox's.
 fn renamed(hosts: &str, from: &str, to: &str) -> String {
     let line = |line: &str| {
@@ -54,6 +66,14 @@ mod tests {
         let hosts = "127.0.0.1\tlocalhost\n10.0.0.9\tdb\n172.17.0.2\tabcdef012345\n";
         let expected = "127.0.0.1\tlocalhost\n10.0.0.9\tdb\n172.17.0.2\tmine\n";
         assert_eq!(renamed(hosts, "abcdef012345", "mine"), expected);
+    }
+
+    #[test]
+    fn an_instance_is_called_by_its_whole_name_and_the_first_word_of_it() {
+        assert_eq!(names("mine", ""), "mine");
+        assert_eq!(names("mine", "example.org"), "mine.example.org mine");
+        assert_eq!(names("my.host", ""), "my.host my");
+        assert_eq!(names("my.host", "d"), "my.host.d my");
     }
 
     #[test]

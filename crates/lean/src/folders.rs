@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::{base, pause};
+use crate::pause;
 
 /// Where they are, as absolute paths.
 #[derive(Debug, Clone, Default)]
@@ -12,7 +12,7 @@ pub(crate) struct Folders {
     pub(crate) staging: PathBuf,
     /// The sleeping program of sandboxes.
     pub(crate) pause: PathBuf,
-    /// The lowest layer of every instance.
+    /// The top layers of images, one for each kind of image.
     pub(crate) base: PathBuf,
     /// The flattened layers of images.
     pub(crate) layers: PathBuf,
@@ -30,7 +30,7 @@ impl Folders {
         Ok(Self {
             staging,
             pause: pause::install(&data)?,
-            base: base::install(&data)?,
+            base: data.join("front"),
             layers: data.join("layers"),
         })
     }

@@ -86,11 +86,6 @@ async fn make(shared: &Arc<Shared>, launch: &Launch) -> Result<Launched, LaunchE
     let descriptor = descriptor.map_err(|error| machine("opening the network namespace", error))?;
     let (streams, ours) = streams::make(launch.stdio, plan.open_stdin, descriptor, &shared.tasks)
         .map_err(|error| machine("making the standard streams", error))?;
-    let names = if plan.process.domain.is_empty() {
-        hostname.clone()
-    } else {
-        format!("{hostname}.{} {hostname}", plan.process.domain)
-    };
     let request = skep_spawner::Launch {
         spec: place.held.spec,
         name: name.clone(),
@@ -99,7 +94,7 @@ async fn make(shared: &Arc<Shared>, launch: &Launch) -> Result<Launched, LaunchE
             network,
             shared.resolv_conf(),
             &hostname,
-            &names,
+            &files::names(&hostname, &plan.process.domain),
             &plan.extra_hosts,
         ),
         binds: launch

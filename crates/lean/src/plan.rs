@@ -4,9 +4,11 @@ pub(crate) mod devices;
 pub(crate) mod init;
 pub(crate) mod mounts;
 pub(crate) mod network;
+pub(crate) mod paths;
 mod propagation;
 mod rights;
 pub(crate) mod sysctls;
+mod tmpfs;
 mod volumes;
 
 use std::path::PathBuf;
@@ -236,10 +238,11 @@ fn extra_hosts(host: &mut Fields, network: Network, reasons: &mut Vec<String>) -
 
 fn process(config: &mut Fields, host: &mut Fields, reasons: &mut Vec<String>) -> Process {
     let mut arguments = config.texts("Entrypoint");
-    arguments.extend(config.texts("Cmd"));
-    if arguments.first().is_some_and(String::is_empty) {
-        arguments.remove(0);
+    // An entry point that is one empty word is none.
+    if arguments == [""] {
+        arguments.clear();
     }
+    arguments.extend(config.texts("Cmd"));
     let mut environment = config.texts("Env");
     if !environment.iter().any(|variable| variable.starts_with("PATH=")) {
         environment.insert(0, DEFAULT_PATH.to_owned());

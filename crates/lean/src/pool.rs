@@ -10,6 +10,7 @@ use skep_model::{Function, InstanceId, Revision, TemplateId};
 use skep_spawner::{Root, Spec, Tree};
 use tokio::sync::{Notify, OwnedMutexGuard};
 
+use crate::base;
 use crate::engine::Shared;
 use crate::held::{Held, Place};
 use crate::layers::Layers;
@@ -338,8 +339,11 @@ pub(crate) fn spec_in(
     cgroup: Tree,
     (layers, usual): (&Layers, &Usual),
 ) -> Result<Spec, String> {
-    let mut lower = layers.lower.clone();
-    lower.push(shared.folders.base.display().to_string());
+    let front = base::layer(&shared.folders.base, layers);
+    let front =
+        front.map_err(|error| format!("Docker's own files for this image can't be laid out: {error}"))?;
+    let lower = [&[front.display().to_string()], &layers.lower[..]].concat();
+    let host = shared.host.as_ref().map_err(|reasons| reasons.join("; "))?;
     let mut process = plan.confined_process()?;
     process.usual_limits.clone_from(&usual.limits);
     let mut mounts = plan.mounts.clone();
@@ -359,6 +363,7 @@ pub(crate) fn spec_in(
             read_only: plan.read_only_root,
         },
         mounts,
+        keeps_folders_modes: host.conversions.keeps_folders_modes,
         devices,
         links: plan::devices::links(),
         masked: plan.masked.clone(),

@@ -90,6 +90,7 @@ fn spec(host: &Host, cgroups: &Cgroups, folders: &Folders, layer: &Path) -> Resu
             read_only: false,
         },
         mounts: mounts::usual(Some(1 << 20)),
+        keeps_folders_modes: host.conversions.keeps_folders_modes,
         devices: devices::devices(),
         links: devices::links(),
         masked: vec!["/proc/kcore".to_owned()],

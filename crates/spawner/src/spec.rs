@@ -9,6 +9,9 @@ pub struct Spec {
     pub root: Root,
     /// What is mounted over it, in this order.
     pub mounts: Vec<Mount>,
+    /// Whether a file system in memory over a folder has that folder's mode whatever its options say; else only where
+    /// they say none.
+    pub keeps_folders_modes: bool,
     /// Device nodes below `/dev`.
     pub devices: Vec<Device>,
     /// Symbolic links: where, and to what.
@@ -86,7 +89,8 @@ pub enum MountKind {
         /// What becomes of later mounts there.
         propagation: Propagation,
     },
-    /// What the image has there, as a mount of its own: it stays writable where the root is not.
+    /// What the image has there, as a mount of its own: it stays writable where the root is not. What is mounted above
+    /// it has no part in it.
     Fresh,
     /// A small file that is written for each launch, by its number in [`crate::Launch::files`].
     File(usize),

@@ -186,12 +186,18 @@ pub(crate) fn unshare_network_namespace() -> io::Result<()> {
     Ok(())
 }
 
-/// Raises the loopback device of the network namespace that this process is in (netdevice(7)).
+/// Raises the loopback device of the fresh network namespace that this thread is in (netdevice(7)). As in Docker's,
+/// nothing has an address of version 6 there, until somebody writes to the same setting.
 ///
 /// # Errors
 /// What the kernel answers.
 pub fn raise_loopback() -> io::Result<()> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType};
+    match std::fs::write("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1") {
+        // A kernel without that version.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        other => other?,
+    }
     let socket =
         rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
     // SAFETY: an all-zero ifreq is valid: an empty name and no flags.

@@ -159,15 +159,11 @@ impl Shape {
             Some(network) => Some(network.descriptor().map_err(broken)?),
             None => own(),
         };
-        let names = match plan.process.domain.as_str() {
-            "" => run.hostname.clone(),
-            domain => format!("{0}.{domain} {0}", run.hostname),
-        };
         let contents = files::contents(
             network,
             shared.resolv_conf(),
             &run.hostname,
-            &names,
+            &files::names(&run.hostname, &plan.process.domain),
             &plan.extra_hosts,
         );
         let environment = environment(&run.hostname, run.terminal.is_some(), &run.environment);

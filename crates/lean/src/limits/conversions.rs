@@ -8,6 +8,8 @@ pub(crate) struct Conversions {
     pub(crate) keeps_the_usual_weight: bool,
     /// Whether `/dev/net/tun` may be used unasked. (Not so from runc 1.2.0 to 1.2.3.)
     pub(crate) allows_tun: bool,
+    /// Whether a file system in memory over a folder has that folder's mode, whatever was asked for. (runc before 1.1.8)
+    pub(crate) keeps_folders_modes: bool,
 }
 
 impl Conversions {
@@ -20,6 +22,7 @@ impl Conversions {
         Self {
             keeps_the_usual_weight: numbers.is_none_or(|version| version >= changed),
             allows_tun: !without_tun,
+            keeps_folders_modes: !crun && numbers.is_some_and(|version| version < [1, 1, 8]),
         }
     }
 }
@@ -41,13 +44,17 @@ mod tests {
     fn each_change_came_with_a_release() {
         let of = |runtime, version| {
             let found = Conversions::of(runtime, version);
-            (found.keeps_the_usual_weight, found.allows_tun)
+            (
+                found.keeps_the_usual_weight,
+                found.allows_tun,
+                found.keeps_folders_modes,
+            )
         };
-        assert_eq!(of("runc", "1.1.5+ds1"), (false, true));
-        assert_eq!(of("runc", "1.2.3"), (false, false));
-        assert_eq!(of("runc", "1.2.4"), (false, true));
-        assert_eq!(of("runc", "1.3.2"), (true, true));
-        assert_eq!(of("crun", "1.21"), (false, true));
-        assert_eq!(of("runc", "unknown"), (true, true));
+        assert_eq!(of("runc", "1.1.5+ds1"), (false, true, true));
+        assert_eq!(of("runc", "1.2.3"), (false, false, false));
+        assert_eq!(of("runc", "1.2.4"), (false, true, false));
+        assert_eq!(of("runc", "1.3.2"), (true, true, false));
+        assert_eq!(of("crun", "1.21"), (false, true, false));
+        assert_eq!(of("runc", "unknown"), (true, true, false));
     }
 }

@@ -65,7 +65,9 @@ mod tests {
         let mounted = |kind: &str, mode: &str, propagation: &str| {
             let mount = json!({"Type": kind, "Name": "v", "Driver": "local", "Source": "/a", "Destination": "/b",
                                "Mode": mode, "RW": true, "Propagation": propagation});
-            match resolved(&mount, &BTreeSet::from(["/b"]), &BTreeSet::new())?.map(|(mount, _)| mount.kind) {
+            match resolved(&mount, &BTreeSet::from(["/b".to_owned()]), &BTreeSet::new())?
+                .map(|(mount, _)| mount.kind)
+            {
                 Some(MountKind::Bind { propagation, .. }) => {
                     Ok((propagation.kind, propagation.below, propagation.strict))
                 }

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use skep_spawner::{Mount, MountKind, MountOptions, Propagation};
 
-use super::propagation;
+use super::paths::clean;
+use super::{propagation, tmpfs};
 use crate::inspect::{Fields, not_given};
 
 /// What a template mounts of its own.
@@ -20,6 +21,8 @@ pub(super) struct Own {
 pub(crate) struct Volume {
     pub(crate) name: String,
     pub(crate) target: String,
+    /// Whether it stays empty where the image has files.
+    pub(crate) empty: bool,
 }
 
 /// Words in a mount's mode that say nothing about what is mounted: how it is written, that nothing is copied (nothing
@@ -57,13 +60,15 @@ pub(super) fn read(
     let asked = host.take("Mounts");
     let binds = host.texts("Binds");
     // `-v` makes a folder that isn't there on the host, `--mount` does not.
-    let made: BTreeSet<&str> = binds.iter().filter_map(|bind| bind.split(':').next()).collect();
-    let mut named_targets: BTreeSet<&str> = binds.iter().filter_map(|bind| bind.split(':').nth(1)).collect();
+    // Both are resolved by Docker to the shortest way of writing them.
+    let part = |index| move |bind: &String| bind.split(':').nth(index).map(clean);
+    let made: BTreeSet<String> = binds.iter().filter_map(part(0)).collect();
+    let mut named_targets: BTreeSet<String> = binds.iter().filter_map(part(1)).collect();
     let asked: Vec<&Value> = asked.as_array().into_iter().flatten().collect();
     for mount in &asked {
         match Asked::read(mount) {
             Ok(Asked::Temporary(mount)) => own.mounts.push(mount),
-            Ok(Asked::Named(target)) => drop(named_targets.insert(target)),
+            Ok(Asked::Named(target)) => drop(named_targets.insert(clean(target))),
             Ok(Asked::Unnamed) => {}
             Err(reason) => reasons.push(reason),
         }
@@ -74,11 +79,15 @@ pub(super) fn read(
             Ok(Some((mut mount, volume))) => {
                 let options = asked.iter().find(|asked| at(asked) == mount.target);
                 let bind = options.and_then(|asked| asked.get("BindOptions"));
+                let empty = options.and_then(|asked| asked.pointer("/VolumeOptions/NoCopy")?.as_bool());
                 if let Err(reason) = narrow(&mut mount, bind, read_only_below) {
                     reasons.push(reason);
                 }
                 own.mounts.push(mount);
-                own.named.extend(volume);
+                own.named.extend(volume.map(|volume| Volume {
+                    empty: volume.empty || empty.unwrap_or_default(),
+                    ..volume
+                }));
             }
             Ok(None) => {}
             Err(reason) => reasons.push(reason),
@@ -87,7 +96,7 @@ pub(super) fn read(
     config.ignore(&["Volumes"]);
     if let Value::Object(tmpfs) = host.take("Tmpfs") {
         for (target, options) in tmpfs {
-            match temporary(&target, options.as_str().unwrap_or_default()) {
+            match tmpfs::read(&target, options.as_str().unwrap_or_default()) {
                 Ok(mount) => own.mounts.push(mount),
                 Err(reason) => reasons.push(reason),
             }
@@ -123,12 +132,15 @@ impl<'a> Asked<'a> {
         match text("Type") {
             "bind" if is_plain(mount, "BindOptions", &BIND_OPTIONS) => Ok(Self::Named(text("Target"))),
             // Labels and driver only say how Docker made the volume.
-            "volume" if is_plain(mount, "VolumeOptions", &["Labels", "DriverConfig", "NoCopy"]) => {
-                Ok(if text("Source").is_empty() {
-                    Self::Unnamed
-                } else {
-                    Self::Named(text("Target"))
-                })
+            "volume"
+                if !text("Source").is_empty()
+                    && is_plain(mount, "VolumeOptions", &["Labels", "DriverConfig", "NoCopy"]) =>
+            {
+                Ok(Self::Named(text("Target")))
+            }
+            // That of an instance is made anew, of what the image has there and with no options.
+            "volume" if text("Source").is_empty() && is_plain(mount, "VolumeOptions", &["Labels"]) => {
+                Ok(Self::Unnamed)
             }
             "tmpfs" if is_plain(mount, "TmpfsOptions", &["SizeBytes", "Mode"]) => {
                 let mut options = Vec::new();
@@ -141,15 +153,15 @@ impl<'a> Asked<'a> {
                 options.extend(number("Mode").map(|mode| format!("mode={mode:o}")));
                 let read_only = mount.get("ReadOnly").and_then(Value::as_bool).unwrap_or(false);
                 options.extend(read_only.then(|| "ro".to_owned()));
-                temporary(text("Target"), &options.join(",")).map(Self::Temporary)
+                tmpfs::read(text("Target"), &options.join(",")).map(Self::Temporary)
             }
             _ => Err(refused()),
         }
     }
 }
 
-fn at(mount: &Value) -> &str {
-    mount.get("Target").and_then(Value::as_str).unwrap_or_default()
+fn at(mount: &Value) -> String {
+    clean(mount.get("Target").and_then(Value::as_str).unwrap_or_default())
 }
 
 /// How far down a mount is shown, and how far down it can't be written, as Docker decides it.
@@ -197,8 +209,8 @@ fn is_plain(mount: &Value, options: &str, known: &[&str]) -> bool {
 /// One entry of the resolved list; `None` for what is read elsewhere.
 pub(super) fn resolved(
     mount: &Value,
-    named_targets: &BTreeSet<&str>,
-    made: &BTreeSet<&str>,
+    named_targets: &BTreeSet<String>,
+    made: &BTreeSet<String>,
 ) -> Result<Option<(Mount, Option<Volume>)>, String> {
     let text = |name: &str| mount.get(name).and_then(Value::as_str).unwrap_or_default();
     let (kind, source, target) = (text("Type"), text("Source"), text("Destination"));
@@ -223,15 +235,19 @@ pub(super) fn resolved(
             let create = made.contains(source);
             (bind(source, create, later), None)
         }
+        "volume" if text("Driver") != "local" => {
+            let name = text("Name");
+            return Err(format!(
+                "the lean engine does not mount the volume {name} of another driver than local"
+            ));
+        }
         "volume" if named_targets.contains(target) => {
-            let name = text("Name").to_owned();
-            if text("Driver") != "local" {
-                return Err(format!(
-                    "the lean engine does not mount the volume {name} of another driver than local"
-                ));
-            }
-            let target = target.to_owned();
-            (bind(source, false, later), Some(Volume { name, target }))
+            let volume = Volume {
+                name: text("Name").to_owned(),
+                target: target.to_owned(),
+                empty: text("Mode").split(',').any(|word| word == "nocopy"),
+            };
+            (bind(source, false, later), Some(volume))
         }
         "volume" => (MountKind::Fresh, None),
         "tmpfs" => return Ok(None),
@@ -255,46 +271,6 @@ fn bind(source: &str, create: bool, propagation: Propagation) -> MountKind {
         create,
         propagation,
     }
-}
-
-/// `--tmpfs PATH:OPTIONS`; Docker adds noexec, nosuid and nodev where nobody says otherwise.
-fn temporary(target: &str, options: &str) -> Result<Mount, String> {
-    let mut flags = MountOptions {
-        no_suid: true,
-        no_devices: true,
-        no_exec: true,
-        ..MountOptions::default()
-    };
-    let mut rest = Vec::new();
-    for option in options.split(',').filter(|option| !option.is_empty()) {
-        match option {
-            "exec" => flags.no_exec = false,
-            "suid" => flags.no_suid = false,
-            "dev" => flags.no_devices = false,
-            "ro" => flags.read_only = true,
-            "noexec" | "nosuid" | "nodev" | "rw" => {}
-            sized
-                if ["size=", "mode=", "uid=", "gid=", "nr_inodes="]
-                    .iter()
-                    .any(|name| sized.starts_with(name)) =>
-            {
-                rest.push(sized);
-            }
-            other => {
-                return Err(format!(
-                    "the lean engine does not mount a tmpfs at {target} with {other}"
-                ));
-            }
-        }
-    }
-    Ok(Mount {
-        kind: MountKind::Tmpfs {
-            source: "tmpfs".to_owned(),
-            options: rest.join(","),
-        },
-        target: target.to_owned(),
-        options: flags,
-    })
 }
 
 #[cfg(test)]
@@ -332,6 +308,30 @@ mod tests {
             ] => Ok((*recursive, *options)),
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn a_bind_is_the_same_however_its_ends_are_written() {
+        let inspect = json!({"Mounts": [
+            {"Type": "bind", "Source": "/a", "Destination": "/b", "RW": true, "Propagation": "rprivate"},
+            {"Type": "bind", "Source": "/new", "Destination": "/c", "RW": true, "Propagation": "rprivate"},
+        ]});
+        let asked = json!({
+            "Binds": ["/./new/:/c/"],
+            "Mounts": [{"Type": "bind", "Source": "/a", "Target": "//b/", "BindOptions": {"NonRecursive": true}}],
+        });
+        let (mut config, mut host) = (
+            Fields::new("Config", None),
+            Fields::new("HostConfig", Some(asked)),
+        );
+        let own = read(&inspect, &mut config, &mut host, false, &mut Vec::new());
+        let seen = own.mounts.iter().map(|mount| match mount.kind {
+            MountKind::Bind {
+                recursive, create, ..
+            } => (recursive, create),
+            _ => panic!("{mount:?}"),
+        });
+        assert_eq!(seen.collect::<Vec<_>>(), [(false, false), (true, true)]);
     }
 
     #[test]

@@ -1,14 +1,15 @@
 //! What Docker is asked for when a sandbox is made.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use bollard::models::{
     ContainerCreateBody, ContainerInspectResponse, EndpointSettings, HealthConfig, HostConfig, Mount,
-    MountType, NetworkingConfig,
+    MountType, MountVolumeOptions, NetworkingConfig,
 };
 use skep_model::{Function, InstanceId, Namespace, label};
 
 use super::Maker;
+use crate::plan::paths::clean;
 use crate::plan::{Network, Plan};
 
 /// Where the sleeping program stands inside.
@@ -109,13 +110,19 @@ fn mounts(plan: &Plan, unnamed: &[String]) -> Vec<Mount> {
         typ: Some(MountType::VOLUME),
         source: Some(volume.name.clone()),
         target: Some(volume.target.clone()),
+        volume_options: volume.empty.then(|| MountVolumeOptions {
+            no_copy: Some(true),
+            ..MountVolumeOptions::default()
+        }),
         ..Mount::default()
     });
     let is_named = |target: &String| plan.volumes.iter().any(|volume| volume.target == *target);
-    let covered = unnamed.iter().filter(|target| !is_named(target));
+    // One that is written in two ways is mounted once.
+    let unnamed: BTreeSet<String> = unnamed.iter().map(|target| clean(target)).collect();
+    let covered = unnamed.into_iter().filter(|target| !is_named(target));
     let covered = covered.map(|target| Mount {
         typ: Some(MountType::TMPFS),
-        target: Some(target.clone()),
+        target: Some(target),
         ..Mount::default()
     });
     named.chain(covered).collect()

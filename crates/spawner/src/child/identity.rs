@@ -1,6 +1,9 @@
 //! Who the instance runs as: names looked up in the image's own files, as Docker does.
 
 use std::fs;
+use std::num::IntErrorKind;
+
+use rustix::io::Errno;
 
 use crate::spec::Identity;
 use crate::wire::Failure;
@@ -23,71 +26,100 @@ pub(super) fn resolve(identity: &Identity) -> Result<Resolved, Failure> {
     let group = fs::read("/etc/group")
         .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
         .unwrap_or_default();
-    resolve_in(identity, &passwd, &group).map_err(|what| Failure {
-        step: what,
-        error: rustix::io::Errno::NOENT.raw_os_error(),
+    resolve_in(identity, &passwd, &group).map_err(|(error, step)| Failure {
+        step,
+        error: error.raw_os_error(),
         template: true,
     })
 }
 
+/// The highest id that Docker lets somebody ask for.
+const LAST: i64 = i32::MAX as i64;
+
+type Refused = (Errno, String);
+
 struct User<'a> {
     name: &'a str,
-    user: u32,
-    group: u32,
+    user: i64,
+    group: i64,
     home: &'a str,
 }
 
+/// Fields that a line lacks are empty, and a number that is none is zero: as Docker reads these files.
+fn lines<const N: usize>(text: &str) -> impl Iterator<Item = [&str; N]> {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.map(|line| {
+        let mut fields = line.split(':');
+        std::array::from_fn(|_| fields.next().unwrap_or_default())
+    })
+}
+
+fn number(field: &str) -> i64 {
+    match field.parse() {
+        Ok(number) => number,
+        Err(error) if *error.kind() == IntErrorKind::PosOverflow => i64::MAX,
+        Err(_) => 0,
+    }
+}
+
 fn users(text: &str) -> impl Iterator<Item = User<'_>> {
-    text.lines().filter_map(|line| {
-        let fields: Vec<&str> = line.split(':').collect();
-        let [name, _, user, group, _, home, ..] = fields.as_slice() else {
-            return None;
-        };
-        Some(User {
-            name,
-            user: user.parse().ok()?,
-            group: group.parse().ok()?,
-            home,
-        })
+    lines(text).map(|[name, _, user, group, _, home]| User {
+        name,
+        user: number(user),
+        group: number(group),
+        home,
     })
 }
 
 /// Name, number and members of each group.
-fn groups(text: &str) -> impl Iterator<Item = (&str, u32, &str)> {
-    text.lines().filter_map(|line| {
-        let fields: Vec<&str> = line.split(':').collect();
-        let [name, _, number, members, ..] = fields.as_slice() else {
-            return None;
-        };
-        Some((*name, number.parse().ok()?, *members))
-    })
+fn groups(text: &str) -> impl Iterator<Item = (&str, i64, &str)> {
+    lines(text).map(|[name, _, group, members]| (name, number(group), members))
 }
 
-fn resolve_in(identity: &Identity, passwd: &str, group_file: &str) -> Result<Resolved, String> {
-    let (user_part, group_part) = match identity.user.split_once(':') {
-        Some((user, group)) => (user, group),
-        None => (identity.user.as_str(), ""),
-    };
+/// An id as the kernel takes it: one that Docker would find in a file may be higher, but never the one that means "no
+/// change".
+fn id(number: i64) -> Result<u32, Refused> {
+    let id = u32::try_from(number).ok().filter(|id| *id != u32::MAX);
+    id.ok_or_else(|| out_of_range(number))
+}
+
+/// An id that somebody asks for and no file knows.
+fn named(text: &str) -> Option<Result<i64, Refused>> {
+    let number: i64 = text.parse().ok()?;
+    let is_in_range = (0..=LAST).contains(&number);
+    Some(is_in_range.then_some(number).ok_or_else(|| out_of_range(number)))
+}
+
+fn out_of_range(number: i64) -> Refused {
+    let text = format!("take the id {number}: uids and gids must be in range 0-{LAST}");
+    (Errno::INVAL, text)
+}
+
+fn resolve_in(identity: &Identity, passwd: &str, group_file: &str) -> Result<Resolved, Refused> {
+    let mut parts = identity.user.split(':');
+    let (user_part, group_part) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     let wanted = if user_part.is_empty() { "0" } else { user_part };
-    let number = wanted.parse::<u32>().ok();
-    let known = users(passwd).find(|user| user.name == wanted || Some(user.user) == number);
-    let user = match (&known, number) {
-        (Some(user), _) => user.user,
-        (None, Some(number)) => number,
-        (None, None) => return Err(format!("find the user {wanted} in the image's /etc/passwd")),
+    // What can be a number is one, whoever has it for a name.
+    let is_wanted = |wanted: &str, name: &str, id: i64| {
+        let number = wanted.parse::<i64>().ok();
+        number.map_or(name == wanted, |number| number == id)
     };
-    let find_group = |wanted: &str| {
-        let number = wanted.parse::<u32>().ok();
-        let known = groups(group_file).find(|(name, id, _)| *name == wanted || Some(*id) == number);
-        known
-            .map(|(_, id, _)| id)
-            .or(number)
-            .ok_or_else(|| format!("find the group {wanted} in the image's /etc/group"))
+    let missing = |what: &str, wanted: &str, file: &str| {
+        let text = format!("find the {what} {wanted} in the image's {file}");
+        (Errno::NOENT, text)
+    };
+    let known = users(passwd).find(|user| is_wanted(wanted, user.name, user.user));
+    let user = known.as_ref().map(|user| Ok(user.user)).or_else(|| named(wanted));
+    let user = user.ok_or_else(|| missing("user", wanted, "/etc/passwd"))??;
+    let find_group = |wanted: &str, is_wanted: &dyn Fn(&str, i64) -> bool| {
+        let known = groups(group_file).find(|(name, id, _)| is_wanted(name, *id));
+        let id = known.map(|(_, id, _)| Ok(id)).or_else(|| named(wanted));
+        id.ok_or_else(|| missing("group", wanted, "/etc/group"))?
     };
     let group = match (group_part, &known) {
         ("", Some(user)) => user.group,
         ("", None) => 0,
-        (named, _) => find_group(named)?,
+        (wanted, _) => find_group(wanted, &|name, id| is_wanted(wanted, name, id))?,
     };
     // As Docker: the primary group is among the others too, so that dropping it loses nothing.
     let mut more = vec![group];
@@ -101,17 +133,17 @@ fn resolve_in(identity: &Identity, passwd: &str, group_file: &str) -> Result<Res
         );
     }
     for wanted in &identity.groups {
-        more.push(find_group(wanted)?);
+        more.push(find_group(wanted, &|name, id| {
+            name == wanted || id.to_string() == *wanted
+        })?);
     }
-    let home = known
-        .map(|user| user.home)
-        .filter(|home| !home.is_empty())
-        .unwrap_or("/");
+    // Of several with one id the first says where its home is, as with runc, which knows the id alone.
+    let home = users(passwd).find(|other| other.user == user);
     Ok(Resolved {
-        user,
-        group,
-        groups: more,
-        home: home.to_owned(),
+        user: id(user)?,
+        group: id(group)?,
+        groups: more.into_iter().map(id).collect::<Result<_, _>>()?,
+        home: home.map_or("/", |user| user.home).to_owned(),
     })
 }
 
@@ -123,15 +155,20 @@ mod tests {
     const GROUP: &str = "root:x:0:\nusers:x:100:\naudio:x:29:ada,bob\nbroken line\n";
 
     fn resolved(user: &str, groups: &[&str]) -> Result<Resolved, String> {
+        in_files(user, groups, PASSWD, GROUP)
+    }
+
+    fn in_files(user: &str, groups: &[&str], passwd: &str, group_file: &str) -> Result<Resolved, String> {
         let groups = groups.iter().map(|group| (*group).to_owned()).collect();
         resolve_in(
             &Identity {
                 user: user.to_owned(),
                 groups,
             },
-            PASSWD,
-            GROUP,
+            passwd,
+            group_file,
         )
+        .map_err(|(_, text)| text)
     }
 
     #[test]
@@ -169,5 +206,72 @@ mod tests {
         assert_eq!(someone.home, "/");
         assert!(resolved("eve", &[]).is_err_and(|error| error.contains("eve")));
         assert!(resolved("ada:nogroup", &[]).is_err_and(|error| error.contains("nogroup")));
+    }
+
+    #[test]
+    fn an_id_past_the_last_is_refused_wherever_it_is_said() {
+        let passwd = "last:x:2147483647:0::/:\nover:x:4294967295:0::/:\nfar:x:99999999999999999999:0::/:\n\
+                      group:x:5:4294967295::/:\nless:x:-1:0::/:\n";
+        let group = "over:x:4294967295:\n";
+        let refused = |user: &str, groups: &[&str], group_file: &str| {
+            let answer = in_files(user, groups, passwd, group_file);
+            answer.is_err_and(|error| error.contains("must be in range 0-2147483647"))
+        };
+        for user in [
+            "2147483648",
+            "4294967295",
+            "4294967295:0",
+            "4294967296",
+            "-1",
+            "over",
+            "far",
+            "group",
+            "less",
+            "1:4294967295",
+            "1:2147483648",
+            "1:-1",
+            "1:over",
+        ] {
+            assert!(refused(user, &[], group), "{user}");
+        }
+        for more in ["4294967295", "2147483648", "-1", "over"] {
+            assert!(refused("1", &[more], group), "{more}");
+        }
+        assert!(!refused("last", &["2147483647"], group));
+        // Who has a line of his own is not asked for by his number, as with Docker.
+        let group = "high:x:4294967294:\n";
+        assert_eq!(
+            in_files("1:high", &[], "", group).expect("it has a line").group,
+            4_294_967_294
+        );
+    }
+
+    #[test]
+    fn a_short_line_counts_with_what_it_has() {
+        let found = |user| {
+            in_files(
+                user,
+                &[],
+                "short:x:7\nword:x:none\n\n",
+                "few\nshort:x:9\nmore:x:8:short\n",
+            )
+        };
+        let short = found("short").expect("it has a number");
+        assert_eq!(
+            (short.user, short.group, &short.groups[..], &*short.home),
+            (7, 0, &[0, 8][..], "")
+        );
+        assert_eq!(found("word").expect("its number is zero").user, 0);
+        assert_eq!(found("7").map(|user| user.groups), Ok(vec![0, 8]));
+        assert_eq!(found("1:short:9").expect("the third part says nothing").group, 9);
+    }
+
+    #[test]
+    fn a_number_is_an_id_though_it_is_somebodys_name() {
+        let passwd = "7:x:9:9::/nine:\nada:x:0:0::/ada:\nroot:x:0:0::/root:\n";
+        let seven = in_files("7:5", &[], passwd, "5:x:6:\n").expect("a number needs no file");
+        assert_eq!((seven.user, seven.group, &*seven.home), (7, 5, "/"));
+        // Root's home is that of the first with its id.
+        assert_eq!(in_files("root", &[], passwd, "").expect("known").home, "/ada");
     }
 }

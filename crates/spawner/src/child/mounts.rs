@@ -87,8 +87,20 @@ fn opened(target: &str) -> Result<Rooted, Failure> {
 
 /// Mounts all that the spec names, in its order.
 pub(super) fn mount_all(root: &Rooted, spec: &Spec, name: &str, followed: &Followed) -> Result<(), Failure> {
-    let mut mounts = spec.mounts.iter().enumerate();
-    mounts.try_for_each(|(index, entry)| mount_one(root, spec, entry, name, followed.tree(index)))
+    // Before anything else is mounted over what the image has.
+    let opened = spec.mounts.iter().map(|entry| match entry.kind {
+        MountKind::Fresh => {
+            let folder = root.make_folder(&entry.target);
+            folder.map(Some).template(|| format!("mount {}", entry.target))
+        }
+        _ => Ok(None),
+    });
+    let opened: Vec<_> = opened.collect::<Result<_, _>>()?;
+    let mut mounts = spec.mounts.iter().zip(&opened).enumerate();
+    mounts.try_for_each(|(index, (entry, folder))| match folder {
+        Some(folder) => bind_fresh(root, folder, entry),
+        None => mount_one(root, spec, entry, name, followed.tree(index)),
+    })
 }
 
 /// Mounts what this launch alone is shown, over everything else.
@@ -136,8 +148,12 @@ fn mount_one(
         MountKind::Mqueue => virtual_file_system("mqueue", ""),
         MountKind::DevPts => virtual_file_system("devpts", "newinstance,ptmxmode=0666,mode=0620,gid=5"),
         MountKind::Tmpfs { source, options } => {
+            let stood = root.open(&entry.target).ok();
+            let mode = stood.map(rustix::fs::fstat).transpose().template(what)?;
+            let mode = mode.map(|status| status.st_mode & 0o7777);
+            let options = with_mode(options, mode, spec.keeps_folders_modes);
             let target = root.make_folder(&entry.target).template(what)?;
-            mount(source, &place(&target), "tmpfs", flags, options).template(what)
+            mount(source, &place(&target), "tmpfs", flags, &options).template(what)
         }
         MountKind::Cgroup => mount_cgroups(root, spec, entry, name),
         MountKind::Bind {
@@ -156,7 +172,8 @@ fn mount_one(
                 None => bind(root, source, entry, *recursive),
             }
         }
-        MountKind::Fresh => fresh(root, entry),
+        // Its folder is opened before all mounts, and put there by the caller.
+        MountKind::Fresh => Ok(()),
         MountKind::File(index) => bind(
             root,
             &format!("{}/files/{index}", spec.root.staging),
@@ -188,11 +205,25 @@ pub(super) fn place_for(root: &Rooted, source: &str, target: &str) -> io::Result
     }
 }
 
-/// Mounts a folder of the root over itself. The root is a fresh copy of the image already, and so is this.
-fn fresh(root: &Rooted, entry: &Mount) -> Result<(), Failure> {
+/// The options of a file system in memory over a folder of this mode: of two that they say the last one counts.
+fn with_mode(options: &str, folder: Option<u32>, keep: bool) -> String {
+    let Some(mode) = folder else {
+        return options.to_owned();
+    };
+    let asked = options.split(',').filter(|option| !option.is_empty());
+    let asked = asked.filter(|option| !(keep && option.starts_with("mode=")));
+    let all: Vec<String> = std::iter::once(format!("mode={mode:o}"))
+        .chain(asked.map(str::to_owned))
+        .collect();
+    all.join(",")
+}
+
+/// Mounts a folder of the image's at its place, whatever that is in by now. The root is a fresh copy of the image
+/// already, and so is this.
+fn bind_fresh(root: &Rooted, folder: &OwnedFd, entry: &Mount) -> Result<(), Failure> {
     let what = || format!("mount {}", entry.target);
-    let folder = root.make_folder(&entry.target).template(what)?;
-    rustix::mount::mount_bind(place(&folder), place(&folder)).template(what)?;
+    let target = root.make_folder(&entry.target).template(what)?;
+    rustix::mount::mount_bind(place(folder), place(&target)).template(what)?;
     restrict(root, &entry.target, entry.options)
 }
 

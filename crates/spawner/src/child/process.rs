@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::ffi::CString;
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 
 use rustix::process::{Resource, Rlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
@@ -159,7 +160,7 @@ fn resource(name: &str) -> Option<Resource> {
     })
 }
 
-/// The spec's variables with the launch's over them, each name once, and `HOME` where nobody set it.
+/// The spec's variables with the launch's over them, each name once, and `HOME` where nobody gave it a value.
 fn environment(process: &Process, more: &[String], identity: &Resolved) -> Vec<String> {
     let mut all: Vec<String> = Vec::with_capacity(process.environment.len() + more.len() + 1);
     let name = |variable: &str| variable.split('=').next().unwrap_or_default().to_owned();
@@ -170,8 +171,11 @@ fn environment(process: &Process, more: &[String], identity: &Resolved) -> Vec<S
             None => all.push(variable.clone()),
         }
     }
-    if !all.iter().any(|variable| variable.starts_with("HOME=")) {
-        all.push(format!("HOME={}", identity.home));
+    let home = all.iter_mut().find(|variable| variable.starts_with("HOME="));
+    match home {
+        Some(home) if home == "HOME=" => home.push_str(&identity.home),
+        Some(_) => {}
+        None => all.push(format!("HOME={}", identity.home)),
     }
     all
 }
@@ -270,29 +274,41 @@ fn become_program(arguments: &[String], environment: &[String]) -> Failure {
             true,
         );
     };
-    let mut error = io::Error::from_raw_os_error(rustix::io::Errno::NOENT.raw_os_error());
-    for program in candidates(command, environment) {
-        if let Ok(program) = CString::new(program) {
-            let answer = skep_sys::execute(&program, &argument_texts, &environment_texts);
-            // A folder of the path that doesn't have it says nothing about the next one.
-            if answer.kind() != io::ErrorKind::NotFound {
-                error = answer;
-            }
-        }
-    }
-    failure(error, format!("run {command}"), true)
+    let answer = match find(command, environment) {
+        Ok(program) => match CString::new(program) {
+            Ok(program) => skep_sys::execute(&program, &argument_texts, &environment_texts),
+            Err(error) => error.into(),
+        },
+        Err(error) => error,
+    };
+    failure(answer, format!("run {command}"), true)
 }
 
-fn candidates(command: &str, environment: &[String]) -> Vec<String> {
+/// The program that a command means: with a slash that path, else the first of its name in a folder of `PATH`. One in
+/// a folder that is named from the working directory is refused, as runc does.
+fn find(command: &str, environment: &[String]) -> io::Result<String> {
     if command.contains('/') {
-        return vec![command.to_owned()];
+        return Ok(command.to_owned());
     }
     let path = environment
         .iter()
         .find_map(|variable| variable.strip_prefix("PATH="))
         .unwrap_or_default();
-    path.split(':')
-        .filter(|folder| !folder.is_empty())
-        .map(|folder| format!("{folder}/{command}"))
-        .collect()
+    let folders = path.split(':').filter(|_| !path.is_empty());
+    let mut programs = folders.map(|folder| match folder {
+        "" => format!("./{command}"),
+        folder => format!("{folder}/{command}"),
+    });
+    let found = programs.find(|program| is_program(program));
+    let found = found.ok_or(rustix::io::Errno::NOENT)?;
+    if found.starts_with('/') {
+        Ok(found)
+    } else {
+        Err(rustix::io::Errno::ACCESS.into())
+    }
+}
+
+/// Whether somebody may run it.
+fn is_program(path: &str) -> bool {
+    fs::metadata(path).is_ok_and(|found| !found.is_dir() && found.permissions().mode() & 0o111 != 0)
 }

@@ -16,3 +16,4 @@ mod prepared;
 mod propagation;
 mod seccomp;
 mod siblings;
+mod unusual;

@@ -38,7 +38,7 @@ done
 true
 "#;
 
-const NO_NETWORK: &[&str] = &["--network", "none"];
+pub(super) const NO_NETWORK: &[&str] = &["--network", "none"];
 
 /// What the same template answers under each engine.
 pub(super) async fn both(skep: &Skep, flags: &[&str], command: &[&str]) -> [String; 2] {
@@ -64,7 +64,7 @@ const NOTHING_IGNORED: &str = "SigIgn:\t0000000000000000";
 
 /// The lines that one has and the other has not. Docker hands on which signals its daemon was started ignoring, which
 /// is not the template's doing; lean ignores none, whoever started it.
-fn differences([docker, lean]: &[String; 2]) -> String {
+pub(super) fn differences([docker, lean]: &[String; 2]) -> String {
     let alone = |one: &str, other: &str| {
         let other: Vec<&str> = other.lines().collect();
         let lines = one.lines().filter(|line| !other.contains(line));
@@ -280,10 +280,16 @@ async fn an_ordinary_image_runs_on_lean_under_auto() {
 #[tokio::test]
 async fn what_lean_can_not_give_runs_on_docker_and_says_why() {
     let skep = Skep::start("lean-fallback").await;
-    let cases: [(&str, &[&str], &str); 3] = [
+    let volume = |options: &'static str| ["--mount", options];
+    let with_options = volume("type=volume,dst=/data,volume-opt=type=tmpfs,volume-opt=device=tmpfs");
+    let empty = volume("type=volume,dst=/etc/apt,volume-nocopy=true");
+    let cases: [(&str, &[&str], &str); 5] = [
         ("network", &["--network", "host"], "host's network"),
         ("ipc", &["--ipc", "host"], "--ipc host"),
         ("uts", &["--uts", "host"], "UTSMode"),
+        // Of a volume without a name, which is each instance's own.
+        ("options", &with_options, "DriverConfig"),
+        ("empty", &empty, "NoCopy"),
     ];
     for (name, flags, reason) in cases {
         skep.deploy(name, &["handler=exec"], flags, &[DEBIAN, "echo", name])
