@@ -7,7 +7,7 @@ use skep_spawner::{Mount, MountKind, MountOptions, Propagation};
 
 use super::paths::clean;
 use super::{propagation, tmpfs};
-use crate::inspect::{Fields, not_given};
+use crate::inspect::{Fields, is_neutral, not_given};
 
 /// What a template mounts of its own.
 #[derive(Debug, Default)]
@@ -132,15 +132,18 @@ impl<'a> Asked<'a> {
         match text("Type") {
             "bind" if is_plain(mount, "BindOptions", &BIND_OPTIONS) => Ok(Self::Named(text("Target"))),
             // Labels and driver only say how Docker made the volume.
-            "volume"
-                if !text("Source").is_empty()
-                    && is_plain(mount, "VolumeOptions", &["Labels", "DriverConfig", "NoCopy"]) =>
-            {
-                Ok(Self::Named(text("Target")))
-            }
-            // That of an instance is made anew, of what the image has there and with no options.
-            "volume" if text("Source").is_empty() && is_plain(mount, "VolumeOptions", &["Labels"]) => {
-                Ok(Self::Unnamed)
+            "volume" if is_plain(mount, "VolumeOptions", &["Labels", "DriverConfig", "NoCopy"]) => {
+                let says = |path: &str| mount.pointer(path).is_some_and(|value| !is_neutral(value));
+                let special = says("/VolumeOptions/NoCopy") || says("/VolumeOptions/DriverConfig/Options");
+                match text("Source") {
+                    "" if special => Err(format!(
+                        "the volume without a name at {} has options, and for the lean engine it is but a copy of what \
+                         the image has there",
+                        text("Target")
+                    )),
+                    "" => Ok(Self::Unnamed),
+                    _ => Ok(Self::Named(text("Target"))),
+                }
             }
             "tmpfs" if is_plain(mount, "TmpfsOptions", &["SizeBytes", "Mode"]) => {
                 let mut options = Vec::new();
@@ -203,7 +206,7 @@ fn is_plain(mount: &Value, options: &str, known: &[&str]) -> bool {
     options
         .into_iter()
         .flatten()
-        .all(|(name, value)| known.contains(&name.as_str()) || crate::inspect::is_neutral(value))
+        .all(|(name, value)| known.contains(&name.as_str()) || is_neutral(value))
 }
 
 /// One entry of the resolved list; `None` for what is read elsewhere.

@@ -288,8 +288,8 @@ async fn what_lean_can_not_give_runs_on_docker_and_says_why() {
         ("ipc", &["--ipc", "host"], "--ipc host"),
         ("uts", &["--uts", "host"], "UTSMode"),
         // Of a volume without a name, which is each instance's own.
-        ("options", &with_options, "DriverConfig"),
-        ("empty", &empty, "NoCopy"),
+        ("options", &with_options, "/data has options"),
+        ("empty", &empty, "/etc/apt has options"),
     ];
     for (name, flags, reason) in cases {
         skep.deploy(name, &["handler=exec"], flags, &[DEBIAN, "echo", name])
