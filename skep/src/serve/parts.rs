@@ -97,7 +97,8 @@ impl Parts {
 
         let mut registry = Registry::default();
         let discovery = discover(settings, &docker, &engine);
-        let catalogue = discovery.catalogue();
+        let found = discovery.catalogue();
+        let (announce, catalogue) = watch::channel(found.borrow().clone());
         let connection = discovery.connection();
         let dispatcher = dispatcher(settings, &docker, &engine, &store).await;
         sockets::connect(&sockets, &catalogue, &dispatcher);
@@ -160,25 +161,17 @@ impl Parts {
             Control::new(control, router, stop.clone()).run(),
         );
         supervisor.watch("docker engine's background", background(docker, stop.clone()));
-        let background = stop.clone();
-        let looked_after = lean.clone();
-        supervisor.watch("lean engine's background", async move {
-            looked_after.run_background(background).await
-        });
+        let directory = settings.data_directory.clone();
+        spawner::watch(&mut supervisor, spawner, lean.clone(), directory, stop.clone());
         let (watched, background) = (sockets.clone(), stop.clone());
         supervisor.watch("functions' Docker sockets", async move {
             watched.run_background(background).await
         });
-        let directory = settings.data_directory.clone();
-        supervisor.watch(
-            "line to the spawner",
-            spawner::run(spawner, lean.clone(), directory, stop.clone()),
-        );
         supervisor.watch("discovery", watch_templates(discovery, stop.clone()));
         supervisor.watch(
             "hand-over of functions",
             hand_over(
-                catalogue.clone(),
+                (found.clone(), announce),
                 dispatcher.clone(),
                 (engines, lean.clone()),
                 stop.clone(),
@@ -186,11 +179,11 @@ impl Parts {
         );
         supervisor.watch(
             "giving back of memory",
-            memory::give_back(catalogue, stop.clone()),
+            memory::give_back(catalogue.clone(), stop.clone()),
         );
         let backlog = supervisor.watch(BACKLOG, backlog.run(backlog_drain.clone()));
         Ok(Self {
-            public: gateway.serve_after(public, first_look(connection.clone())),
+            public: gateway.serve_after(public, announced(connection.clone(), found, catalogue)),
             calls: gateway.serve_calls(calls),
             invoker,
             dispatcher,
@@ -230,6 +223,21 @@ pub(super) async fn listed(mut connection: watch::Receiver<Connection>) {
 /// The same, but not for ever: callers get an answer also where the engine stalls.
 pub(super) async fn first_look(connection: watch::Receiver<Connection>) {
     let _ = tokio::time::timeout(FIRST_LOOK, listed(connection)).await;
+}
+
+/// The same, until what was found has been handed over.
+async fn announced(
+    connection: watch::Receiver<Connection>,
+    found: watch::Receiver<Arc<Catalogue>>,
+    mut catalogue: watch::Receiver<Arc<Catalogue>>,
+) {
+    first_look(connection).await;
+    // At the end of everything nobody hands over any more.
+    drop(
+        catalogue
+            .wait_for(|shown| Arc::ptr_eq(shown, &found.borrow()))
+            .await,
+    );
 }
 
 pub(super) async fn connect(config: skep_docker::Config) -> Result<(DockerEngine, CallReceiver), Failed> {
@@ -312,21 +320,24 @@ async fn watch_templates(mut discovery: Discovery, stop: CancellationToken) {
     }
 }
 
-/// Tells dispatching what is in force, whenever that changes, and the lean engine what it runs of that.
+/// Tells dispatching what is in force, whenever that changes, and the lean engine what it runs of that; then everybody
+/// else, so that whoever asks for what was just said to be in force is not served by what was before.
 async fn hand_over(
-    mut catalogue: watch::Receiver<Arc<Catalogue>>,
+    (mut found, announce): (watch::Receiver<Arc<Catalogue>>, watch::Sender<Arc<Catalogue>>),
     dispatcher: Dispatcher,
     (engines, lean): (Engines, LeanEngine),
     stop: CancellationToken,
 ) {
     loop {
-        let functions: Vec<_> = catalogue.borrow_and_update().functions().cloned().collect();
+        let catalogue = found.borrow_and_update().clone();
+        let functions: Vec<_> = catalogue.functions().cloned().collect();
         let leans = functions.iter().filter(|function| engines.is_leans(function));
         lean.set_functions(leans.cloned().collect());
         dispatcher.set_functions(functions);
+        announce.send_replace(catalogue);
         tokio::select! {
             () = stop.cancelled() => return,
-            changed = catalogue.changed() => if changed.is_err() { return },
+            changed = found.changed() => if changed.is_err() { return },
         }
     }
 }

@@ -13,6 +13,7 @@ use skep_lean::LeanEngine;
 use skep_spawner::Spawner;
 use tokio_util::sync::CancellationToken;
 
+use super::supervisor::Supervisor;
 use crate::exit::{Exit, Failed, Outcome};
 
 /// How often it may end by itself within [`SPAN`]; more often, something is wrong that starting it anew does not mend.
@@ -53,8 +54,26 @@ fn process(directory: &Path) -> io::Result<OwnedFd> {
     Ok(ours)
 }
 
+/// Runs the lean engine's background, and the line to its spawner, which goes on until the engine has ended: what is
+/// just being made when it is told to end is waited for.
+pub(super) fn watch(
+    supervisor: &mut Supervisor,
+    spawner: Spawner,
+    lean: LeanEngine,
+    directory: PathBuf,
+    stop: CancellationToken,
+) {
+    let over = CancellationToken::new();
+    let (engine, ended) = (lean.clone(), over.clone().drop_guard());
+    supervisor.watch("lean engine's background", async move {
+        engine.run_background(stop).await;
+        drop(ended);
+    });
+    supervisor.watch("line to the spawner", run(spawner, lean, directory, over));
+}
+
 /// Hands its replies on. Should it end, its instances end with it, and another one takes its place.
-pub(super) async fn run(spawner: Spawner, lean: LeanEngine, directory: PathBuf, stop: CancellationToken) {
+async fn run(spawner: Spawner, lean: LeanEngine, directory: PathBuf, stop: CancellationToken) {
     let mut ends = VecDeque::new();
     loop {
         let ended = tokio::select! {

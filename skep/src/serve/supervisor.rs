@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
-/// How long parts may take to end that were told to and have no work any more.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long parts may take to end that were told to and have no work any more: an engine that is busy takes its time
+/// to remove what they kept there.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Owns the tasks that make up a running Skep.
 #[derive(Debug, Default)]
 pub(super) struct Supervisor {
     tasks: JoinSet<&'static str>,
+    running: Vec<&'static str>,
 }
 
 impl Supervisor {
@@ -20,15 +22,25 @@ impl Supervisor {
         name: &'static str,
         part: impl Future<Output = ()> + Send + 'static,
     ) -> AbortHandle {
+        self.running.push(name);
         self.tasks.spawn(async move {
             part.await;
             name
         })
     }
 
+    /// The next part that has ended, which is none of those that run any more.
+    async fn next(&mut self) -> Option<Result<&'static str, JoinError>> {
+        let ended = self.tasks.join_next().await?;
+        if let Ok(name) = ended {
+            self.running.retain(|running| *running != name);
+        }
+        Some(ended)
+    }
+
     /// Returns when any part has ended, which none does by itself; the text says which, and why if that is known.
     pub(super) async fn failed(&mut self) -> String {
-        match self.tasks.join_next().await {
+        match self.next().await {
             Some(Ok(name)) => format!("the {name} ended by itself, which it never should"),
             Some(Err(error)) => describe(error),
             // Nothing is watched, so nothing can fail.
@@ -39,7 +51,7 @@ impl Supervisor {
     /// Waits for one part to end, which was told to. Another that fails meanwhile is spoken of, and no more: the
     /// end is under way.
     pub(super) async fn until_ended(&mut self, part: &str) {
-        while let Some(ended) = self.tasks.join_next().await {
+        while let Some(ended) = self.next().await {
             match ended {
                 Ok(name) if name == part => return,
                 Ok(name) => tracing::error!("the {name} ended before its time"),
@@ -52,7 +64,7 @@ impl Supervisor {
     /// short. That is safe at any moment, as a crash is.
     pub(super) async fn ended(mut self) {
         let ending = async {
-            while let Some(ended) = self.tasks.join_next().await {
+            while let Some(ended) = self.next().await {
                 if let Err(error) = ended
                     && !error.is_cancelled()
                 {
@@ -61,6 +73,10 @@ impl Supervisor {
             }
         };
         if tokio::time::timeout(PATIENCE, ending).await.is_err() {
+            tracing::warn!(
+                "cut short, as it takes too long to end: {}",
+                self.running.join(", ")
+            );
             self.tasks.shutdown().await;
         }
     }

@@ -288,6 +288,8 @@ impl Skep {
             "skep serve ended with {status}:\n{}",
             self.said()
         );
+        let said = self.said();
+        assert!(!said.contains("cut short"), "a part did not end:\n{said}");
         assert_eq!(self.left(), [] as [&str; 0], "something is left behind");
     }
 }

@@ -186,19 +186,12 @@ impl Running {
 
         let (closing, stop) = (CancellationToken::new(), CancellationToken::new());
         let mut supervisor = Supervisor::default();
-        let background = stop.clone();
         let (engine, ending) = (docker.clone(), stop.clone());
         supervisor.watch("docker engine's background", async move {
             engine.run_background(ending).await
         });
-        let looked_after = lean.clone();
-        supervisor.watch("lean engine's background", async move {
-            looked_after.run_background(background).await
-        });
-        supervisor.watch(
-            "line to the spawner",
-            spawner::run(line, lean, options.common.data_dir.clone(), stop.clone()),
-        );
+        let directory = options.common.data_dir.clone();
+        spawner::watch(&mut supervisor, line, lean, directory, stop.clone());
         let calls = Calls::new(gateways.clone());
         let calling = calls::serve(&agent, &calls, &store, received)?;
         let (watching, ending) = (agent.clone(), stop.clone());

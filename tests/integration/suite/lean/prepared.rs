@@ -3,7 +3,7 @@
 use http::StatusCode;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process};
-use skep_tests::{DEBIAN, Skep, cgroups, eventually, probe_image};
+use skep_tests::{DEBIAN, Skep, cgroup_homes, cgroups, eventually, probe_image};
 
 use super::crash::spawner;
 
@@ -202,4 +202,19 @@ async fn what_ends_a_prepared_instance_is_told_as_for_any_other() {
     .await;
     assert_eq!(endings[0].1, 137);
     skep.finish().await;
+}
+
+#[tokio::test]
+async fn what_is_just_being_prepared_when_skep_ends_is_waited_for_and_goes() {
+    for _ in 0..4 {
+        let skep = Skep::start("prepared-end").await;
+        skep.deploy("quick", &LABELS, &NONE, &[DEBIAN, "true"]).await;
+        for _ in 0..3 {
+            assert_eq!(skep.public.get("/quick").await.status, StatusCode::OK);
+        }
+        // The next are being made now.
+        let namespace = skep.docker.namespace().to_owned();
+        skep.finish().await;
+        assert_eq!(cgroup_homes(&namespace), Vec::<std::path::PathBuf>::new());
+    }
 }
