@@ -41,7 +41,7 @@ mod trial;
 mod usual;
 mod view;
 
-pub use children::{ChildRun, JoinRun, Joined, RunError, RunningChild, Shape};
+pub use children::{ChildAhead, ChildRun, JoinRun, Joined, PreparedChild, RunError, RunningChild, Shape};
 pub use choice::Engines;
 pub use engine::{Config, LeanEngine};
 pub use examine::{Examination, examine};

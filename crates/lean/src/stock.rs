@@ -39,7 +39,13 @@ impl Stocked {
     }
 }
 
-fn mended(shared: &Shared) -> u64 {
+/// Whether it shows what is looked at when an instance starts.
+pub(crate) fn has_binds(spec: &Spec) -> bool {
+    let bind = |mount: &Mount| matches!(mount.kind, MountKind::Bind { .. });
+    spec.mounts.iter().any(bind)
+}
+
+pub(crate) fn mended(shared: &Shared) -> u64 {
     shared.cgroups().map_or(0, Cgroups::mended)
 }
 
@@ -67,12 +73,11 @@ impl Stock {
     /// each is made for a request.
     pub(crate) fn of(function: &Function, plan: &Plan, spec: &Spec) -> Option<Self> {
         let settings = &function.settings;
-        let binds = |mount: &Mount| matches!(mount.kind, MountKind::Bind { .. });
         let fit = settings.recycle == Recycle::Request
             && settings.spares == 0
             && settings.spawn.is_none()
             && plan.sharing != Sharing::Once
-            && !spec.mounts.iter().any(binds);
+            && !has_binds(spec);
         let listener = || Calls::port_beside(launch::port(function));
         fit.then(|| Self {
             // Where each has a network of its own, its listener is made with that.
@@ -203,6 +208,7 @@ async fn make(shared: &Shared, held: &Held, stock: &Stock) -> Option<Stocked> {
         spec: held.spec,
         name: InstanceId::generate().to_string(),
         listener: stock.listener,
+        own: None,
     };
     let made = shared.spawner.make_ahead(ahead, network).await;
     // A request that needs one makes its own, and says what is wrong.

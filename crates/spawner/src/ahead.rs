@@ -93,6 +93,17 @@ impl Prepared {
         child.ok_or_else(|| Refused::Failed(unasked(rustix::io::Errno::PIPE)))
     }
 
+    /// Ends it. It returns when nothing of it runs any more.
+    pub async fn end(mut self) {
+        if !self.waits() {
+            return;
+        }
+        if let Some(child) = self.child.take() {
+            client::end(&child.descriptor);
+            let _ended = child.exited.await;
+        }
+    }
+
     async fn hear(&self) -> std::io::Result<Option<(Said, Vec<OwnedFd>)>> {
         let mut buffer = Vec::new();
         let receive = || wire::receive(self.line.as_fd(), &mut buffer);

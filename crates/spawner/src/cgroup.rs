@@ -57,6 +57,11 @@ impl Cgroups {
         }
     }
 
+    /// Whether they are those of this name.
+    pub(crate) fn are_of(&self, name: &str) -> bool {
+        self.folders.iter().any(|folder| folder.ends_with(name))
+    }
+
     /// The folder to be born in, where the kernel can do that (v2).
     pub(crate) fn birthplace(&self) -> io::Result<Option<File>> {
         match (self.unified, self.folders.first()) {

@@ -127,15 +127,20 @@ fn become_instance(
         // Only its root was wanted, which whoever holds its mount namespace has.
         Some(own) if own.arguments.is_empty() => skep_sys::exit_now(0),
         Some(own) => {
-            let process = Process {
-                arguments: own.arguments.clone(),
-                environment: own.environment.clone(),
-                ..spec.process.clone()
-            };
+            let process = process_of(spec, own);
             let terminal = own.terminal.map(|size| (size, true));
             process::execute(&process, &[], &given.streams, terminal)
         }
         None => process::execute(&spec.process, &launch.environment, &given.streams, None),
+    }
+}
+
+/// The process of a launch with something of its own.
+fn process_of(spec: &Spec, own: &Own) -> Process {
+    Process {
+        arguments: own.arguments.clone(),
+        environment: own.environment.clone(),
+        ..spec.process.clone()
     }
 }
 

@@ -19,6 +19,9 @@ use crate::wire::{self, Ahead, Exited, Failure, Given, Joining, Launch, Own, Rep
 
 /// How soon the removal of a cgroup that was still busy is tried again.
 const RETRY: Duration = Duration::from_millis(2);
+/// The same where one is waited for to make another of its name, and how often.
+const SOON: Duration = Duration::from_micros(200);
+const SOON_TRIES: usize = 500;
 
 /// Serves requests until the other side is gone; then kills every child, removes what they had and returns.
 ///
@@ -136,16 +139,7 @@ impl Server {
             return Ok(());
         };
         match child::read_report(report) {
-            Ok(()) => {
-                let reply = Reply::Launched {
-                    id: child.id,
-                    process: child.process,
-                };
-                let mounts = child.mounts.take();
-                let mut descriptors = vec![child.descriptor.as_fd()];
-                descriptors.extend(mounts.as_ref().map(AsFd::as_fd));
-                wire::send(self.socket.as_fd(), &reply, &descriptors)
-            }
+            Ok(()) => hand_over(self.socket.as_fd(), child),
             Err(failure) => wire::send(
                 self.socket.as_fd(),
                 &Reply::Failed {
@@ -193,30 +187,42 @@ impl Server {
     }
 
     /// Hands one over that says by itself how far it is.
-    fn standing(&mut self, id: u64, made: Running) -> io::Result<()> {
-        let process = made.process;
-        let reply = Reply::Launched { id, process };
-        let sent = wire::send(self.socket.as_fd(), &reply, &[made.descriptor.as_fd()]);
-        self.children.push(Running { id, ..made });
+    fn standing(&mut self, id: u64, mut made: Running) -> io::Result<()> {
+        made.id = id;
+        let sent = hand_over(self.socket.as_fd(), &mut made);
+        self.children.push(made);
         sent
     }
 
+    /// Waits a little for the cgroups of an earlier run of this name, which the kernel is about to let go of.
+    fn await_removal(&mut self, name: &str) {
+        for _ in 0..SOON_TRIES {
+            if !self.leaving.iter().any(|cgroups| cgroups.are_of(name)) {
+                return;
+            }
+            self.leaving.retain_mut(|cgroups| !cgroups.remove());
+            std::thread::sleep(SOON);
+        }
+    }
+
     fn make_ahead(&mut self, ahead: &Ahead, descriptors: Vec<OwnedFd>) -> Result<Running, Failure> {
+        self.await_removal(&ahead.name);
         let missing = |what| machine(what, io::ErrorKind::NotFound.into());
         let spec = self.specs.get(&ahead.spec);
         let spec = spec.ok_or_else(|| missing("find the prepared spec"))?;
         let mut descriptors = descriptors.into_iter();
         let line = descriptors.next().ok_or_else(|| missing("take the line"))?;
-        let mut cgroups = Cgroups::none();
-        match start_ahead(spec, ahead, (line, descriptors.next()), &mut cgroups) {
+        let (mut cgroups, mut born) = (Cgroups::none(), None);
+        let with = (line, descriptors.next());
+        match start_ahead(spec, ahead, with, (&mut cgroups, &mut born)) {
             Ok((process, descriptor)) => Ok(Running {
                 id: 0,
                 process,
                 descriptor,
                 cgroups,
                 report: None,
-                mounts: None,
-                spec: None,
+                mounts: born,
+                spec: ahead.own.as_ref().map(|_| spec.clone()),
             }),
             Err(failure) => {
                 self.clear(cgroups);
@@ -238,6 +244,7 @@ impl Server {
         own: Option<&Own>,
         descriptors: Vec<OwnedFd>,
     ) -> Result<Running, Failure> {
+        self.await_removal(&launch.name);
         let missing = |what| machine(what, io::ErrorKind::NotFound.into());
         let spec = self
             .specs
@@ -332,6 +339,18 @@ impl Server {
             std::thread::sleep(RETRY);
         }
     }
+}
+
+/// Hands a process over: its descriptor, and its mount namespace where that goes with it.
+fn hand_over(socket: BorrowedFd<'_>, child: &mut Running) -> io::Result<()> {
+    let reply = Reply::Launched {
+        id: child.id,
+        process: child.process,
+    };
+    let mounts = child.mounts.take();
+    let mut descriptors = vec![child.descriptor.as_fd()];
+    descriptors.extend(mounts.as_ref().map(AsFd::as_fd));
+    wire::send(socket, &reply, &descriptors)
 }
 
 /// What came with an order, by what it was said to come with.

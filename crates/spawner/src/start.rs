@@ -35,10 +35,11 @@ pub(crate) fn start_ahead(
     spec: &Spec,
     ahead: &Ahead,
     (line, network): (OwnedFd, Option<OwnedFd>),
-    cgroups: &mut Cgroups,
+    (cgroups, born): (&mut Cgroups, &mut Option<OwnedFd>),
 ) -> Result<(u32, OwnedFd), Failure> {
     let own_network = network.is_none();
-    let made = make(spec, (&ahead.name, own_network), (cgroups, None), |gate, _| {
+    let born = ahead.own.as_ref().map(|_| born);
+    let made = make(spec, (&ahead.name, own_network), (cgroups, born), |gate, _| {
         child::run_ahead(spec, ahead, line, network, gate)
     });
     made.map(|(process, descriptor, _)| (process, descriptor))

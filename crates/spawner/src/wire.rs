@@ -49,6 +49,8 @@ pub struct Ahead {
     pub name: String,
     /// As [`Launch::listener`].
     pub listener: Option<u16>,
+    /// What it has of its own; neither a terminal nor an earlier root.
+    pub own: Option<Own>,
 }
 
 /// What an instance that was made ahead lacks; its streams go with it.
@@ -56,7 +58,7 @@ pub struct Ahead {
 pub struct Order {
     /// As [`Launch::hostname`].
     pub hostname: String,
-    /// As [`Launch::environment`].
+    /// As [`Launch::environment`]; none for one with something of its own.
     pub environment: Vec<String>,
     /// As [`Launch::files`].
     pub files: Vec<String>,
@@ -155,8 +157,8 @@ pub(crate) enum Request {
 /// From the spawner.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Reply {
-    /// The process runs its own program, or says on its line how far it is; its pidfd goes with the message, and for a
-    /// launch with something of its own its mount namespace.
+    /// The process runs its own program, or says on its line how far it is; its pidfd goes with the message, and its mount
+    /// namespace where it has something of its own.
     Launched { id: u64, process: u32 },
     /// Nothing was started, and nothing is left of the attempt.
     Failed { id: u64, failure: Failure },

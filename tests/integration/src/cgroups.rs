@@ -53,3 +53,18 @@ fn name(path: &Path) -> String {
         .to_string_lossy()
         .into_owned()
 }
+
+/// The processes in the cgroup of this name, wherever it stands; none where there is no such cgroup.
+pub fn processes_in(cgroup: &str) -> Vec<i32> {
+    // Of version 1 one hierarchy tells.
+    let pids = Path::new(MOUNT).join("pids");
+    let mut waiting = vec![if pids.is_dir() { pids } else { MOUNT.into() }];
+    while let Some(folder) = waiting.pop() {
+        if folder.ends_with(cgroup) {
+            let text = std::fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+            return text.lines().filter_map(|line| line.parse().ok()).collect();
+        }
+        waiting.extend(folders(&folder));
+    }
+    Vec::new()
+}

@@ -8,7 +8,7 @@ mod engine;
 mod relay;
 mod serve;
 
-pub use cgroups::{cgroup_homes, cgroups};
+pub use cgroups::{cgroup_homes, cgroups, processes_in};
 pub use client::{Answer, Body, Client, empty, full};
 pub use engine::Engine;
 pub use relay::Relay;

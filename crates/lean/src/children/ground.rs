@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use skep_model::{Function, InstanceId};
+use tokio::sync::Semaphore;
 
+use super::ahead;
 use super::networks::Networks;
 use crate::engine::Shared;
 use crate::plan::{Network, Plan};
@@ -21,10 +23,21 @@ const IDLE: Duration = Duration::from_secs(60);
 const IDLE_LAST: Duration = Duration::from_secs(900);
 
 /// All grounds that there are.
-#[derive(Default)]
 pub(crate) struct Grounds {
     all: Mutex<Vec<Weak<Ground>>>,
     pub(super) networks: Networks,
+    /// Room for children that wait to be started.
+    pub(super) ahead: Arc<Semaphore>,
+}
+
+impl Default for Grounds {
+    fn default() -> Self {
+        Self {
+            all: Mutex::default(),
+            networks: Networks::default(),
+            ahead: Arc::new(Semaphore::new(ahead::MOST)),
+        }
+    }
 }
 
 impl Grounds {
@@ -93,18 +106,22 @@ impl Ground {
         if plan.network == Network::Own {
             return Ok(None);
         }
+        if let Some(free) = self.take_free(shared) {
+            return Ok(Some(free));
+        }
+        self.make(shared, plan).await.map(Some)
+    }
+
+    /// One that stands already.
+    pub(super) fn take_free(&self, shared: &Arc<Shared>) -> Option<Sandbox> {
         while let Some(free) = self.pop() {
-            if free
-                .network
-                .as_ref()
-                .is_some_and(|network| network.process.id().is_some())
-            {
-                return Ok(Some(free));
+            if stands(&free) {
+                return Some(free);
             }
             self.gone();
             self.discard(shared, free);
         }
-        self.make(shared, plan).await.map(Some)
+        None
     }
 
     fn pop(&self) -> Option<Sandbox> {
@@ -188,4 +205,10 @@ impl Ground {
     fn lock(&self) -> MutexGuard<'_, Vec<(Sandbox, Instant)>> {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether the container that holds a sandbox's network still runs.
+pub(super) fn stands(sandbox: &Sandbox) -> bool {
+    let network = sandbox.network.as_ref();
+    network.is_some_and(|network| network.process.id().is_some())
 }

@@ -4,8 +4,10 @@
 //! command of its own, keeps its root when it has ended, and lets other processes join it. It has its network to
 //! itself while it runs.
 
+mod ahead;
 mod ground;
 mod networks;
+mod run;
 mod running;
 
 use std::path::{Path, PathBuf};
@@ -14,12 +16,15 @@ use std::sync::Arc;
 use skep_model::Function;
 use skep_spawner::Tree;
 
+pub use self::ahead::{ChildAhead, PreparedChild};
 pub(crate) use self::ground::Grounds;
-pub use self::running::{ChildRun, JoinRun, Joined, RunError, RunningChild};
+pub use self::run::{ChildRun, RunError};
+pub use self::running::{JoinRun, Joined, RunningChild};
 use crate::engine::{LeanEngine, Shared};
 use crate::layers::Layers;
 use crate::plan::{self, Plan};
 use crate::pool;
+use crate::stock::has_binds;
 use crate::view::SandboxView;
 
 use self::ground::Ground;
@@ -31,6 +36,8 @@ pub struct Shape {
     pub(crate) spec: u64,
     pub(crate) tree: Tree,
     pub(crate) ground: Arc<Ground>,
+    /// Whether it shows its children something of the host's.
+    has_binds: bool,
     /// Keeps the image's layers.
     _layers: Layers,
 }
@@ -71,6 +78,7 @@ impl LeanEngine {
             tree.clone(),
             (&layers, usual),
         )?;
+        let has_binds = has_binds(&spec);
         let spec = shared
             .spawner
             .prepare(spec)
@@ -82,6 +90,7 @@ impl LeanEngine {
             spec,
             tree,
             ground,
+            has_binds,
             _layers: layers,
         }))
     }

@@ -7,38 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use skep_engine::Exit;
-use skep_spawner::{Failure, Identity, Joining, Launch, Own, Streams, TerminalSize};
+use skep_spawner::{Identity, Joining, Streams};
 use tokio::sync::{oneshot, watch};
 
 use super::Shape;
+use super::run::{RunError, size};
 use crate::cgroups::Freezer;
-use crate::files;
-use crate::launch::SOCKET;
 use crate::sandbox::Sandbox;
-
-/// Docker's path where nobody names one.
-const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// What one child is to run.
-#[derive(Debug)]
-pub struct ChildRun {
-    /// Its id: the name of its cgroups.
-    pub name: String,
-    /// Its host name.
-    pub hostname: String,
-    /// The command and its arguments.
-    pub arguments: Vec<String>,
-    /// Its own variables.
-    pub environment: Vec<String>,
-    /// Standard input, output and error; with a terminal the first is the socket that its master comes over.
-    pub streams: [OwnedFd; 3],
-    /// Rows and columns of its terminal.
-    pub terminal: Option<(u16, u16)>,
-    /// The mount namespace of its last run.
-    pub root: Option<OwnedFd>,
-    /// A Docker socket of its own, for the place where clients look for one.
-    pub socket: Option<PathBuf>,
-}
 
 /// What joins a child.
 #[derive(Debug)]
@@ -51,40 +26,10 @@ pub struct JoinRun {
     pub directory: String,
     /// The user; empty for the child's.
     pub user: String,
-    /// As [`ChildRun::streams`].
+    /// As [`super::ChildRun::streams`].
     pub streams: [OwnedFd; 3],
     /// Rows and columns of its terminal.
     pub terminal: Option<(u16, u16)>,
-}
-
-/// Why a child does not run.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{message}")]
-pub struct RunError {
-    /// What went wrong.
-    pub message: String,
-    /// The kernel's answer, where it was one.
-    pub error: Option<i32>,
-    /// Whether the child's own words are at fault.
-    pub own: bool,
-}
-
-impl From<Failure> for RunError {
-    fn from(failure: Failure) -> Self {
-        Self {
-            message: failure.to_string(),
-            error: Some(failure.error),
-            own: failure.template,
-        }
-    }
-}
-
-fn broken(error: impl std::fmt::Display) -> RunError {
-    RunError {
-        message: error.to_string(),
-        error: None,
-        own: false,
-    }
 }
 
 /// A process that joined a child.
@@ -98,19 +43,19 @@ pub struct Joined {
 
 /// A child's first process and what it stands in. Dropped, its sandbox is the next child's.
 pub struct RunningChild {
-    shape: Arc<Shape>,
-    name: String,
-    launch: u64,
+    pub(super) shape: Arc<Shape>,
+    pub(super) name: String,
+    pub(super) launch: u64,
     /// The id of its first process, as this process sees it.
     pub process: u32,
-    descriptor: OwnedFd,
-    mounts: Option<OwnedFd>,
-    freezer: Freezer,
-    exit: watch::Receiver<Option<Exit>>,
-    environment: Vec<String>,
-    sandbox: Option<Sandbox>,
+    pub(super) descriptor: OwnedFd,
+    pub(super) mounts: Option<OwnedFd>,
+    pub(super) freezer: Freezer,
+    pub(super) exit: watch::Receiver<Option<Exit>>,
+    pub(super) environment: Vec<String>,
+    pub(super) sandbox: Option<Sandbox>,
     /// Whether others are in its network who may stay there longer.
-    joined: AtomicBool,
+    pub(super) joined: AtomicBool,
 }
 
 impl std::fmt::Debug for RunningChild {
@@ -133,116 +78,7 @@ impl Drop for RunningChild {
     }
 }
 
-/// A sandbox that is given back where nothing came of the run.
-struct Taken<'a>(&'a Shape, Option<Sandbox>);
-
-impl Drop for Taken<'_> {
-    fn drop(&mut self) {
-        if let Some(sandbox) = self.1.take() {
-            self.0.ground.give_back(sandbox);
-        }
-    }
-}
-
-impl Shape {
-    /// Runs a child. It returns when the child's own program runs.
-    ///
-    /// # Errors
-    /// What went wrong; nothing is left of the attempt.
-    pub async fn run(self: &Arc<Self>, run: ChildRun) -> Result<RunningChild, RunError> {
-        let (shared, plan) = (&self.shared, &self.plan);
-        let sandbox = self.ground.take(shared, plan).await.map_err(broken)?;
-        let mut taken = Taken(self, sandbox);
-        let network = taken.1.as_ref().and_then(|sandbox| sandbox.network.as_ref());
-        let own = || shared.grounds.networks.take(shared)?.descriptor().ok();
-        let descriptor = match network {
-            Some(network) => Some(network.descriptor().map_err(broken)?),
-            None => own(),
-        };
-        let contents = files::contents(
-            network,
-            shared.resolv_conf(),
-            &run.hostname,
-            &files::names(&run.hostname, &plan.process.domain),
-            &plan.extra_hosts,
-        );
-        let environment = environment(&run.hostname, run.terminal.is_some(), &run.environment);
-        let request = Launch {
-            spec: self.spec,
-            name: run.name.clone(),
-            hostname: run.hostname,
-            environment: Vec::new(),
-            files: contents,
-            binds: run
-                .socket
-                .iter()
-                .map(|socket| (socket.display().to_string(), SOCKET.to_owned()))
-                .collect(),
-            listener: None,
-        };
-        let own = Own {
-            arguments: run.arguments,
-            environment: environment.clone(),
-            terminal: run.terminal.map(size),
-            resumes: run.root.is_some(),
-        };
-        let [stdin, stdout, stderr] = run.streams;
-        let streams = Streams {
-            stdin,
-            stdout,
-            stderr,
-            network: descriptor,
-        };
-        self.raise_cgroups().await?;
-        let launched = shared.spawner.launch_own(request, own, streams, run.root).await?;
-        let (ended, exit) = watch::channel(None);
-        let exited = launched.exited;
-        shared.tasks.spawn(async move {
-            let exit = exited.await.map(|exited| Exit {
-                code: exited.code.into(),
-                out_of_memory: exited.out_of_memory,
-            });
-            // The sender closed means that the spawner has ended, and its children with it.
-            ended.send_replace(Some(exit.unwrap_or(Exit {
-                code: 137,
-                out_of_memory: false,
-            })));
-        });
-        let cgroups = shared.cgroups().map_err(broken)?;
-        let mut freezer = cgroups.freezer(&plan.limits, &run.name);
-        if let Some(file) = self.cgroup_file(&run.name, "freezer.state") {
-            freezer.stands_at(file);
-        }
-        Ok(RunningChild {
-            shape: self.clone(),
-            name: run.name,
-            launch: launched.id,
-            process: launched.process,
-            descriptor: launched.descriptor,
-            mounts: launched.mounts,
-            freezer,
-            exit,
-            environment,
-            sandbox: taken.1.take(),
-            joined: AtomicBool::new(false),
-        })
-    }
-}
-
-fn size((rows, columns): (u16, u16)) -> TerminalSize {
-    TerminalSize { rows, columns }
-}
-
-/// A container's variables in Docker's order: its path and host name first, each name once.
-fn environment(hostname: &str, terminal: bool, own: &[String]) -> Vec<String> {
-    let mut all = vec![PATH.to_owned(), format!("HOSTNAME={hostname}")];
-    if terminal {
-        all.push("TERM=xterm".to_owned());
-    }
-    overlaid(all, own)
-}
-
-fn overlaid(mut all: Vec<String>, over: &[String]) -> Vec<String> {
+pub(super) fn overlaid(mut all: Vec<String>, over: &[String]) -> Vec<String> {
     let name = |variable: &str| variable.split('=').next().unwrap_or_default().to_owned();
     for variable in over {
         let wanted = name(variable);

@@ -29,8 +29,11 @@ impl Lean {
     /// Ends every child that runs: who made them is about to end.
     pub(crate) async fn end_all(&self) {
         self.ending.store(true, Ordering::Release);
-        let all: Vec<_> = self
-            .all()
+        let all = self.all();
+        for child in &all {
+            drop(lock(&child.ahead).take());
+        }
+        let all: Vec<_> = all
             .into_iter()
             .filter(|child| child.doing().status.runs())
             .collect();

@@ -13,6 +13,7 @@ use skep_lean::RunningChild;
 use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, watch};
 
+use super::ahead::Coming;
 use super::log::Log;
 use super::shapes::Request;
 use super::{journal, lock};
@@ -87,6 +88,8 @@ pub(crate) struct LeanChild {
     pub(super) used: AtomicU64,
     /// Bytes of what it is made from and shown with, which are kept in memory.
     pub(super) weight: u64,
+    /// What is prepared of it, until it is first started.
+    pub(super) ahead: Mutex<Option<Coming>>,
     /// Who starts, stops or removes it, one at a time.
     pub(super) busy: tokio::sync::Mutex<()>,
     doing: watch::Sender<Doing>,
@@ -131,6 +134,7 @@ impl LeanChild {
             input: tokio::sync::Mutex::default(),
             used: AtomicU64::new(0),
             weight: facts.to_string().len() as u64,
+            ahead: Mutex::default(),
             busy: tokio::sync::Mutex::default(),
             doing: watch::Sender::new(doing),
             id,

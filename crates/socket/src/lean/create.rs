@@ -8,7 +8,7 @@ use skep_grant::{Create, NetworkAsked, Refusal, SOCKET};
 
 use super::child::LeanChild;
 use super::shapes::{self, Known, Request};
-use super::{Lean, images, journal, lock};
+use super::{Lean, ahead, images, journal, lock};
 use crate::labels::Marks;
 use crate::shared::Shared;
 
@@ -134,6 +134,7 @@ async fn make(
     }
     lock(&lean.children).insert(id.clone(), child.clone());
     lean.events.say(shared, &child, "create", &[]);
+    ahead::begin(shared, &child, &known.shape);
     lean.bound_weight(shared, &child.request.function).await;
     Ok(Made {
         id,

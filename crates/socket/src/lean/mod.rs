@@ -4,6 +4,7 @@
 //! after a crash. Which child a call means, what it may say and what is counted was settled before anything comes
 //! here, as for Docker's.
 
+mod ahead;
 mod all;
 mod archive;
 mod attach;

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use skep_grant::Refusal;
-use skep_lean::{ChildRun, RunError, RunningChild};
+use skep_lean::{ChildAhead, ChildRun, RunError, RunningChild};
 
 use super::all::ENDED;
 use super::child::{Doing, LeanChild, Status};
 use super::create::failed;
 use super::output::{LAST, Output};
-use super::{Lean, inspect, journal, lock, shapes, streams};
+use super::{Lean, ahead, inspect, journal, lock, shapes, streams};
 use crate::child::State;
 use crate::shared::Shared;
 use crate::{below, listener};
@@ -72,8 +72,12 @@ async fn run(shared: &Arc<Shared>, child: &LeanChild) -> Result<(RunningChild, s
     let terminal = child.has_terminal();
     let made = streams::make(terminal, child.flag("/Config/OpenStdin"));
     let (theirs, mut ours) = made.map_err(|error| broken(error.to_string()))?;
-    let mut arguments = vec![child.text("/Path").to_owned()];
-    arguments.extend(child.texts("/Args"));
+    let ChildAhead {
+        name,
+        hostname,
+        arguments,
+        environment,
+    } = ahead::known(child);
     let size = |index: usize| {
         let size = child.inspect.pointer(&format!("/HostConfig/ConsoleSize/{index}"));
         size.and_then(|size| size.as_u64())
@@ -86,23 +90,25 @@ async fn run(shared: &Arc<Shared>, child: &LeanChild) -> Result<(RunningChild, s
         // An earlier Skep made it, and this one has not come to it yet.
         below::reopen(shared).await;
     }
+    let prepared = ahead::take(child).await;
     let run = ChildRun {
-        name: child.id.clone(),
-        hostname: child.text("/Config/Hostname").to_owned(),
+        name,
+        hostname,
         arguments,
-        environment: child.texts("/Config/Env"),
+        environment,
         streams: theirs,
         terminal: terminal.then(|| (size(0), size(1))),
         root: mounts.and_then(|mounts| mounts.try_clone().ok()),
         socket,
     };
-    let running = known.shape.run(run).await?;
+    let running = known.shape.run(run, prepared).await?;
     ours.take_terminal().map_err(|error| broken(error.to_string()))?;
     Ok((running, ours))
 }
 
 /// Makes the root of a child that never ran, for who puts files into it.
 pub(super) async fn lay_out(shared: &Arc<Shared>, child: &LeanChild) -> Result<Arc<OwnedFd>, Refusal> {
+    ahead::give_up(child).await;
     let mounts = Arc::new(fresh_root(shared, child, child.id.clone()).await?);
     child.change(|doing| doing.mounts = Some(mounts.clone()));
     Ok(mounts)
@@ -130,7 +136,7 @@ pub(super) async fn fresh_root(
     };
     let laid = known
         .shape
-        .run(run)
+        .run(run, None)
         .await
         .map_err(|error| failed(&error.message))?;
     laid.exited().await;
@@ -289,6 +295,7 @@ pub(super) fn remove(shared: &Arc<Shared>, lean: &Arc<Lean>, child: &Arc<LeanChi
     let (folder, mounts) = (child.folder.clone(), child.doing().mounts);
     shared.gone(&child.id);
     lean.events.say(shared, child, "destroy", &[]);
+    drop(lock(&child.ahead).take());
     child.change(|doing| {
         doing.status = Status::Removed;
         doing.mounts = None;

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::process::DumpableBehavior;
 
-use super::{Building, Step, build, enter_network, process, tie_to_spawner};
+use super::{Building, Step, build, enter_network, process, process_of, tie_to_spawner};
 use crate::handover;
 use crate::spec::{MountKind, Spec};
 use crate::wire::{self, Ahead, Failure, Order, Said, Streams};
@@ -48,7 +48,9 @@ fn become_instance(
     };
     let files = build(&building, gate.as_fd())?;
     drop((gate, network));
-    let identity = process::settle(&spec.process)?;
+    let own = ahead.own.as_ref().map(|own| process_of(spec, own));
+    let process = own.as_ref().unwrap_or(&spec.process);
+    let identity = process::settle(process)?;
     let listener = ahead.listener.map(handover::listen).transpose();
     let listener = listener.step("open the listener for its calls")?;
     let given: Vec<_> = listener.iter().map(AsFd::as_fd).collect();
@@ -60,7 +62,7 @@ fn become_instance(
     };
     files.write(&order.files)?;
     rustix::system::sethostname(order.hostname.as_bytes()).step("set the host name")?;
-    process::finish(&spec.process, &identity, &order.environment, &streams, None)
+    process::finish(process, &identity, &order.environment, &streams, None)
 }
 
 fn number_of_file(mount: &crate::spec::Mount) -> Option<usize> {

@@ -15,6 +15,7 @@ mod kinds;
 mod lineage;
 mod neighbours;
 mod others;
+mod prepared;
 mod restart;
 mod sdks;
 mod templates;
