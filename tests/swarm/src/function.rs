@@ -80,7 +80,17 @@ impl Cluster {
         arguments.push(image.to_owned());
         arguments.extend(command.iter().map(|word| (*word).to_owned()));
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        self.docker(manager, &arguments);
+        // Whoever led the managers may have gone a moment ago: until another does, and says so, nothing is made.
+        eventually("a manager that makes a service", || {
+            let made = self.try_docker(manager, &arguments);
+            // The answer to an earlier try may be what did not come.
+            let is_there = made.code == Some(0) || made.stderr.contains("name conflicts");
+            let has_no_leader = ["DeadlineExceeded", "does not have a leader", "Unavailable"]
+                .iter()
+                .any(|word| made.stderr.contains(word));
+            assert!(is_there || has_no_leader, "{name}: {}", made.stderr);
+            is_there.then_some(())
+        });
         Function {
             cluster: self,
             manager,
