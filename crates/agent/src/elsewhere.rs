@@ -16,7 +16,7 @@ use skep_tls::{Body, Line, Members};
 use skep_wire::{GATEWAY_NAME, HOLDERS, NOT_STARTED, VISIT, Visit, WANTED};
 use tokio::time::timeout;
 
-use crate::gateways::Gateways;
+use crate::gateways::{Gateways, answered};
 
 /// How long a gateway may take to say who holds children.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -47,7 +47,8 @@ impl Afar {
 
     async fn nodes(&self, function: &FunctionName) -> Vec<String> {
         for (_, line) in self.gateways.known_for(function.as_str()) {
-            match timeout(PATIENCE, holders(&line, function)).await {
+            let path = format!("{HOLDERS}/{function}");
+            match timeout(PATIENCE, answered::<Vec<String>>(&line, &path, LONGEST)).await {
                 Ok(Ok(mut nodes)) => {
                     nodes.retain(|node| *node != self.node);
                     return nodes;
@@ -139,19 +140,6 @@ impl Elsewhere for Afar {
     ) -> BoxFuture<'_, Result<Response<Incoming>, Unreached>> {
         self.sent(visit, request).boxed()
     }
-}
-
-async fn holders(line: &Line, function: &FunctionName) -> Result<Vec<String>, String> {
-    let request = Request::get(format!("https://{GATEWAY_NAME}{HOLDERS}/{function}"))
-        .body(skep_tls::body(skep_invoke::empty()))
-        .map_err(|error| error.to_string())?;
-    let response = line.send(request).await.map_err(|error| error.to_string())?;
-    if !response.status().is_success() {
-        return Err(format!("it answers {}", response.status()));
-    }
-    let body = Limited::new(response.into_body(), LONGEST).collect().await;
-    let bytes = body.map_err(|error| error.to_string())?.to_bytes();
-    serde_json::from_slice(&bytes).map_err(|error| error.to_string())
 }
 
 /// What a gateway says that was asked for a sandbox; it takes as long as the function's timeout has it.

@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use http::Request;
+use http_body_util::{BodyExt as _, Limited};
+use serde::de::DeserializeOwned;
 use skep_model::Revision;
 use skep_tls::{Dialer, Identity, IdentityError, Line, Members};
 use skep_wire::GATEWAY_NAME;
@@ -134,4 +137,22 @@ fn in_order(mut gateways: Vec<(SocketAddr, Line)>, thing: &str) -> Vec<(SocketAd
         std::cmp::Reverse(digest.to_string())
     });
     gateways
+}
+
+/// What a gateway answers there as JSON, in no more than `longest` bytes.
+pub(crate) async fn answered<T: DeserializeOwned>(
+    line: &Line,
+    path: &str,
+    longest: usize,
+) -> Result<T, String> {
+    let request = Request::get(format!("https://{GATEWAY_NAME}{path}"))
+        .body(skep_tls::body(skep_invoke::empty()))
+        .map_err(|error| error.to_string())?;
+    let response = line.send(request).await.map_err(|error| error.to_string())?;
+    if !response.status().is_success() {
+        return Err(format!("it answers {}", response.status()));
+    }
+    let body = Limited::new(response.into_body(), longest).collect().await;
+    let bytes = body.map_err(|error| error.to_string())?.to_bytes();
+    serde_json::from_slice(&bytes).map_err(|error| error.to_string())
 }

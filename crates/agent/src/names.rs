@@ -3,15 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use http::Request;
-use http_body_util::{BodyExt as _, Limited};
-use skep_tls::Line;
-use skep_wire::{GATEWAY_NAME, NAMES};
+use skep_wire::NAMES;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::Agent;
-use crate::gateways::Gateways;
+use crate::gateways::{Gateways, answered};
 
 /// How often there may be something to ask.
 const LOOK: Duration = Duration::from_secs(2);
@@ -33,7 +30,7 @@ pub(crate) async fn ask(agent: &Agent, gateways: &Gateways, stop: CancellationTo
             continue;
         }
         for (address, line) in gateways.reachable().await {
-            match timeout(PATIENCE, names(&line)).await {
+            match timeout(PATIENCE, answered::<BTreeSet<String>>(&line, NAMES, LONGEST)).await {
                 Ok(Ok(names)) => {
                     agent.learn(names);
                     break;
@@ -43,17 +40,4 @@ pub(crate) async fn ask(agent: &Agent, gateways: &Gateways, stop: CancellationTo
             }
         }
     }
-}
-
-async fn names(line: &Line) -> Result<BTreeSet<String>, String> {
-    let request = Request::get(format!("https://{GATEWAY_NAME}{NAMES}"))
-        .body(skep_tls::body(skep_invoke::empty()))
-        .map_err(|error| error.to_string())?;
-    let response = line.send(request).await.map_err(|error| error.to_string())?;
-    if !response.status().is_success() {
-        return Err(format!("it answers {}", response.status()));
-    }
-    let body = Limited::new(response.into_body(), LONGEST).collect().await;
-    let bytes = body.map_err(|error| error.to_string())?.to_bytes();
-    serde_json::from_slice(&bytes).map_err(|error| error.to_string())
 }
