@@ -9,7 +9,7 @@ use http::{Response, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::json;
 use skep_invoke::{Body, INVOCATION, Invocation, full, remove_hop_by_hop};
-use skep_model::{InvocationId, Phases, Problem, ProblemCode, Record, Status};
+use skep_model::{InvocationId, Problem, ProblemCode, Record, Status};
 use skep_store::{Key, NewInvocation, Request, StoreError};
 
 use crate::gateway::{Door, Gateway};
@@ -40,22 +40,18 @@ pub(crate) async fn accept(
         .path_and_query()
         .map_or("/", |path| path.as_str())
         .to_owned();
+    let (id, method) = (invocation.id, parts.method.to_string());
+    let queued = Record::queued(
+        id,
+        name,
+        invocation.trigger,
+        method,
+        path.clone(),
+        invocation.received,
+    );
     let record = Record {
-        id: invocation.id,
-        function: name,
-        revision: None,
         parent: invocation.parent,
-        trigger: invocation.trigger,
-        status: Status::Queued,
-        method: parts.method.to_string(),
-        path: path.clone(),
-        received: invocation.received,
-        started: None,
-        ended: None,
-        instance: None,
-        phases: Phases::default(),
-        attempts: 0,
-        ending: None,
+        ..queued
     };
     let context = Context {
         client: invocation.client,

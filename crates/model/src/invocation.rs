@@ -241,6 +241,34 @@ pub struct Record {
 }
 
 impl Record {
+    /// The record of what was accepted and waits to be begun.
+    pub fn queued(
+        id: InvocationId,
+        function: String,
+        trigger: Trigger,
+        method: String,
+        path: String,
+        received: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            function,
+            revision: None,
+            parent: None,
+            trigger,
+            status: Status::Queued,
+            method,
+            path,
+            received,
+            started: None,
+            ended: None,
+            instance: None,
+            phases: Phases::default(),
+            attempts: 0,
+            ending: None,
+        }
+    }
+
     /// The record of what has ended, as [`Record::ending`] says; one that doesn't say how has failed. It ended at `now`
     /// where no time is known.
     pub fn closed(mut self, now: Timestamp) -> Self {

@@ -269,22 +269,14 @@ proptest! {
 fn a_record_is_closed_as_its_ending_says_and_has_failed_where_it_has_none() {
     let received = "2026-01-02T03:04:05Z".parse().unwrap();
     let now = "2026-01-02T03:05:00Z".parse().unwrap();
+    let id = InvocationId::generate();
+    let (function, method, path) = ("work".to_owned(), "POST".to_owned(), "/".to_owned());
+    let queued = Record::queued(id, function, Trigger::Async, method, path, received);
     let record = |ending| Record {
-        id: InvocationId::generate(),
-        function: "work".to_owned(),
-        revision: None,
-        parent: None,
-        trigger: Trigger::Async,
         status: Status::Running,
-        method: "POST".to_owned(),
-        path: "/".to_owned(),
-        received,
-        started: None,
-        ended: None,
-        instance: None,
-        phases: Phases::default(),
         attempts: 1,
         ending,
+        ..queued.clone()
     };
     let closed = record(Some(Ending::of(EndingKind::Completed))).closed(now);
     assert_eq!((closed.status, closed.ended), (Status::Succeeded, Some(now)));

@@ -11,8 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method};
 use jiff::Timestamp;
 use skep_model::{
-    FunctionName, InstanceId, InvocationId, Journal, LogEntry, LogLine, LogStream, Phases, Record, Status,
-    Trigger,
+    FunctionName, InstanceId, InvocationId, Journal, LogEntry, LogLine, LogStream, Record, Trigger,
 };
 use skep_store::{Body, Config, Key, NewInvocation, Request, Store};
 
@@ -126,23 +125,14 @@ async fn measure(store: &Store, callers: usize, time: Duration) -> (f64, Duratio
 }
 
 fn invocation() -> NewInvocation {
-    let record = Record {
-        id: InvocationId::generate(),
-        function: "bench".to_owned(),
-        revision: None,
-        parent: None,
-        trigger: Trigger::Async,
-        status: Status::Queued,
-        method: "POST".to_owned(),
-        path: "/".to_owned(),
-        received: Timestamp::now(),
-        started: None,
-        ended: None,
-        instance: None,
-        phases: Phases::default(),
-        attempts: 0,
-        ending: None,
-    };
+    let record = Record::queued(
+        InvocationId::generate(),
+        "bench".to_owned(),
+        Trigger::Async,
+        "POST".to_owned(),
+        "/".to_owned(),
+        Timestamp::now(),
+    );
     let mut headers = HeaderMap::new();
     headers.insert("content-type", HeaderValue::from_static("application/json"));
     headers.insert("user-agent", HeaderValue::from_static("accept_rate"));

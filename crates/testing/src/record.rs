@@ -3,26 +3,16 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use skep_model::{Ending, EndingKind, InstanceId, InvocationId, Phases, Record, Status, Trigger};
+use skep_model::{Ending, EndingKind, InstanceId, InvocationId, Phases, Record, Trigger};
 
 /// The record of an invocation that waits, with a parent and a revision.
 pub fn record(function: &str, trigger: Trigger) -> Record {
+    let id = InvocationId::generate();
+    let (method, path) = ("POST".to_owned(), "/work?n=1".to_owned());
     Record {
-        id: InvocationId::generate(),
-        function: function.to_owned(),
         revision: Some("0123456789ab".to_owned()),
         parent: Some(InvocationId::generate()),
-        trigger,
-        status: Status::Queued,
-        method: "POST".to_owned(),
-        path: "/work?n=1".to_owned(),
-        received: now(),
-        started: None,
-        ended: None,
-        instance: None,
-        phases: Phases::default(),
-        attempts: 0,
-        ending: None,
+        ..Record::queued(id, function.to_owned(), trigger, method, path, now())
     }
 }
 
