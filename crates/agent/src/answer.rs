@@ -9,7 +9,7 @@ use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 use skep_invoke::{Body, BodyError};
 use skep_model::Record;
-use skep_wire::{OUTCOME, Outcome};
+use skep_wire::{Field as _, OUTCOME, Outcome};
 use tokio::sync::oneshot;
 
 use crate::sandbox::Inside;

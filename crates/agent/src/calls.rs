@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use skep_invoke::{Body, BodyError, Replay, empty, problem_response, remove_hop_by_hop, upgrade_of};
 use skep_model::{Problem, ProblemCode};
 use skep_tls::Members as _;
-use skep_wire::{CALLER, Caller, GATEWAY_NAME};
+use skep_wire::{CALLER, Caller, Field as _, GATEWAY_NAME};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::gateways::Gateways;

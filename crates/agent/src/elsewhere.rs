@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use skep_model::FunctionName;
 use skep_socket::{Elsewhere, Unreached};
 use skep_tls::{Body, Line, Members};
-use skep_wire::{GATEWAY_NAME, HOLDERS, NOT_STARTED, VISIT, Visit, WANTED};
+use skep_wire::{Field as _, GATEWAY_NAME, HOLDERS, NOT_STARTED, VISIT, Visit, WANTED};
 use tokio::time::timeout;
 
 use crate::gateways::{Gateways, answered};

@@ -8,7 +8,8 @@ use skep_invoke::{Body as InvokeBody, BodyError, Invocation, Report, empty, prob
 use skep_model::{InvocationId, Problem, ProblemCode, Record, Trigger};
 use skep_tls::{Body, Reply, body};
 use skep_wire::{
-    CONTEXT, Context, INVOCATION, NOT_STARTED, NotStarted, PROBLEM, SANDBOX, VISIT, Visit, WAITING, Waiting,
+    CONTEXT, Context, Field as _, INVOCATION, NOT_STARTED, NotStarted, PROBLEM, SANDBOX, VISIT, Visit,
+    WAITING, Waiting,
 };
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;

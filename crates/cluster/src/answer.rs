@@ -12,7 +12,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use skep_invoke::{Body, BodyError, Replay, empty, remove_hop_by_hop, sign};
 use skep_model::{Phase, Phases, ProblemCode};
-use skep_wire::{OUTCOME, Outcome, PROBLEM};
+use skep_wire::{Field as _, OUTCOME, Outcome, PROBLEM};
 use tokio_util::task::TaskTracker;
 
 use crate::course::Course;
@@ -177,7 +177,7 @@ impl http_body::Body for AnswerBody {
                         Ok(mut trailers) => {
                             // For this gateway alone.
                             let value = trailers.remove(OUTCOME);
-                            self.outcome = value.as_ref().and_then(Outcome::read);
+                            self.outcome = value.as_ref().and_then(|value| Outcome::read(value).ok());
                             if trailers.is_empty() {
                                 continue;
                             }

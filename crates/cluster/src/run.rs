@@ -11,7 +11,7 @@ use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use skep_invoke::{Body, Invocation, Replay, remove_hop_by_hop, upgrade_of};
 use skep_model::{Function, Problem, ProblemCode, Trigger};
-use skep_wire::{AGENT_NAME, CONTEXT, Context, INVOCATION, NOT_STARTED, SANDBOX};
+use skep_wire::{AGENT_NAME, CONTEXT, Context, Field as _, INVOCATION, NOT_STARTED, SANDBOX};
 use tokio::time::{Instant, timeout_at};
 
 use crate::answer;

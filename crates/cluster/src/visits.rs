@@ -13,7 +13,7 @@ use skep_grant::Image;
 use skep_invoke::{Body, BodyError, empty, full, remove_hop_by_hop, upgrade_of};
 use skep_model::{PortRange, Spawn};
 use skep_tls::Line;
-use skep_wire::{AGENT_NAME, NOT_STARTED, NotStarted, PROBLEM, VISIT, Visit};
+use skep_wire::{AGENT_NAME, Field as _, NOT_STARTED, NotStarted, PROBLEM, VISIT, Visit};
 
 use crate::pool::NodeKey;
 use crate::shared::Shared;

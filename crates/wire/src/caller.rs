@@ -2,13 +2,13 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderName, HeaderValue};
+use http::HeaderName;
 use serde::{Deserialize, Serialize};
 use skep_model::InvocationId;
 
-use crate::field::{self, FieldError};
+use crate::field::Field;
 
-/// The [`Caller`], as [`Caller::header`] spells it.
+/// The [`Caller`], as [`Field::header`] spells it.
 pub const CALLER: HeaderName = HeaderName::from_static("skep-caller");
 
 /// A function's instance that calls another function, as its node's agent vouches for it. A field that a newer
@@ -23,23 +23,12 @@ pub struct Caller {
     pub port: u16,
 }
 
-impl Caller {
-    /// The value of the field [`CALLER`].
-    pub fn header(&self) -> HeaderValue {
-        field::written(self)
-    }
-
-    /// Reads such a value.
-    ///
-    /// # Errors
-    /// It is none.
-    pub fn read(value: &HeaderValue) -> Result<Self, FieldError> {
-        field::read(value)
-    }
-}
+impl Field for Caller {}
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     #[test]

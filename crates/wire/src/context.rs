@@ -2,18 +2,18 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderName, HeaderValue};
+use http::HeaderName;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use skep_model::{InvocationId, Trigger};
 
-use crate::field::{self, FieldError};
+use crate::field::Field;
 
 /// The sandbox that an invocation is for: its container's id.
 pub const SANDBOX: HeaderName = HeaderName::from_static("skep-sandbox");
 /// The invocation's id.
 pub const INVOCATION: HeaderName = HeaderName::from_static("skep-invocation");
-/// The [`Context`], as [`Context::header`] spells it.
+/// The [`Context`], as [`Field::header`] spells it.
 pub const CONTEXT: HeaderName = HeaderName::from_static("skep-context");
 
 /// Everything about an invocation beside its request and its id. A field that a newer gateway adds is passed over.
@@ -31,23 +31,12 @@ pub struct Context {
     pub client: IpAddr,
 }
 
-impl Context {
-    /// The value of the field [`CONTEXT`].
-    pub fn header(&self) -> HeaderValue {
-        field::written(self)
-    }
-
-    /// Reads such a value.
-    ///
-    /// # Errors
-    /// It is none.
-    pub fn read(value: &HeaderValue) -> Result<Self, FieldError> {
-        field::read(value)
-    }
-}
+impl Field for Context {}
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     fn context() -> Context {

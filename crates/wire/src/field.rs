@@ -17,13 +17,20 @@ pub enum FieldError {
     Json(#[from] serde_json::Error),
 }
 
-pub(crate) fn written(value: &impl Serialize) -> HeaderValue {
-    let json = serde_json::to_vec(value).unwrap_or_default();
-    HeaderValue::try_from(STANDARD_NO_PAD.encode(json)).unwrap_or_else(|_| HeaderValue::from_static(""))
-}
+/// What is said in one field.
+pub trait Field: Serialize + DeserializeOwned {
+    /// The field's value.
+    fn header(&self) -> HeaderValue {
+        let json = serde_json::to_vec(self).unwrap_or_default();
+        HeaderValue::try_from(STANDARD_NO_PAD.encode(json)).unwrap_or_else(|_| HeaderValue::from_static(""))
+    }
 
-pub(crate) fn read<T: DeserializeOwned>(value: &HeaderValue) -> Result<T, FieldError> {
-    Ok(serde_json::from_slice(
-        &STANDARD_NO_PAD.decode(value.as_bytes())?,
-    )?)
+    /// Reads such a value.
+    ///
+    /// # Errors
+    /// It is none.
+    fn read(value: &HeaderValue) -> Result<Self, FieldError> {
+        let json = STANDARD_NO_PAD.decode(value.as_bytes())?;
+        Ok(serde_json::from_slice(&json)?)
+    }
 }

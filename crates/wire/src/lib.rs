@@ -25,7 +25,7 @@ pub use caller::{CALLER, Caller};
 pub use claim::{Agreed, CLAIMS, Claim, HOLDERS, Place, Usage, WANTED};
 pub use context::{CONTEXT, Context, INVOCATION, SANDBOX};
 pub use definition::{Definition, label};
-pub use field::FieldError;
+pub use field::{Field, FieldError};
 pub use keys::Keys;
 pub use objects::{
     AGENT_ANSWERS, AGENT_CONTAINER, AGENT_SERVICE, GATEWAY_SERVICE, KEYS_FILE, NATS_SERVICE, NETWORK, PART,

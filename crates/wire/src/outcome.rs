@@ -1,11 +1,11 @@
 //! How an invocation ended, for the gateway that keeps its record: an asynchronous one's belongs to whoever accepted it.
 
-use http::{HeaderName, HeaderValue};
+use http::HeaderName;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use skep_model::{Ending, InstanceId, Phases};
 
-use crate::field;
+use crate::field::Field;
 
 /// The trailer with the [`Outcome`], behind the body of every answer to an invocation whose trigger is `async`.
 pub const OUTCOME: HeaderName = HeaderName::from_static("skep-outcome");
@@ -25,20 +25,11 @@ pub struct Outcome {
     pub phases: Phases,
 }
 
-impl Outcome {
-    /// The value of the trailer [`OUTCOME`].
-    pub fn header(&self) -> HeaderValue {
-        field::written(self)
-    }
-
-    /// Reads such a value; `None` where no agent of this version wrote it.
-    pub fn read(value: &HeaderValue) -> Option<Self> {
-        field::read(value).ok()
-    }
-}
+impl Field for Outcome {}
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
     use skep_model::EndingKind;
 
     use super::*;
@@ -61,7 +52,7 @@ mod tests {
                 ..Phases::default()
             },
         };
-        assert_eq!(Outcome::read(&outcome.header()), Some(outcome));
-        assert_eq!(Outcome::read(&HeaderValue::from_static("e30")), None);
+        assert_eq!(Outcome::read(&outcome.header()).unwrap(), outcome);
+        assert!(Outcome::read(&HeaderValue::from_static("e30")).is_err());
     }
 }

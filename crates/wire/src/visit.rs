@@ -1,13 +1,13 @@
 //! A call about a function's children on another node: written by the agent of the socket that it came through, checked
 //! and completed by a gateway, and answered by the agent of that node (decision 092).
 
-use http::{HeaderName, HeaderValue};
+use http::HeaderName;
 use serde::{Deserialize, Serialize};
 use skep_model::{InvocationId, Spawn};
 
-use crate::field::{self, FieldError};
+use crate::field::Field;
 
-/// The [`Visit`], as [`Visit::header`] spells it. What stands beside it is a request of Docker's API, written afresh.
+/// The [`Visit`], as [`Field::header`] spells it. What stands beside it is a request of Docker's API, written afresh.
 pub const VISIT: HeaderName = HeaderName::from_static("skep-visit");
 
 /// Who calls, and where.
@@ -69,23 +69,12 @@ pub struct Network {
     pub others: Vec<String>,
 }
 
-impl Visit {
-    /// The value of the field [`VISIT`].
-    pub fn header(&self) -> HeaderValue {
-        field::written(self)
-    }
-
-    /// Reads such a value.
-    ///
-    /// # Errors
-    /// It is none.
-    pub fn read(value: &HeaderValue) -> Result<Self, FieldError> {
-        field::read(value)
-    }
-}
+impl Field for Visit {}
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     #[test]

@@ -7,7 +7,7 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use skep_tls::{Body, Identity, Listener, Reply, body};
-use skep_wire::{AGENT_NAME, CALLER, CLAIMS, Caller, Claim, HOLDERS, NAMES};
+use skep_wire::{AGENT_NAME, CALLER, CLAIMS, Caller, Claim, Field as _, HOLDERS, NAMES};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use http::header::{CONNECTION, UPGRADE};
 use hyper_util::rt::TokioIo;
 use skep_model::{EndingKind, Trigger};
-use skep_wire::{NOT_STARTED, OUTCOME, Outcome};
+use skep_wire::{Field as _, NOT_STARTED, OUTCOME, Outcome};
 use support::{Agent, eventually, request, whole};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 

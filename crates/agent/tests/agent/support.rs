@@ -16,8 +16,8 @@ use skep_model::{InvocationId, Trigger};
 use skep_testing::Docker;
 use skep_tls::{Authority, Body, Dialer, Identity, Line, body};
 use skep_wire::{
-    AGENT_NAME, CONTEXT, Context, Definition, GATEWAY_NAME, INVOCATION, Keys, NodePicture, SANDBOX,
-    SandboxPicture, WAITING,
+    AGENT_NAME, CONTEXT, Context, Definition, Field as _, GATEWAY_NAME, INVOCATION, Keys, NodePicture,
+    SANDBOX, SandboxPicture, WAITING,
 };
 use tempfile::TempDir;
 

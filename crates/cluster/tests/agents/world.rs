@@ -18,7 +18,7 @@ use skep_model::{
 };
 use skep_tls::{Authority, Identity, Listener, Reply};
 use skep_wire::{
-    AGENT_NAME, CONTEXT, Context, GATEWAY_NAME, NOT_STARTED, NodePicture, NotStarted, OUTCOME, Outcome,
+    AGENT_NAME, CONTEXT, Context, Field as _, GATEWAY_NAME, NOT_STARTED, NodePicture, NotStarted, OUTCOME, Outcome,
     SANDBOX, SandboxPicture, WAITING, Waiting,
 };
 use tokio::net::TcpListener;

@@ -11,7 +11,7 @@ use skep_gateway::Brought;
 use skep_invoke::{empty, full, problem_response};
 use skep_model::{Problem, ProblemCode};
 use skep_tls::{Body, Reply, body};
-use skep_wire::{CALLER, CLAIMS, Caller, Claim, HOLDERS, NAMES, VISIT, Visit, WANTED};
+use skep_wire::{CALLER, CLAIMS, Caller, Claim, Field as _, HOLDERS, NAMES, VISIT, Visit, WANTED};
 use tokio::sync::watch;
 
 /// Answers agents. A clone is the same.
