@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use skep_control::api;
 use skep_model::{InvocationId, LogStream, label};
 
-use super::encoded;
+use super::{encoded, say_reasons};
 use crate::cli;
 use crate::client::{self, Client, Lines};
 use crate::exit::{Exit, Failed, Outcome};
@@ -21,8 +21,10 @@ pub(crate) async fn run(printer: &Printer, options: cli::Logs) -> Outcome {
     if !status.is_success() {
         return Err(client::refused(status, &answer.collect().await?));
     }
+    // Before the lines: with --follow they have no end.
+    let never_runs = !of_invocation && say_why_invalid(printer, &client, &options.whose).await;
     let mut lines = Lines::new(answer);
-    let mut any = false;
+    let mut any = never_runs;
     while let Some(line) = lines.next().await {
         let line = line?;
         any = true;
@@ -39,6 +41,22 @@ pub(crate) async fn run(printer: &Printer, options: cli::Logs) -> Outcome {
         printer.note("nothing was logged; the standard output of exec and cgi is the answer and not the log");
     }
     Ok(Exit::Success)
+}
+
+/// Says so where a function is invalid, and nothing of it runs. The lines are no worse where that can't be told.
+async fn say_why_invalid(printer: &Printer, client: &Client, name: &str) -> bool {
+    let path = format!("/v1/functions/{}", encoded(name));
+    let Ok(Some(detail)) = client.find::<api::FunctionDetail>(&path).await else {
+        return false;
+    };
+    if detail.function.is_some() || detail.invalid.is_empty() {
+        return false;
+    }
+    printer.note(&format!("{name} is invalid and does not run:"));
+    for invalid in &detail.invalid {
+        say_reasons(printer, invalid);
+    }
+    true
 }
 
 fn path(options: &cli::Logs, of_invocation: bool) -> Result<String, Failed> {

@@ -4,7 +4,7 @@ use skep_control::{api, view};
 
 use crate::cli;
 use crate::client::Client;
-use crate::commands::ago;
+use crate::commands::{ago, say_reasons};
 use crate::exit::{Exit, Outcome};
 use crate::printer::Printer;
 
@@ -28,12 +28,7 @@ pub(crate) async fn run(printer: &Printer, options: cli::List) -> Outcome {
     ];
     printer.table(&headings, list.functions.iter().map(row).collect())?;
     for function in &list.functions {
-        for reason in &function.reasons {
-            printer.note(&format!(
-                "{} ({}): {reason}",
-                function.name, function.template_name
-            ));
-        }
+        say_reasons(printer, function);
     }
     if let Some(function) = list
         .functions

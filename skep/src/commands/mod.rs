@@ -13,6 +13,8 @@ mod tree;
 
 use std::process::ExitCode;
 
+use skep_control::api;
+
 use crate::cli::{Cli, Verb};
 use crate::exit::{Exit, Failed, Outcome};
 use crate::printer::Printer;
@@ -58,6 +60,16 @@ fn brief(verb: impl Future<Output = Outcome>) -> Outcome {
     // A read of standard input can't be interrupted, and nobody needs its end.
     runtime.shutdown_background();
     outcome
+}
+
+/// Says why a template is invalid.
+pub(crate) fn say_reasons(printer: &Printer, function: &api::Function) {
+    for reason in &function.reasons {
+        printer.note(&format!(
+            "{} ({}): {reason}",
+            function.name, function.template_name
+        ));
+    }
 }
 
 /// How long ago, in the largest unit that says it: `3s`, `12m`, `5h`, `2d`.

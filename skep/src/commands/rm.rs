@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use bollard::Docker;
 use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
-use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder};
+use bollard::query_parameters::{
+    ListContainersOptionsBuilder, ListServicesOptionsBuilder, RemoveContainerOptionsBuilder,
+};
 use skep_control::api;
 use skep_model::label;
 
@@ -45,12 +47,19 @@ pub(crate) async fn run(printer: &Printer, options: cli::Remove) -> Outcome {
     if missing.is_empty() {
         return Ok(Exit::Success);
     }
+    let hint = match services(&docker, &missing).await.as_slice() {
+        [] => hint(&elsewhere),
+        services => format!(
+            "on a Swarm a function is a service: docker service rm {}",
+            services.join(" ")
+        ),
+    };
     let message = format!(
         "no template of {} is in the namespace {}",
         missing.join(", "),
         options.namespace
     );
-    Err(Failed::new(Exit::NotFound, message).hint(hint(&elsewhere)))
+    Err(Failed::new(Exit::NotFound, message).hint(hint))
 }
 
 /// Where functions of these names are, and how they go.
@@ -64,6 +73,28 @@ fn hint(elsewhere: &BTreeMap<String, Vec<&str>>) -> String {
         [one] => format!("it is in another namespace: {one}"),
         several => format!("other namespaces have it:\n  {}", several.join("\n  ")),
     }
+}
+
+/// The Swarm's services that define functions of these names, as far as this engine knows of any.
+async fn services(docker: &Docker, functions: &[&str]) -> Vec<String> {
+    let mut found = Vec::new();
+    for function in functions {
+        let filters = HashMap::from([("label", vec![format!("{}={function}", label::FUNCTION)])]);
+        let options = ListServicesOptionsBuilder::default().filters(&filters).build();
+        // Only a manager knows; on any other engine there are none to name.
+        let services = docker.list_services(Some(options)).await.unwrap_or_default();
+        let specs = services.into_iter().filter_map(|service| service.spec);
+        // Those of its sandboxes are Skep's.
+        let own = specs.filter(|spec| {
+            !spec
+                .labels
+                .iter()
+                .flatten()
+                .any(|(label, _)| label == label::OWNER)
+        });
+        found.extend(own.filter_map(|spec| spec.name));
+    }
+    found
 }
 
 /// The containers that define this function, by namespace, the invalid ones included; never one that Skep made, nor

@@ -28,6 +28,14 @@ fn functions() -> Value {
     ]})
 }
 
+/// A function with nothing wrong about it, in detail.
+fn ready() -> Answer {
+    json(json!({
+        "name": "hello", "function": functions()["functions"][1], "settings": {}, "networks": [], "memory": null,
+        "image_id": null, "invalid": []
+    }))
+}
+
 fn invocation(status: &str, ending: Value) -> Value {
     json!({
         "id": ID, "function": "hello", "revision": "0123456789ab", "parent": null, "trigger": "request",
@@ -80,7 +88,7 @@ fn nothing_to_show_is_said_and_leaves_the_data_empty() {
         said.stderr,
         "nothing runs; an instance is made when something asks\n"
     );
-    let (said, _) = ask(&["logs", "hello"], vec![lines(String::new())]);
+    let (said, _) = ask(&["logs", "hello"], vec![lines(String::new()), ready()]);
     assert_eq!((said.exit, said.stdout.as_str()), (0, ""));
     assert!(said.stderr.starts_with("nothing was logged; "), "{}", said.stderr);
 }
@@ -157,11 +165,73 @@ fn logs_of_a_function_tell_its_invocations_apart() {
     let body = log("one", "stderr") + &log("killed", "skep");
     let (said, asked) = ask(
         &["logs", "hello", "-n", "2", "--since", "2026-01-31T12:00:00Z"],
-        vec![lines(body)],
+        vec![lines(body), ready()],
     );
     assert_eq!(said.stdout, "0123456789ab | one\n0123456789ab | skep: killed\n");
     let target = "GET /v1/logs?function=hello&follow=false&tail=2&since=2026-01-31T12%3A00%3A00Z HTTP/1.1\n";
     assert!(asked[0].starts_with(target), "{asked:?}");
+}
+
+#[test]
+fn logs_of_an_invalid_function_say_why_nothing_is_written() {
+    let invalid = functions()["functions"][0].clone();
+    let detail = |function: Value, invalid: Value| {
+        json(json!({
+            "name": "broken", "function": function, "settings": {}, "networks": [], "memory": null, "image_id": null,
+            "invalid": [invalid]
+        }))
+    };
+    let why = "broken is invalid and does not run:\n\
+               broken (broken-1): skep.max=x: must be a whole number from 1 to 100000\n";
+    let (said, asked) = ask(
+        &["logs", "broken"],
+        vec![lines(String::new()), detail(Value::Null, invalid.clone())],
+    );
+    assert_eq!(
+        (said.exit, said.stdout.as_str(), said.stderr.as_str()),
+        (0, "", why)
+    );
+    assert!(
+        asked[1].starts_with("GET /v1/functions/broken HTTP/1.1\n"),
+        "{asked:?}"
+    );
+    // What ran before it was replaced is shown as well.
+    let (said, _) = ask(
+        &["logs", "broken", "--follow", "--json"],
+        vec![lines(log("one", "stderr")), detail(Value::Null, invalid.clone())],
+    );
+    assert_eq!((said.stdout.lines().count(), said.stderr.as_str()), (1, why));
+    // An older template is in force.
+    let (said, _) = ask(
+        &["logs", "broken"],
+        vec![
+            lines(String::new()),
+            detail(functions()["functions"][1].clone(), invalid),
+        ],
+    );
+    assert!(said.stderr.starts_with("nothing was logged; "), "{}", said.stderr);
+}
+
+#[test]
+fn rm_of_what_is_a_service_of_the_swarm_says_how_it_goes() {
+    let services = json!([
+        { "ID": "a", "Spec": { "Name": "shop_hello", "Labels": { "skep.function": "hello" } } },
+        { "ID": "b", "Spec": { "Name": "another", "Labels": { "skep.function": "hello", "skep.owner": "skep" } } },
+    ]);
+    let answers = [json!({ "ApiVersion": "1.41" }), json!([]), services];
+    let fake = Fake::answering(answers.map(json).into());
+    let host = fake.url.replace("http://", "tcp://");
+    let said = ran(&mut skep(&["rm", "hello", "--docker-host", &host]));
+    assert_eq!(
+        (said.exit, said.stderr.as_str()),
+        (
+            3,
+            "error: no template of hello is in the namespace default\n\
+             hint: on a Swarm a function is a service: docker service rm shop_hello\n"
+        )
+    );
+    let asked = fake.asked();
+    assert!(asked[2].contains("/services?"), "{asked:?}");
 }
 
 #[test]

@@ -28,8 +28,11 @@ impl Fake {
         let seen = requests.clone();
         let thread = std::thread::spawn(move || {
             for answer in answers {
-                let (stream, _) = listener.accept().unwrap();
-                let request = read(&stream);
+                // A connection that asks nothing only looked whether somebody is there.
+                let (stream, request) = std::iter::repeat_with(|| listener.accept().unwrap().0)
+                    .map(|stream| (read(&stream), stream))
+                    .find_map(|(request, stream)| (!request.is_empty()).then_some((stream, request)))
+                    .unwrap();
                 seen.lock().unwrap().push(request);
                 reply(stream, &answer);
             }
