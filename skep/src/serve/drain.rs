@@ -1,71 +1,55 @@
 //! The end: work that runs comes to its own end first, then everything that served it.
 
-use std::time::Duration;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 
-use super::parts::{BACKLOG, Parts};
-use super::signals::Signals;
-use crate::exit::Exit;
-use crate::printer::Printer;
+use super::parts::{BACKLOG, Parts, listed};
+use super::script::Running;
 
-/// Lets what runs end by itself, for as long as that may take.
-pub(super) async fn drain(
-    printer: &Printer,
-    mut parts: Parts,
-    signals: &mut Signals,
-    patience: Duration,
-) -> Exit {
-    let exit = tokio::select! {
-        () = work_ended(&mut parts) => Exit::Success,
-        () = tokio::time::sleep(patience) => {
-            printer.note("what still runs is ended: the time for it is over (--drain-timeout)");
-            Exit::Interrupted
+impl Running for Parts {
+    const LEFT: &'static str = "ended";
+
+    fn listed(&self) -> BoxFuture<'static, ()> {
+        listed(self.connection.clone()).boxed()
+    }
+
+    async fn failed(&mut self) -> String {
+        tokio::select! {
+            reason = self.supervisor.failed() => reason,
+            () = self.public.stopped() => "the public listener ended by itself, which it never should".to_owned(),
+            () = self.calls.stopped() => "the listener for functions' calls ended by itself".to_owned(),
         }
-        signal = signals.next() => {
-            printer.note(&format!("{signal} again: what still runs is ended"));
-            Exit::Interrupted
-        }
-    };
-    end(parts).await;
-    exit
-}
+    }
 
-/// From the outside inwards: nothing new comes in, what was accepted is finished, and only then instances go.
-async fn work_ended(parts: &mut Parts) {
-    parts.backlog_drain.cancel();
-    let Parts {
-        public,
-        calls,
-        invoker,
-        dispatcher,
-        supervisor,
-        ..
-    } = parts;
-    tokio::join!(public.drain(), supervisor.until_ended(BACKLOG));
-    invoker.drained().await;
-    calls.drain().await;
-    dispatcher.drain().await;
-}
+    async fn work_ended(&mut self) {
+        self.backlog_drain.cancel();
+        tokio::join!(self.public.drain(), self.supervisor.until_ended(BACKLOG));
+        self.invoker.drained().await;
+        self.calls.drain().await;
+        self.dispatcher.drain().await;
+    }
 
-/// Ends everything at once, and leaves nothing behind.
-pub(super) async fn end(parts: Parts) {
-    let Parts {
-        public,
-        calls,
-        dispatcher,
-        store,
-        sockets,
-        lock,
-        supervisor,
-        backlog,
-        stop,
-        ..
-    } = parts;
-    // First of all: an accepted invocation whose instance we end here has not failed, it is to be repeated.
-    backlog.abort();
-    dispatcher.end_all().await;
-    tokio::join!(public.end(), calls.end(), sockets.end_lean());
-    stop.cancel();
-    supervisor.ended().await;
-    store.close().await;
-    lock.release().await;
+    /// It leaves nothing behind.
+    async fn end(self) {
+        let Self {
+            public,
+            calls,
+            dispatcher,
+            store,
+            sockets,
+            lock,
+            supervisor,
+            backlog,
+            stop,
+            ..
+        } = self;
+        // First of all: an accepted invocation whose instance we end here has not failed, it is to be repeated.
+        backlog.abort();
+        dispatcher.end_all().await;
+        tokio::join!(public.end(), calls.end(), sockets.end_lean());
+        stop.cancel();
+        supervisor.ended().await;
+        store.close().await;
+        lock.release().await;
+    }
 }

@@ -1,5 +1,6 @@
 //! The parts of a running Skep, and how they are put together: from the engine upwards, each handed what it needs.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,7 +51,7 @@ pub(super) struct Parts {
     pub(super) backlog_drain: CancellationToken,
     /// Everything that only serves the work ends as well.
     pub(super) stop: CancellationToken,
-    connection: watch::Receiver<Connection>,
+    pub(super) connection: watch::Receiver<Connection>,
 }
 
 impl Parts {
@@ -66,12 +67,7 @@ impl Parts {
             call_port: settings.call_port,
         })
         .await?;
-        let store = open_store(skep_store::Config {
-            keep_for: settings.keep_for,
-            keep_bytes: settings.keep_bytes,
-            ..skep_store::Config::in_directory(&settings.data_directory)
-        })
-        .await?;
+        let store = open_store(&settings.data_directory, settings.keep_for, settings.keep_bytes).await?;
         let lock = docker
             .lock()
             .await
@@ -197,22 +193,9 @@ impl Parts {
             connection,
         })
     }
-
-    /// Returns when the engine's templates were read once.
-    pub(super) fn listed(&self) -> impl Future<Output = ()> + use<> {
-        listed(self.connection.clone())
-    }
-
-    /// Returns, with a reason, when a part ended that never should.
-    pub(super) async fn failed(&mut self) -> String {
-        tokio::select! {
-            reason = self.supervisor.failed() => reason,
-            () = self.public.stopped() => "the public listener ended by itself, which it never should".to_owned(),
-            () = self.calls.stopped() => "the listener for functions' calls ended by itself".to_owned(),
-        }
-    }
 }
 
+/// Returns when the engine's templates, or the Swarm's services, were read once.
 pub(super) async fn listed(mut connection: watch::Receiver<Connection>) {
     // Discovery that ended is noticed by the supervisor.
     if connection.wait_for(|state| state.listed).await.is_err() {
@@ -248,7 +231,16 @@ pub(super) async fn connect(config: skep_docker::Config) -> Result<(DockerEngine
     })
 }
 
-pub(super) async fn open_store(config: skep_store::Config) -> Result<Store, Failed> {
+pub(super) async fn open_store(
+    directory: &Path,
+    keep_for: Duration,
+    keep_bytes: u64,
+) -> Result<Store, Failed> {
+    let config = skep_store::Config {
+        keep_for,
+        keep_bytes,
+        ..skep_store::Config::in_directory(directory)
+    };
     let opened = tokio::task::spawn_blocking(move || Store::open(config)).await;
     match opened {
         Ok(Ok(store)) => Ok(store),

@@ -6,10 +6,11 @@ mod node;
 use std::io::BufRead;
 use std::sync::Arc;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use prometheus_client::registry::Registry;
 use skep_agent::{Agent, Calls, Config, Gateways, Parts};
 use skep_docker::{DockerEngine, NamespaceLock};
-use skep_gateway::Serving;
 use skep_lean::{Engines, LeanEngine};
 use skep_model::EngineChoice;
 use skep_store::Store;
@@ -17,9 +18,9 @@ use skep_tls::{Identity, Listener};
 use skep_wire::{GATEWAY_NAME, Keys};
 use tokio_util::sync::CancellationToken;
 
-use super::signals::Signals;
+use super::script::{self, Running};
 use super::supervisor::Supervisor;
-use super::{bind, limits, logging, parts, sockets, spawner};
+use super::{bind, parts, sockets, spawner};
 use crate::cli;
 use crate::exit::{Exit, Failed, Outcome};
 use crate::printer::Printer;
@@ -27,11 +28,8 @@ use node::AgentNode;
 
 /// Serves gateways until a signal.
 pub(crate) fn run(printer: &Printer, options: cli::Agent) -> Outcome {
-    logging::start(&options.common.log, options.common.log_format)?;
-    limits::raise_open_files();
+    let runtime = script::begin(&options.common)?;
     let identity = identity(&options)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failed::from_error(Exit::Failure, &error))?;
     let outcome = runtime.block_on(serve(printer, options, &identity));
     // A read of standard input can't be interrupted, and nobody needs its end.
     runtime.shutdown_background();
@@ -58,11 +56,11 @@ fn identity(options: &cli::Agent) -> Result<Identity, Failed> {
 }
 
 /// Everything that runs, as far as its end has to be brought about.
-struct Running {
+struct Serving {
     agent: Agent,
     /// Functions' calls, on their way to gateways.
     calls: Calls,
-    calling: Serving,
+    calling: skep_gateway::Serving,
     store: Store,
     lock: NamespaceLock,
     supervisor: Supervisor,
@@ -72,55 +70,29 @@ struct Running {
 }
 
 async fn serve(printer: &Printer, options: cli::Agent, identity: &Identity) -> Outcome {
-    let mut signals = Signals::listen().map_err(|error| Failed::from_error(Exit::Failure, &error))?;
+    let mut signals = script::signals()?;
     let listener = bind("--listen", options.listen).await?;
     let address = listener.local_addr();
     let address = address.map_err(|error| Failed::from_error(Exit::Failure, &error))?;
     let listener = Listener::new(listener, identity, GATEWAY_NAME)
         .map_err(|error| Failed::from_error(Exit::Usage, &error))?;
-    let starting = Running::start(&options, listener, identity);
-    let mut running = tokio::select! {
-        running = starting => running?,
-        signal = signals.next() => {
-            printer.note(&format!("{signal} before anything was served"));
-            return Ok(Exit::Success);
-        }
+    let starting = Serving::start(&options, listener, identity);
+    let Some(serving) = script::started(printer, &mut signals, starting).await? else {
+        return Ok(Exit::Success);
     };
-    let agent = running.agent.clone();
-    let mut ready = false;
-    loop {
-        tokio::select! {
-            // Gateways are answered before, and told of sandboxes as they are found.
-            () = agent.listed(), if !ready => {
-                ready = true;
-                printer.note(&format!("{} on {address}", skep_wire::AGENT_ANSWERS));
-            }
-            signal = signals.next() => {
-                printer.note(&format!("{signal}: what runs may end; a second signal ends it at once"));
-                break;
-            }
-            reason = running.failed() => {
-                running.end().await;
-                return Err(Failed::new(Exit::Failure, reason));
-            }
-        }
-    }
-    let exit = tokio::select! {
-        () = running.drain() => Exit::Success,
-        () = tokio::time::sleep(options.common.drain_timeout) => {
-            printer.note("what still runs is ended: the time for it is over (--drain-timeout)");
-            Exit::Interrupted
-        }
-        signal = signals.next() => {
-            printer.note(&format!("{signal} again: what still runs is ended"));
-            Exit::Interrupted
-        }
-    };
-    running.end().await;
-    Ok(exit)
+    // Gateways are answered before that, and told of sandboxes as they are found.
+    let ready = format!("{} on {address}", skep_wire::AGENT_ANSWERS);
+    script::serve(
+        printer,
+        &mut signals,
+        serving,
+        &ready,
+        options.common.drain_timeout,
+    )
+    .await
 }
 
-impl Running {
+impl Serving {
     async fn start(options: &cli::Agent, listener: Listener, identity: &Identity) -> Result<Self, Failed> {
         let failed = |error: std::io::Error| Failed::from_error(Exit::Failure, &error);
         let config = skep_docker::Config {
@@ -129,12 +101,8 @@ impl Running {
             call_port: 0,
         };
         let (docker, received) = parts::connect(config).await?;
-        let store = parts::open_store(skep_store::Config {
-            keep_for: options.common.keep_for,
-            keep_bytes: options.common.keep_bytes,
-            ..skep_store::Config::in_directory(&options.common.data_dir)
-        })
-        .await?;
+        let common = &options.common;
+        let store = parts::open_store(&common.data_dir, common.keep_for, common.keep_bytes).await?;
         let lock = docker
             .lock()
             .await
@@ -219,8 +187,16 @@ impl Running {
             stop,
         })
     }
+}
 
-    /// Returns, with a reason, when a part ended that never should.
+impl Running for Serving {
+    const LEFT: &'static str = "ended";
+
+    fn listed(&self) -> BoxFuture<'static, ()> {
+        let agent = self.agent.clone();
+        async move { agent.listed().await }.boxed()
+    }
+
     async fn failed(&mut self) -> String {
         tokio::select! {
             reason = self.supervisor.failed() => reason,
@@ -229,13 +205,13 @@ impl Running {
     }
 
     /// What runs comes to its end, and what it calls with it.
-    async fn drain(&self) {
+    async fn work_ended(&mut self) {
         self.agent.drain().await;
         self.calling.drain().await;
         self.calls.drained().await;
     }
 
-    /// Ends everything at once, and leaves nothing behind but the sandboxes, which are Swarm's.
+    /// It leaves nothing behind but the sandboxes, which are Swarm's.
     async fn end(self) {
         self.agent.end().await;
         self.calling.end().await;

@@ -29,6 +29,7 @@ use super::queue;
 use crate::cli;
 use crate::exit::{Exit, Failed};
 use crate::serve::parts::{BACKLOG, first_look, listed, open_store, workers};
+use crate::serve::script::Running;
 use crate::serve::settings;
 use crate::serve::supervisor::Supervisor;
 use crate::serve::{memory, metrics};
@@ -83,12 +84,8 @@ impl Parts {
         let docker = skep_docker::connect_client(options.common.docker.host.as_deref())
             .await
             .map_err(|error| Failed::from_error(Exit::Unreachable, &error))?;
-        let store = open_store(skep_store::Config {
-            keep_for: options.common.keep_for,
-            keep_bytes: options.common.keep_bytes,
-            ..skep_store::Config::in_directory(&options.common.data_dir)
-        })
-        .await?;
+        let common = &options.common;
+        let store = open_store(&common.data_dir, common.keep_for, common.keep_bytes).await?;
         let shared = queue::connect(options).await?;
         let accepted: Arc<dyn Queue> = match &shared {
             Some(shared) => shared.clone().into(),
@@ -198,22 +195,23 @@ impl Parts {
             connection,
         })
     }
+}
 
-    /// Returns when the Swarm's services were read once.
-    pub(super) fn listed(&self) -> impl Future<Output = ()> + use<> {
-        listed(self.connection.clone())
+impl Running for Parts {
+    const LEFT: &'static str = "given up";
+
+    fn listed(&self) -> BoxFuture<'static, ()> {
+        listed(self.connection.clone()).boxed()
     }
 
-    /// Returns, with a reason, when a part ended that never should.
-    pub(super) async fn failed(&mut self) -> String {
+    async fn failed(&mut self) -> String {
         tokio::select! {
             reason = self.supervisor.failed() => reason,
             () = self.public.stopped() => "the public listener ended by itself, which it never should".to_owned(),
         }
     }
 
-    /// From the outside inwards: nothing new comes in, and what was accepted is finished.
-    pub(super) async fn work_ended(&mut self) {
+    async fn work_ended(&mut self) {
         self.backlog_drain.cancel();
         tokio::join!(self.public.drain(), self.supervisor.until_ended(BACKLOG));
         // What ran until now may have called others.
@@ -222,8 +220,8 @@ impl Parts {
         self.cluster.drained().await;
     }
 
-    /// Ends everything at once; what agents run for this gateway ends with its connections.
-    pub(super) async fn end(self) {
+    /// What agents run for this gateway ends with its connections.
+    async fn end(self) {
         // First of all: an accepted invocation that is given up here has not failed, it is to be repeated.
         self.backlog.abort();
         self.public.end().await;
