@@ -7,22 +7,21 @@ use axum::body::Body;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use http::{Request, Response};
-use http_body_util::BodyExt;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use skep_catalogue::Catalogue;
 use skep_control::{InvocationFilter, LogFilter, Node, api, view};
 use skep_discovery::Connection;
-use skep_dispatch::{Dispatcher, InstanceView, State};
+use skep_dispatch::{Dispatcher, InstanceView};
 use skep_engine::Engine;
 use skep_gateway::Gateway;
-use skep_invoke::BodyError;
 use skep_lean::LeanEngine;
 use skep_model::{Function, InvocationId, Problem};
 use skep_socket::Sockets;
 use skep_store::Store;
 use tokio::sync::watch;
 
-use super::{records, shown, sockets};
+use super::shown::{self, count};
+use super::{records, sockets};
 
 /// Reads from the parts of a running Skep.
 pub(super) struct LocalNode {
@@ -76,22 +75,6 @@ impl LocalNode {
             ..view::function(function)
         }
     }
-
-    fn instance(&self, instance: &InstanceView, now: Timestamp) -> api::Instance {
-        let age = SignedDuration::try_from(instance.age).unwrap_or_default();
-        api::Instance {
-            id: instance.id.to_string(),
-            function: instance.function.to_string(),
-            revision: instance.revision.to_string(),
-            engine: self.engine_of(instance).to_owned(),
-            locator: instance.locator.clone(),
-            state: state(instance.state),
-            started: now.saturating_sub(age).unwrap_or(now),
-            invocations: instance.invocations.iter().map(ToString::to_string).collect(),
-            served: instance.served,
-            node: None,
-        }
-    }
 }
 
 impl Node for LocalNode {
@@ -110,13 +93,12 @@ impl Node for LocalNode {
     }
 
     fn instances(&self) -> Vec<api::Instance> {
-        let now = Timestamp::now();
-        self.dispatcher
-            .snapshot()
+        let (now, snapshot) = (Timestamp::now(), self.dispatcher.snapshot());
+        let shown = snapshot
             .instances
             .iter()
-            .map(|instance| self.instance(instance, now))
-            .collect()
+            .map(|instance| shown::instance(instance, self.engine_of(instance), now));
+        shown.collect()
     }
 
     fn sandboxes(&self) -> Vec<api::Sandbox> {
@@ -153,38 +135,22 @@ impl Node for LocalNode {
     }
 
     fn invoke(&self, function: &str, request: Request<Body>) -> BoxFuture<'_, Response<Body>> {
-        let function = function.to_owned();
-        Box::pin(async move {
-            let request = request.map(|body| {
-                body.map_err(|error| BodyError::Broken(error.to_string()))
-                    .boxed_unsync()
-            });
-            self.gateway.invoke(&function, request).await.map(Body::new)
-        })
+        shown::invoked(&self.gateway, function, request)
     }
 
     fn readiness(&self) -> BoxFuture<'_, Vec<api::Check>> {
         Box::pin(async move {
             let connection = self.connection.borrow().clone();
-            let detail = |ok: bool, text: &str| if ok { None } else { Some(text.to_owned()) };
             let draining = self.dispatcher.snapshot().draining;
             vec![
-                api::Check {
-                    name: "engine".to_owned(),
-                    ok: connection.connected,
-                    detail: detail(connection.connected, "the engine does not answer"),
-                },
-                api::Check {
-                    name: "functions".to_owned(),
-                    ok: connection.listed,
-                    detail: detail(connection.listed, "the functions were not listed yet"),
-                },
+                shown::check("engine", connection.connected, "the engine does not answer"),
+                shown::check(
+                    "functions",
+                    connection.listed,
+                    "the functions were not listed yet",
+                ),
                 records::check(&self.store),
-                api::Check {
-                    name: "node".to_owned(),
-                    ok: !draining,
-                    detail: detail(!draining, "this Skep is shutting down"),
-                },
+                shown::check("node", !draining, "this Skep is shutting down"),
             ]
         })
     }
@@ -197,19 +163,4 @@ fn counted(mut function: api::Function, courses: &HashMap<String, Course>) -> ap
         function.queued = course.queued;
     }
     function
-}
-
-pub(super) fn state(state: State) -> api::InstanceState {
-    match state {
-        State::Starting => api::InstanceState::Starting,
-        State::Spare => api::InstanceState::Spare,
-        State::Busy => api::InstanceState::Busy,
-        State::Idle => api::InstanceState::Idle,
-        State::Frozen => api::InstanceState::Frozen,
-        State::Ending => api::InstanceState::Ending,
-    }
-}
-
-pub(super) fn count(number: usize) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX)
 }

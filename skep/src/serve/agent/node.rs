@@ -6,14 +6,14 @@ use axum::body::Body;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use http::{Request, Response};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use skep_agent::{Agent, SandboxView};
 use skep_control::{InvocationFilter, LogFilter, Node, api, view};
 use skep_model::{Invalid, InvocationId, Problem, ProblemCode, TemplateId};
 use skep_socket::Sockets;
 use skep_store::Store;
 
-use crate::serve::node::{count, state};
+use crate::serve::shown::{self, count};
 use crate::serve::{records, sockets};
 
 /// Reads from a running agent.
@@ -106,21 +106,9 @@ impl Node for AgentNode {
         let now = Timestamp::now();
         let mut instances = Vec::new();
         for sandbox in self.agent.sandboxes() {
-            instances.extend(sandbox.snapshot.instances.iter().map(|instance| {
-                let age = SignedDuration::try_from(instance.age).unwrap_or_default();
-                api::Instance {
-                    id: instance.id.to_string(),
-                    function: instance.function.to_string(),
-                    revision: instance.revision.to_string(),
-                    engine: sandbox.engine.as_str().to_owned(),
-                    locator: instance.locator.clone(),
-                    state: state(instance.state),
-                    started: now.saturating_sub(age).unwrap_or(now),
-                    invocations: instance.invocations.iter().map(ToString::to_string).collect(),
-                    served: instance.served,
-                    node: None,
-                }
-            }));
+            let engine = sandbox.engine.as_str();
+            let there = sandbox.snapshot.instances.iter();
+            instances.extend(there.map(|instance| shown::instance(instance, engine, now)));
         }
         instances.sort_by_key(|instance| instance.started);
         instances
@@ -176,12 +164,7 @@ impl Node for AgentNode {
     }
 
     fn readiness(&self) -> BoxFuture<'_, Vec<api::Check>> {
-        let connected = self.agent.is_connected();
-        let engine = api::Check {
-            name: "engine".to_owned(),
-            ok: connected,
-            detail: (!connected).then(|| "the engine does not answer".to_owned()),
-        };
+        let engine = shown::check("engine", self.agent.is_connected(), "the engine does not answer");
         Box::pin(std::future::ready(vec![engine, records::check(&self.store)]))
     }
 }

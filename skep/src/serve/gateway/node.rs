@@ -8,14 +8,12 @@ use axum::body::Body;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use http::{Request, Response};
-use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use skep_catalogue::Catalogue;
 use skep_cluster::Cluster;
 use skep_control::{InvocationFilter, LogFilter, Node, api, view};
 use skep_discovery::Connection;
 use skep_gateway::Gateway;
-use skep_invoke::BodyError;
 use skep_model::{InvocationId, Problem};
 use skep_store::Store;
 use tokio::sync::watch;
@@ -92,6 +90,23 @@ impl ClusterNode {
         });
         read.collect()
     }
+
+    /// What all agents list under a path, each with its node.
+    async fn gathered<L: DeserializeOwned, T>(
+        &self,
+        path: &str,
+        things: impl Fn(L) -> Vec<T>,
+        node_of: impl Fn(&mut T) -> &mut Option<String>,
+    ) -> Vec<T> {
+        let mut all = Vec::new();
+        for (node, list) in self.ask(path).await {
+            for mut thing in things(list) {
+                *node_of(&mut thing) = Some(node.clone());
+                all.push(thing);
+            }
+        }
+        all
+    }
 }
 
 fn counted(mut function: api::Function, courses: &HashMap<String, Course>) -> api::Function {
@@ -103,13 +118,6 @@ fn counted(mut function: api::Function, courses: &HashMap<String, Course>) -> ap
         function.fallback = course.fallback.clone();
     }
     function
-}
-
-fn of_node(invocation: api::Invocation, node: &str) -> api::Invocation {
-    api::Invocation {
-        node: Some(node.to_owned()),
-        ..invocation
-    }
 }
 
 impl Node for ClusterNode {
@@ -138,17 +146,10 @@ impl Node for ClusterNode {
 
     fn instances_of_all(&self) -> BoxFuture<'_, Vec<api::Instance>> {
         Box::pin(async move {
-            let answers: Vec<(String, api::Instances)> = self.ask("/v1/instances").await;
-            let mut instances: Vec<api::Instance> = answers
-                .into_iter()
-                .flat_map(|(node, answer)| {
-                    let there = move |instance| api::Instance {
-                        node: Some(node.clone()),
-                        ..instance
-                    };
-                    answer.instances.into_iter().map(there)
-                })
-                .collect();
+            let listed = |list: api::Instances| list.instances;
+            let mut instances = self
+                .gathered("/v1/instances", listed, |instance| &mut instance.node)
+                .await;
             instances.sort_by_key(|instance| instance.started);
             instances
         })
@@ -156,17 +157,10 @@ impl Node for ClusterNode {
 
     fn sandboxes_of_all(&self) -> BoxFuture<'_, Vec<api::Sandbox>> {
         Box::pin(async move {
-            let answers: Vec<(String, api::Sandboxes)> = self.ask("/v1/sandboxes").await;
-            let mut sandboxes: Vec<_> = answers
-                .into_iter()
-                .flat_map(|(node, answer)| {
-                    let there = move |sandbox| api::Sandbox {
-                        node: Some(node.clone()),
-                        ..sandbox
-                    };
-                    answer.sandboxes.into_iter().map(there)
-                })
-                .collect();
+            let listed = |list: api::Sandboxes| list.sandboxes;
+            let mut sandboxes = self
+                .gathered("/v1/sandboxes", listed, |sandbox| &mut sandbox.node)
+                .await;
             sandboxes.sort_by_key(|sandbox| sandbox.created);
             sandboxes
         })
@@ -174,17 +168,10 @@ impl Node for ClusterNode {
 
     fn children_of_all(&self) -> BoxFuture<'_, Vec<api::Child>> {
         Box::pin(async move {
-            let answers: Vec<(String, api::Children)> = self.ask("/v1/children").await;
-            let mut children: Vec<_> = answers
-                .into_iter()
-                .flat_map(|(node, answer)| {
-                    let there = move |child| api::Child {
-                        node: Some(node.clone()),
-                        ..child
-                    };
-                    answer.children.into_iter().map(there)
-                })
-                .collect();
+            let listed = |list: api::Children| list.children;
+            let mut children = self
+                .gathered("/v1/children", listed, |child| &mut child.node)
+                .await;
             children.sort_by_key(|child| child.created);
             children
         })
@@ -195,16 +182,13 @@ impl Node for ClusterNode {
         Box::pin(async move {
             let path = format!("/v1/invocations?{}", query(&filter));
             let limit = filter.limit as usize;
+            let listed = |list: api::Invocations| list.invocations;
             let (own, elsewhere) = tokio::join!(
                 records::page(&self.store, filter),
-                self.ask::<api::Invocations>(&path)
+                self.gathered(&path, listed, |invocation| &mut invocation.node)
             );
             let mut all = own?;
-            let there = |(node, answer): (String, api::Invocations)| {
-                let found = answer.invocations.into_iter();
-                found.map(move |invocation| of_node(invocation, &node))
-            };
-            all.extend(elsewhere.into_iter().flat_map(there));
+            all.extend(elsewhere);
             // Ids sort by their time; one that was accepted here and ran there is the gateway's.
             all.sort_by(|a, b| b.id.cmp(&a.id));
             all.dedup_by(|later, first| later.id == first.id);
@@ -221,7 +205,10 @@ impl Node for ClusterNode {
             let path = format!("/v1/invocations/{id}");
             let answers: Vec<(String, api::Invocation)> = self.ask(&path).await;
             let first = answers.into_iter().next();
-            Ok(first.map(|(node, invocation)| of_node(invocation, &node)))
+            Ok(first.map(|(node, invocation)| api::Invocation {
+                node: Some(node),
+                ..invocation
+            }))
         })
     }
 
@@ -245,25 +232,14 @@ impl Node for ClusterNode {
     }
 
     fn invoke(&self, function: &str, request: Request<Body>) -> BoxFuture<'_, Response<Body>> {
-        let function = function.to_owned();
-        Box::pin(async move {
-            let request = request.map(|body| {
-                body.map_err(|error| BodyError::Broken(error.to_string()))
-                    .boxed_unsync()
-            });
-            self.gateway.invoke(&function, request).await.map(Body::new)
-        })
+        shown::invoked(&self.gateway, function, request)
     }
 
     fn readiness(&self) -> BoxFuture<'_, Vec<api::Check>> {
         Box::pin(async move {
             let connection = self.connection.borrow().clone();
             let agents = !self.cluster.nodes().is_empty();
-            let check = |name: &str, ok: bool, text: &str| api::Check {
-                name: name.to_owned(),
-                ok,
-                detail: (!ok).then(|| text.to_owned()),
-            };
+            let check = shown::check;
             vec![
                 check(
                     "engine",
