@@ -22,7 +22,7 @@ mod probe;
 mod record;
 
 pub use docker::Docker;
-pub use eventually::{PATIENCE, eventually};
+pub use eventually::{PATIENCE, PAUSE, eventually, within};
 pub use function::{function, template};
 pub use nats::Nats;
 pub use probe::probe_image;

@@ -5,7 +5,9 @@ use std::io::Read;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::{PAUSE, within};
 
 /// Far more than a server takes to start.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -73,21 +75,20 @@ impl Nats {
 
     /// Waits until it answers; `false` where it ended instead.
     fn answers(&mut self) -> bool {
-        let began = Instant::now();
-        while began.elapsed() < PATIENCE {
+        let answers = within(PATIENCE, PAUSE, || {
             if !matches!(self.server.try_wait(), Ok(None)) {
-                return false;
+                return Some(false);
             }
             // It greets whoever connects, and not before it is ready.
             if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) {
                 let mut greeting = [0; 4];
                 if stream.read_exact(&mut greeting).is_ok() && &greeting == b"INFO" {
-                    return true;
+                    return Some(true);
                 }
             }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        panic!("nats-server does not answer");
+            None
+        });
+        answers.expect("nats-server does not answer")
     }
 }
 

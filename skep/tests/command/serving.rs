@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, ChildStderr, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
-use skep_testing::{Docker, probe_image};
+use skep_testing::{Docker, PATIENCE, PAUSE, probe_image, within};
 
 use crate::{ran, skep};
 
@@ -122,9 +122,7 @@ fn a_function_is_served_listed_inspected_and_removed() {
     ];
     docker.create(&create);
     let control = format!("http://{}", serving.control);
-    // Discovery is quick and not instant.
-    let seen = (0..200).find_map(|_| {
-        std::thread::sleep(std::time::Duration::from_millis(10));
+    let seen = within(PATIENCE, PAUSE, || {
         let said = ran(skep(&["inspect", "cat", "--json"]).env("SKEP_CONTROL", &control));
         (said.exit == 0).then_some(said.stdout)
     });
@@ -182,8 +180,7 @@ fn the_reference_of_metrics_is_up_to_date() {
         let said = ran(skep(&arguments).env("SKEP_CONTROL", &control));
         assert_eq!(said.exit, 0, "{}", said.stderr);
     }
-    let answer = (0..200).find_map(|_| {
-        std::thread::sleep(std::time::Duration::from_millis(10));
+    let answer = within(PATIENCE, PAUSE, || {
         Some(get(&serving.control, "/metrics")).filter(|answer| answer.contains("skep_backlog_waiting"))
     });
     let answer = answer.expect("the accepted invocation is counted");

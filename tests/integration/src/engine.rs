@@ -3,9 +3,9 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use skep_testing::{PAUSE, within};
 use tempfile::TempDir;
 
 use crate::PATIENCE;
@@ -130,20 +130,16 @@ impl Engine {
     }
 
     fn answers(&mut self) {
-        let begin = Instant::now();
-        loop {
+        let answers = within(PATIENCE, PAUSE, || {
             // One that waited in vain for its own containerd, on a machine with much to do, has ended.
             if self.child.try_wait().expect("its own child").is_some() {
                 self.child = spawn(self.directory.path(), &self.flags);
             }
             let asked = self.command().arg("version").output().expect("docker runs");
-            if asked.status.success() {
-                return;
-            }
-            let log = std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
-            assert!(begin.elapsed() < PATIENCE, "dockerd does not answer:\n{log}");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+            asked.status.success().then_some(())
+        });
+        let log = || std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
+        assert!(answers.is_some(), "dockerd does not answer:\n{}", log());
     }
 }
 

@@ -230,6 +230,17 @@ impl Skep {
         .await;
     }
 
+    /// Waits until so many instances serve.
+    pub async fn serving(&self, count: usize) {
+        eventually("instances at work", async || {
+            let list = self.control.get("/v1/instances").await.json();
+            let instances = list["instances"].as_array()?.iter();
+            let busy = instances.filter(|instance| instance["state"] == "busy");
+            (busy.count() == count).then_some(())
+        })
+        .await;
+    }
+
     /// What the control listener says of one invocation, once it has ended.
     pub async fn record(&self, id: &str) -> Value {
         eventually("the invocation's record", async || {

@@ -152,6 +152,7 @@ async fn the_memory_budget_holds_back_what_does_not_fit() {
         for _ in 0..20 {
             let listed = skep.control.get("/v1/instances").await.json();
             most = most.max(listed["instances"].as_array().expect("a list").len());
+            // Nobody tells of the most that there are at once: it is looked all the time that they run.
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         most
@@ -176,7 +177,7 @@ async fn waiting_in_the_queue_is_bounded_by_the_timeout() {
         .await;
     let first = skep.public.get("/p/chunks/100");
     let second = async {
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        skep.serving(1).await;
         skep.public.get("/p").await
     };
     let (first, second) = tokio::join!(first, second);

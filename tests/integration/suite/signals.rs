@@ -13,11 +13,7 @@ async fn the_first_signal_lets_what_runs_end() {
     skep.deploy("p", &[], &[], &[&probe_image(), "http"]).await;
     let public = skep.public;
     let running = tokio::spawn(async move { public.get("/p/slow/3000").await });
-    eventually("the instance", async || {
-        (skep.docker.instances() == 1).then_some(())
-    })
-    .await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    skep.serving(1).await;
     skep.signal(Signal::TERM);
     let answer = running.await.unwrap();
     assert_eq!((answer.status, answer.text()), (StatusCode::OK, "slow\n"));

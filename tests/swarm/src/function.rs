@@ -1,6 +1,6 @@
 //! Functions on a cluster.
 
-use crate::{Cluster, eventually};
+use crate::{Cluster, ask, eventually};
 
 /// A function's service; it goes with this, and its sandboxes with it.
 #[derive(Debug)]
@@ -101,13 +101,24 @@ impl Cluster {
 
 impl Function<'_> {
     /// Where it is.
-    pub(crate) fn cluster(&self) -> &Cluster {
+    pub fn cluster(&self) -> &Cluster {
         self.cluster
     }
 
     /// Its path.
     pub fn path(&self) -> String {
         format!("/{}", self.name)
+    }
+
+    /// What it says to `body` through a gateway, as soon as one answers.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn says(&self, gateway: u32, body: &str) -> String {
+        let (address, path) = (self.cluster.address(gateway), format!("POST {}", self.path()));
+        let answer = eventually("an answer", || ask(&address, &path, &[], body).ok());
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.body
     }
 
     /// The names of the nodes on which its sandboxes are to run, once so many run there.

@@ -1,6 +1,6 @@
 //! The image of Skep, from the binary that the tests are about.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
@@ -43,16 +43,31 @@ fn build() -> String {
     if known.expect("the docker command").status.success() {
         return image;
     }
-    let context = tempfile::tempdir().expect("a folder for the build");
-    let stripped = Command::new("strip")
+    let folder = tempfile::tempdir().expect("a folder for the binary");
+    let stripped = folder.path().join("skep");
+    let status = Command::new("strip")
         .arg("-o")
-        .arg(context.path().join("skep"))
+        .arg(&stripped)
         .arg(binary())
         .status();
-    assert!(stripped.expect("the strip of binutils").success());
-    std::fs::copy(root().join("Dockerfile"), context.path().join("Dockerfile")).expect("the Dockerfile");
+    assert!(status.expect("the strip of binutils").success());
+    let file = std::fs::read_to_string(root().join("Dockerfile")).expect("the Dockerfile");
+    built(&image, &file, &[&stripped])
+}
+
+/// An image of this machine's engine, built from a Dockerfile and these files beside it; gives its name.
+///
+/// # Panics
+/// When it can't be built, with what Docker said.
+pub fn built(image: &str, dockerfile: &str, files: &[&Path]) -> String {
+    let context = tempfile::tempdir().expect("a folder for the build");
+    std::fs::write(context.path().join("Dockerfile"), dockerfile).expect("the Dockerfile");
+    for file in files {
+        let name = file.file_name().expect("a file");
+        std::fs::copy(file, context.path().join(name)).expect("a copy of it");
+    }
     let built = Command::new("docker")
-        .args(["build", "-q", "-t", &image, "."])
+        .args(["build", "-q", "-t", image, "."])
         .env("DOCKER_BUILDKIT", "0")
         .current_dir(context.path())
         .output()
@@ -62,5 +77,5 @@ fn build() -> String {
         "{image}: {}",
         String::from_utf8_lossy(&built.stderr)
     );
-    image
+    image.to_owned()
 }

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::http::{Answer, get};
-use crate::{Cluster, Ended, Function, PATIENCE, eventually, skep_image, within};
+use skep_testing::within;
+
+use crate::{Cluster, Ended, Function, PATIENCE, PAUSE, eventually, skep_image};
 
 /// Its nodes; each of them is a manager, and has a gateway and an agent.
 pub const NODES: [u32; 3] = [1, 2, 3];
@@ -253,7 +255,7 @@ impl Function<'_> {
         let wanted: BTreeSet<String> = nodes.iter().map(|node| format!("node-{node}")).collect();
         let address = self.cluster().address(gateway);
         let mut from = BTreeSet::new();
-        let answered = within(patience, || {
+        let answered = within(patience, PAUSE, || {
             let answers = at_once(3 * nodes.len(), &address, &self.path());
             from = answers.into_iter().flatten().map(|answer| answer.body).collect();
             from.is_superset(&wanted).then_some(())

@@ -16,33 +16,23 @@ pub use cluster::{Cluster, Ended};
 pub use follow::Followed;
 pub use function::Function;
 pub use http::{Answer, Load, Sample, ask, get, get_at};
-pub use image::skep_image;
+pub use image::{built, skep_image};
 pub use installed::{NODES, SHELL, at_once};
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use skep_testing::within;
 
 /// Far more than anything takes; a test that waits so long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(240);
+
+/// How long it is until another machine is asked again: most questions are a process of their own.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Asks again and again until there is an answer.
 ///
 /// # Panics
 /// When there is none within [`PATIENCE`]; `what` says what was waited for.
 pub fn eventually<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
-    within(PATIENCE, ask).unwrap_or_else(|| panic!("waited in vain for {what}"))
-}
-
-/// Asks again and again until there is an answer; `None` where there was none in time.
-fn within<T>(patience: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
-    let begin = Instant::now();
-    loop {
-        if let Some(answer) = ask() {
-            return Some(answer);
-        }
-        if begin.elapsed() >= patience {
-            return None;
-        }
-        // The state is another machine's: it can only be asked for.
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    within(PATIENCE, PAUSE, ask).unwrap_or_else(|| panic!("waited in vain for {what}"))
 }

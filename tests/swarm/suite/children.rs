@@ -1,52 +1,42 @@
 //! Containers that functions start through their Docker socket, and what operators see of the whole cluster.
 
-use std::process::Command;
-
-use skep_swarm_tests::{Cluster, NODES, SHELL, ask, eventually};
+use skep_swarm_tests::{Cluster, Function, NODES, SHELL, ask, built, eventually};
 
 /// An image with a shell and the docker command, as this machine's engine has it.
 pub(crate) fn client() -> String {
-    let context = tempfile::tempdir().expect("a folder for the build");
     let path = std::env::var_os("PATH").expect("a PATH");
     let docker = std::env::split_paths(&path)
         .map(|folder| folder.join("docker"))
         .find(|file| file.is_file());
-    std::fs::copy(docker.expect("the docker command"), context.path().join("docker")).expect("a copy of it");
     let file = "FROM debian:bookworm-slim\nCOPY docker /usr/local/bin/docker\nENV HOME=/tmp\n";
-    std::fs::write(context.path().join("Dockerfile"), file).expect("the Dockerfile");
-    let built = Command::new("docker")
-        .args(["build", "-q", "-t", "skep-test/client", "."])
-        .env("DOCKER_BUILDKIT", "0")
-        .current_dir(context.path())
-        .output()
-        .expect("the docker command");
-    assert!(
-        built.status.success(),
-        "{}",
-        String::from_utf8_lossy(&built.stderr)
-    );
-    "skep-test/client".to_owned()
+    built("skep-test/client", file, &[&docker.expect("the docker command")])
+}
+
+/// A function that runs the script it is asked with, which may start containers.
+fn starter<'a>(cluster: &'a Cluster, topic: &str, labels: &[&str]) -> Function<'a> {
+    let image = cluster.push(&client());
+    let spawn = format!("spawn={SHELL}");
+    let labels = [&["handler=exec", "max=4", spawn.as_str()][..], labels].concat();
+    cluster.function(topic, &labels, &image, &["bash", "-s"])
+}
+
+fn has_lines(said: &str, lines: &[&str]) {
+    for line in lines {
+        assert!(said.lines().any(|said| said == *line), "{line}: {said}");
+    }
 }
 
 #[test]
 fn a_function_starts_a_child_and_operators_see_both_with_their_node() {
     let cluster = Cluster::installed();
-    let image = cluster.push(&client());
-    let labels = ["handler=exec", "timeout=90s", "max=4", &format!("spawn={SHELL}")];
-    let function = cluster.function("starts", &labels, &image, &["bash", "-s"]);
+    let function = starter(&cluster, "starts", &["timeout=90s"]);
     let script = format!(
         "exec 2>&1; docker run --rm {SHELL} echo from a child; docker run -d --name stays {SHELL} sleep 300 \
          >/dev/null; docker ps --format '{{{{.Names}}}}'; docker exec stays echo inside; echo on $NODE; echo said >&2\n"
     );
-    let address = cluster.address(2);
-    let answer = eventually("an answer", || {
-        ask(&address, &format!("POST {}", function.path()), &[], &script).ok()
-    });
-    assert_eq!(answer.status, 200, "{answer:?}");
-    for said in ["from a child", "stays", "inside"] {
-        assert!(answer.body.lines().any(|line| line == said), "{answer:?}");
-    }
-    let node = answer.body.lines().find_map(|line| line.strip_prefix("on "));
+    let said = function.says(2, &script);
+    has_lines(&said, &["from a child", "stays", "inside"]);
+    let node = said.lines().find_map(|line| line.strip_prefix("on "));
     let node = node.expect("its node");
     for gateway in NODES {
         let tree = eventually("the tree of the whole cluster", || {
@@ -87,20 +77,10 @@ impl Drop for Full<'_> {
 #[test]
 fn a_child_is_made_on_the_node_with_room_and_reached_there() {
     let cluster = Cluster::installed();
-    let image = cluster.push(&client());
-    let labels = ["handler=exec", "timeout=90s", "max=4", &format!("spawn={SHELL}")];
-    let function = cluster.function("spills", &labels, &image, &["bash", "-s"]);
-    let address = cluster.address(2);
-    let says = |script: &str| {
-        let answer = eventually("an answer", || {
-            ask(&address, &format!("POST {}", function.path()), &[], script).ok()
-        });
-        assert_eq!(answer.status, 200, "{answer:?}");
-        answer.body
-    };
-    let own = says("echo $NODE").trim().to_owned();
+    let function = starter(&cluster, "spills", &["timeout=90s"]);
+    let own = function.says(2, "echo $NODE").trim().to_owned();
     let _full = Full::new(&cluster, &own);
-    let said = says(&format!(
+    let script = format!(
         "exec 2>&1; set -x; id=$(docker run -d --name far {SHELL} sh -c 'echo from afar; sleep 3; exit 7')
          docker run -d --name stays {SHELL} sleep 300 >/dev/null
          docker ps --format 'listed {{{{.Names}}}}'
@@ -111,23 +91,23 @@ fn a_child_is_made_on_the_node_with_room_and_reached_there() {
          docker rm far
          echo left $(docker ps -a --format '{{{{.Names}}}}')
          docker logs $id || echo gone $?"
-    ));
-    for line in [
-        "listed far",
-        "listed stays",
-        "from afar",
-        "waited 7",
-        "inspected /far 7",
-        "taken 125",
-        "left stays",
-        "gone 1",
-    ] {
-        assert!(said.lines().any(|said| said == line), "{line}: {said}");
-    }
+    );
+    let said = function.says(2, &script);
+    has_lines(
+        &said,
+        &[
+            "listed far",
+            "listed stays",
+            "from afar",
+            "waited 7",
+            "inspected /far 7",
+            "taken 125",
+            "left stays",
+            "gone 1",
+        ],
+    );
     let branch = eventually("the child in the tree of the whole cluster", || {
-        let tree = cluster.control(1, &["tree", &function.name, "--json"])?;
-        let tree: serde_json::Value = serde_json::from_str(&tree).expect("the tree as JSON");
-        child(&tree, "stays")
+        branch(&function, "stays")
     });
     assert!(
         branch.contains("on node-") && !branch.contains(&format!("on {own}")),
@@ -138,20 +118,10 @@ fn a_child_is_made_on_the_node_with_room_and_reached_there() {
 #[test]
 fn whatever_is_asked_of_a_child_reaches_it_on_another_node() {
     let cluster = Cluster::installed();
-    let image = cluster.push(&client());
-    let labels = ["handler=exec", "timeout=120s", "max=4", &format!("spawn={SHELL}")];
-    let function = cluster.function("reaches", &labels, &image, &["bash", "-s"]);
-    let address = cluster.address(1);
-    let says = |script: &str| {
-        let answer = eventually("an answer", || {
-            ask(&address, &format!("POST {}", function.path()), &[], script).ok()
-        });
-        assert_eq!(answer.status, 200, "{answer:?}");
-        answer.body
-    };
-    let own = says("echo $NODE").trim().to_owned();
+    let function = starter(&cluster, "reaches", &["timeout=120s"]);
+    let own = function.says(1, "echo $NODE").trim().to_owned();
     let _full = Full::new(&cluster, &own);
-    let said = says(&format!(
+    let script = format!(
         "exec 2>&1; set -x; began=$(date +%s)
          docker run --rm {SHELL} echo attached
          echo sent | docker run -i --rm {SHELL} sed 's/^/taken /'
@@ -167,52 +137,37 @@ fn whatever_is_asked_of_a_child_reaches_it_on_another_node() {
          docker stop -t 1 away >/dev/null; echo state $(docker inspect --format '{{{{.State.Status}}}}' away)
          docker start away; docker kill away; echo pruned $(docker container prune -f | grep -c '^[0-9a-f]')
          docker events --since $began --until $(($(date +%s) + 1)) --filter event=die --format 'died {{{{.Actor.Attributes.name}}}}'"
-    ));
-    for line in [
-        "attached",
-        "taken sent",
-        "inside",
-        "code 3",
-        "piped",
-        "file",
-        "back file",
-        "top 2",
-        "stats far",
-        "away Up (Paused)",
-        "state exited",
-        "pruned 1",
-        "died away",
-    ] {
-        assert!(said.lines().any(|said| said == line), "{line}: {said}");
-    }
+    );
+    let said = function.says(1, &script);
+    has_lines(
+        &said,
+        &[
+            "attached",
+            "taken sent",
+            "inside",
+            "code 3",
+            "piped",
+            "file",
+            "back file",
+            "top 2",
+            "stats far",
+            "away Up (Paused)",
+            "state exited",
+            "pruned 1",
+            "died away",
+        ],
+    );
 }
 
 #[test]
 fn a_child_whose_node_dies_is_said_to_be_lost_and_gives_its_budget_back() {
     let cluster = Cluster::installed();
-    let image = cluster.push(&client());
-    let labels = [
-        "handler=exec",
-        "timeout=120s",
-        "max=4",
-        "spawn.max=1",
-        &format!("spawn={SHELL}"),
-    ];
-    let function = cluster.function("loses", &labels, &image, &["bash", "-s"]);
-    let path = format!("POST {}", function.path());
-    let says = |node: u32, script: &str| {
-        let address = cluster.address(node);
-        let answer = eventually("an answer", || ask(&address, &path, &[], script).ok());
-        assert_eq!(answer.status, 200, "{answer:?}");
-        answer.body
-    };
-    let own = says(1, "echo $NODE").trim().to_owned();
+    let function = starter(&cluster, "loses", &["timeout=120s", "spawn.max=1"]);
+    let own = function.says(1, "echo $NODE").trim().to_owned();
     let _full = Full::new(&cluster, &own);
-    says(1, &format!("docker run -d --name far {SHELL} sleep 600"));
+    function.says(1, &format!("docker run -d --name far {SHELL} sleep 600"));
     let there = eventually("the child's node", || {
-        let tree = cluster.control(1, &["tree", &function.name, "--json"])?;
-        let tree: serde_json::Value = serde_json::from_str(&tree).expect("the tree as JSON");
-        let branch = child(&tree, "far")?;
+        let branch = branch(&function, "far")?;
         NODES
             .into_iter()
             .find(|node| branch.contains(&format!("on node-{node}")))
@@ -227,14 +182,12 @@ fn a_child_whose_node_dies_is_said_to_be_lost_and_gives_its_budget_back() {
          until docker run --rm {SHELL} echo again; do sleep 0.5; done"
     );
     let said = std::thread::scope(|scope| {
-        let asking = scope.spawn(|| says(mine, &script));
+        let asking = scope.spawn(|| function.says(mine, &script));
         cluster.kill(there);
         asking.join().expect("the function's answer")
     });
     cluster.start(there);
-    for line in ["waited 1", "vanished", "logs 1", "again"] {
-        assert!(said.lines().any(|said| said == line), "{line}: {said}");
-    }
+    has_lines(&said, &["waited 1", "vanished", "logs 1", "again"]);
 }
 
 #[test]
@@ -279,11 +232,7 @@ fn a_child_leaves_its_node_only_for_one_that_can_give_its_network() {
             "exec 2>&1; docker run -d --name far {SHELL} sleep 300 >/dev/null; docker exec far cat /proc/net/dev"
         ));
         assert!(said.contains("eth0"), "{said}");
-        let branch = eventually("the child in the tree", || {
-            let tree = cluster.control(1, &["tree", &function.name, "--json"])?;
-            let tree: serde_json::Value = serde_json::from_str(&tree).expect("the tree as JSON");
-            child(&tree, "far")
-        });
+        let branch = eventually("the child in the tree", || branch(&function, "far"));
         let stays = branch.contains(&format!("on {own}"));
         assert_eq!(stays, kind == "closed", "{kind}: {branch}");
         says("docker rm -f far");
@@ -293,6 +242,14 @@ fn a_child_leaves_its_node_only_for_one_that_can_give_its_network() {
             (removed.code == Some(0)).then_some(())
         });
     }
+}
+
+/// The branch of a function's child in the tree of the whole cluster, without what is below it.
+fn branch(function: &Function, name: &str) -> Option<String> {
+    let tree = function
+        .cluster()
+        .control(1, &["tree", &function.name, "--json"])?;
+    child(&serde_json::from_str(&tree).expect("the tree as JSON"), name)
 }
 
 /// The branch of a child, without what is below it.

@@ -160,6 +160,7 @@ fn the_first_request_from_nothing_beside_swarms_own_beginning() {
         let began = Instant::now();
         cluster.docker(1, &["service", "update", "-q", "-d", "--replicas", "1", "plain"]);
         while get_at(&address, 7000, "/status/200").is_err() {
+            // The time it takes is the figure: it is looked more often than `eventually` does.
             std::thread::sleep(Duration::from_millis(5));
         }
         swarm.push(began.elapsed());

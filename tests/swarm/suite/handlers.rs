@@ -1,11 +1,10 @@
 //! What functions are asked for, through every gateway, with many callers at several of them.
 
 use std::collections::BTreeMap;
-use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 
-use skep_swarm_tests::{Cluster, NODES, SHELL, ask, at_once, eventually, get};
+use skep_swarm_tests::{Cluster, NODES, SHELL, ask, at_once, built, eventually, get};
 use skep_testing::probe_image;
 
 #[test]
@@ -55,17 +54,7 @@ fn http_cgi_and_exec_are_answered_through_every_gateway() {
 fn exposing() -> String {
     let image = format!("{}-exposing", probe_image());
     let file = format!("FROM {}\nEXPOSE 8080\nCMD [\"http\"]\n", probe_image());
-    let context = tempfile::tempdir().expect("a folder for the build");
-    std::fs::write(context.path().join("Dockerfile"), file).expect("the Dockerfile");
-    let built = Command::new("docker")
-        .args(["build", "-q", "-t", &image, "."])
-        .env("DOCKER_BUILDKIT", "0")
-        .current_dir(context.path())
-        .output()
-        .expect("the docker command");
-    let said = String::from_utf8_lossy(&built.stderr);
-    assert!(built.status.success(), "{said}");
-    image
+    built(&image, &file, &[])
 }
 
 #[test]

@@ -1,13 +1,11 @@
 //! A newer image of Skep, under load.
 
 use std::net::{SocketAddr, TcpStream};
-use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use skep_swarm_tests::{Cluster, Load, NODES, SHELL, Sample, eventually, get, skep_image};
+use skep_swarm_tests::{Cluster, Load, NODES, SHELL, Sample, built, eventually, get, skep_image};
 
 use crate::calls::CALL;
 
@@ -15,23 +13,7 @@ use crate::calls::CALL;
 fn newer() -> String {
     let image = format!("{}-newer", skep_image());
     let file = format!("FROM {}\nLABEL newer=yes\n", skep_image());
-    let built = Command::new("sh")
-        .args([
-            "-c",
-            "printf '%s' \"$1\" | docker build -q -t \"$2\" -",
-            "sh",
-            &file,
-            &image,
-        ])
-        .env("DOCKER_BUILDKIT", "0")
-        .output()
-        .expect("the docker command");
-    assert!(
-        built.status.success(),
-        "{}",
-        String::from_utf8_lossy(&built.stderr)
-    );
-    image
+    built(&image, &file, &[])
 }
 
 fn sandboxes(cluster: &Cluster) -> Vec<String> {
@@ -39,17 +21,19 @@ fn sandboxes(cluster: &Cluster) -> Vec<String> {
     NODES.into_iter().map(of).collect()
 }
 
-/// Looks all the time whether somebody listens on a gateway's port; gives the longest time that nobody did.
-fn longest_gap(address: &str, stop: Arc<AtomicBool>) -> JoinHandle<Duration> {
+/// How often it is looked whether somebody listens.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Looks until `stopped` whether somebody listens on a gateway's port; gives the longest time that nobody did.
+fn longest_gap(address: &str, stopped: Receiver<()>) -> JoinHandle<Duration> {
     let address: SocketAddr = format!("{address}:8080").parse().expect("an address");
     thread::spawn(move || {
         let (mut since, mut longest) = (None, Duration::ZERO);
-        while !stop.load(Ordering::SeqCst) {
+        while stopped.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
             match TcpStream::connect_timeout(&address, Duration::from_secs(1)) {
                 Ok(_) => since = None,
                 Err(_) => longest = longest.max(since.get_or_insert_with(Instant::now).elapsed()),
             }
-            thread::sleep(Duration::from_millis(20));
         }
         longest
     })
@@ -93,11 +77,11 @@ fn an_upgrade_fails_no_request_of_callers_who_try_another_gateway_and_keeps_the_
     let before = sandboxes(&cluster);
     let load = Load::begin_anywhere(cluster.addresses(&NODES), &function.path(), 5);
     let calls = Load::begin_anywhere(cluster.addresses(&NODES), &caller.path(), 2);
-    let stop = Arc::new(AtomicBool::new(false));
-    let gap = longest_gap(&cluster.address(1), stop.clone());
+    let (stop, stopped) = mpsc::channel();
+    let gap = longest_gap(&cluster.address(1), stopped);
     let upgraded = cluster.install(&image);
     let (samples, calls) = (load.end(), calls.end());
-    stop.store(true, Ordering::SeqCst);
+    drop(stop);
     println!(
         "nobody listened on a gateway's port for {:?} at most",
         gap.join().expect("the looker")

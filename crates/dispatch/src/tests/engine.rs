@@ -1,4 +1,5 @@
-//! An engine whose instances are what the test says. `http` ones listen on a real socket of the loopback.
+//! An engine whose instances are what the test says. `http` ones listen on a real socket of the loopback. How long
+//! anything takes is measured by the tests' paused clock: nobody waits for it.
 
 use std::collections::HashMap;
 use std::io;

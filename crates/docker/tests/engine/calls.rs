@@ -1,7 +1,6 @@
 //! Call listeners: how functions and services reach Skep.
 
-use std::time::Duration;
-
+use skep_testing::eventually;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -96,17 +95,10 @@ async fn a_listener_goes_with_its_network_and_comes_back_with_it() {
         let shutdown = shutdown.clone();
         async move { engine.run_background(shutdown).await }
     });
-    let changed = async {
-        loop {
-            match bench.engine.call_url(&network).await {
-                Some(now) if now != url => break now,
-                _ => tokio::time::sleep(Duration::from_millis(20)).await,
-            }
-        }
-    };
-    let now = tokio::time::timeout(Duration::from_secs(10), changed)
-        .await
-        .expect("the new network's URL");
+    let now = eventually("the new network's URL", async || {
+        bench.engine.call_url(&network).await.filter(|now| *now != url)
+    })
+    .await;
     assert!(
         now.starts_with(&format!("http://10.213.{}.1:", third | 1)),
         "{now}"

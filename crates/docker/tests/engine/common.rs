@@ -5,7 +5,7 @@ use std::sync::Arc;
 use skep_docker::{CallReceiver, Config, DockerEngine};
 use skep_engine::{Engine, Exit, Launch, LaunchError, Launched, OutputReceiver, Stdio};
 use skep_model::{Function, Handler, InstanceId};
-use skep_testing::Docker;
+use skep_testing::{Docker, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// An engine and its corner of Docker.
@@ -115,14 +115,10 @@ pub(crate) async fn finish(mut launched: Launched) -> (Vec<u8>, Vec<String>, Exi
 
 /// Waits until something listens on the instance's port.
 pub(crate) async fn ready(launched: &Launched) {
-    let ready = async {
-        while launched.instance.connect().await.is_err() {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(std::time::Duration::from_secs(20), ready)
-        .await
-        .expect("the instance listens");
+    eventually("the instance to listen", async || {
+        launched.instance.connect().await.ok().map(drop)
+    })
+    .await;
 }
 
 /// A whole answer of the instance's server, head and body.

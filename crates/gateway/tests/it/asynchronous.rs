@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use skep_model::{Status, Trigger};
+use skep_testing::eventually;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Notify;
 
-use crate::client::{PATIENCE, body, field, get, invocation, raw};
+use crate::client::{body, field, get, invocation, raw};
 use crate::engine::{Behaviour, program};
 use crate::servers::mirror;
 use crate::world::{Planned, World};
@@ -24,16 +25,12 @@ async fn ask(world: &World, path: &str, content: &str) -> String {
 
 /// Asks until it has ended.
 async fn ended(world: &World, location: &str) -> String {
-    let asking = async {
-        loop {
-            let status = get(world.address, location).await;
-            if status.contains("\"succeeded\"") || status.contains("\"failed\"") {
-                return status;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, asking).await.expect("it ends")
+    eventually("the end of it", async || {
+        let status = get(world.address, location).await;
+        let ended = status.contains("\"succeeded\"") || status.contains("\"failed\"");
+        ended.then_some(status)
+    })
+    .await
 }
 
 /// Waits to be told, and copies its input.
