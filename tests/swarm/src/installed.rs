@@ -203,9 +203,14 @@ impl Cluster {
 
     /// Any command in a node's gateway; what it wrote.
     pub fn in_gateway(&self, node: u32, command: &[&str]) -> Option<String> {
-        let gateway = self.gateway(node)?;
-        let ended = self.try_docker(node, &[&["exec", &gateway], command].concat());
+        let ended = self.ended_in_gateway(node, command)?;
         (ended.code == Some(0)).then_some(ended.stdout)
+    }
+
+    /// The same, with all that it wrote and however it ended; `None` where no gateway runs there.
+    pub fn ended_in_gateway(&self, node: u32, command: &[&str]) -> Option<Ended> {
+        let gateway = self.gateway(node)?;
+        Some(self.try_docker(node, &[&["exec", &gateway], command].concat()))
     }
 
     /// The container of a node's gateway, where one runs.

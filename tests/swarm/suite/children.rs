@@ -290,3 +290,17 @@ fn logs_of_all_nodes_are_one_at_every_gateway() {
         assert_eq!(last.lines().count(), 2, "{last}");
     }
 }
+
+#[test]
+fn the_log_of_an_invalid_function_is_the_reason_at_every_gateway() {
+    let cluster = Cluster::installed();
+    let function = cluster.function("wrong", &["handler=exec", "max=many"], SHELL, &["true"]);
+    for gateway in NODES {
+        let said = eventually("the reason", || {
+            let ended = cluster.ended_in_gateway(gateway, &["skep", "logs", &function.name])?;
+            ended.stderr.contains("skep.max=many").then_some(ended.stderr)
+        });
+        let first = format!("{} is invalid and does not run:", function.name);
+        has_lines(&said, &[&first]);
+    }
+}
