@@ -41,7 +41,7 @@ impl Deployment<'_> {
                 let connected = self.docker.connect_network(&network, request).await;
                 if let Err(error) = connected {
                     // Half a container is none.
-                    let _ = remove(self.docker, &created.id, true, false).await;
+                    let _ = remove(self.docker, &created.id, true, place.inherited.is_empty()).await;
                     return Err(DeployError::engine(format!("connect {name} to {network}"))(error));
                 }
             }
@@ -60,10 +60,12 @@ impl Deployment<'_> {
         Ok(())
     }
 
-    /// Stops a container if it runs, and removes it, anonymous volumes kept.
+    /// Stops a container if it runs, and removes it. Its anonymous volumes are kept, since what was written there is
+    /// somebody's; those of a template nobody ever wrote to, as each of its instances has its own.
     pub(super) async fn discard(&self, container: &Existing) -> Result<(), DeployError> {
+        let unused = container.is_parked() && container.is_function();
         stop(self.docker, container, None, self.progress).await?;
-        remove(self.docker, &container.id, true, false).await?;
+        remove(self.docker, &container.id, true, unused).await?;
         self.progress.event(Event::Removed {
             kind: "container",
             name: container.name.clone(),

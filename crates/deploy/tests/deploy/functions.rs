@@ -1,4 +1,4 @@
-use crate::harness::{Sandbox, states};
+use crate::harness::{Sandbox, docker, states};
 use skep_deploy::Event;
 
 const HELLO: &str = "
@@ -56,6 +56,32 @@ async fn a_redeploy_creates_the_new_template_before_the_old_one_goes() {
     );
     sandbox.up(HELLO).await;
     assert_eq!(sandbox.containers(), states(&[("hello-1", "created")]));
+}
+
+#[tokio::test]
+async fn a_template_that_is_replaced_takes_its_anonymous_volumes_with_it() {
+    let sandbox = Sandbox::new("volumes").await;
+    let file = format!("{HELLO}    volumes: [/anonymous, 'named:/named']\nvolumes: {{named: }}\n");
+    let volumes = |container: &str| {
+        let format = "{{range .Mounts}}{{.Name}} {{end}}";
+        let names = sandbox.inspect(&format!("{}-{container}", sandbox.name), format);
+        names.split(' ').map(str::to_owned).collect::<Vec<_>>()
+    };
+    sandbox.up(&file).await;
+    let first = volumes("hello-1");
+    assert_eq!(first.len(), 2);
+    sandbox.up(&file.replace("echo hello", "echo bye")).await;
+    let second = volumes("hello-2");
+    let known = docker(&["volume", "ls", "-q"]);
+    for name in &first {
+        let named = name.ends_with("_named");
+        assert_eq!(known.lines().any(|known| known == name), named, "{name}");
+    }
+    sandbox.down(true).await;
+    let known = docker(&["volume", "ls", "-q"]);
+    for name in second {
+        assert!(!known.lines().any(|known| known == name), "{name} is left");
+    }
 }
 
 #[tokio::test]
