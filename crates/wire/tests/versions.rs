@@ -6,7 +6,9 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use http::HeaderValue;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use skep_wire::{Agreed, Caller, Claim, Context, NodePicture, NotStarted, Outcome, Visit, Waiting};
+use skep_wire::{
+    Agreed, Caller, Claim, Context, Field as _, NodePicture, NotStarted, Outcome, Visit, Waiting,
+};
 
 fn header(value: &Value) -> HeaderValue {
     HeaderValue::try_from(STANDARD_NO_PAD.encode(value.to_string())).unwrap()
@@ -52,7 +54,7 @@ fn messages() -> [(&'static str, Value, Reads); 8] {
                 "ending": { "kind": "completed" }, "revision": null, "instance": null, "started": null,
                 "phases": {},
             }),
-            |value| Outcome::read(&header(value)).is_some(),
+            |value| Outcome::read(&header(value)).is_ok(),
         ),
         (
             "claim",

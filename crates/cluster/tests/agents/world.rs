@@ -18,8 +18,8 @@ use skep_model::{
 };
 use skep_tls::{Authority, Identity, Listener, Reply};
 use skep_wire::{
-    AGENT_NAME, CONTEXT, Context, Field as _, GATEWAY_NAME, NOT_STARTED, NodePicture, NotStarted, OUTCOME, Outcome,
-    SANDBOX, SandboxPicture, WAITING, Waiting,
+    AGENT_NAME, CONTEXT, Context, Field as _, GATEWAY_NAME, NOT_STARTED, NodePicture, NotStarted, OUTCOME,
+    Outcome, SANDBOX, SandboxPicture, WAITING, Waiting,
 };
 use tokio::net::TcpListener;
 use tokio::sync::watch;
