@@ -17,8 +17,8 @@ pub(crate) fn contents(
 ) -> Vec<String> {
     let (resolv_conf, hosts) = match network {
         Some(network) => (
-            network.resolv_conf.clone(),
-            renamed(&network.hosts, &network.hostname, names),
+            network.files.resolv_conf.clone(),
+            renamed(&network.files.hosts, &network.files.hostname, names),
         ),
         None => {
             let extra = extra_hosts.iter().filter_map(|entry| entry.split_once(':'));
@@ -44,7 +44,7 @@ pub(crate) fn names(hostname: &str, domain: &str) -> String {
 }
 
 /// The sandbox's hosts with the instance's name in the place of the sandbox's.
-fn renamed(hosts: &str, from: &str, to: &str) -> String {
+pub(crate) fn renamed(hosts: &str, from: &str, to: &str) -> String {
     let line = |line: &str| {
         let named = line
             .split_once('\t')
@@ -57,9 +57,29 @@ fn renamed(hosts: &str, from: &str, to: &str) -> String {
     hosts.lines().map(line).collect()
 }
 
+/// An instance's own hosts after those that Docker wrote for it have changed: lines that went go, lines that came stand
+/// at the end, and every other stays.
+pub(crate) fn followed(own: &str, before: &str, after: &str) -> String {
+    let has = |text: &str, line: &str| text.lines().any(|other| other == line);
+    let stays = own.lines().filter(|line| has(after, line) || !has(before, line));
+    let came = after.lines().filter(|line| !has(before, line));
+    stays.chain(came).flat_map(|line| [line, "\n"]).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_change_of_the_network_leaves_what_the_instance_wrote_itself() {
+        let (before, after) = (
+            "127.0.0.1\tlocalhost\n10.0.0.2\tmine\n",
+            "127.0.0.1\tlocalhost\n10.1.0.2\tmine\n",
+        );
+        let own = "127.0.0.1\tlocalhost\n10.0.0.2\tmine\n10.9.9.9\tdb";
+        let expected = "127.0.0.1\tlocalhost\n10.9.9.9\tdb\n10.1.0.2\tmine\n";
+        assert_eq!(followed(own, before, after), expected);
+    }
 
     #[test]
     fn the_sandboxes_own_line_becomes_the_instances() {

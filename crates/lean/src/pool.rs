@@ -285,7 +285,7 @@ async fn make(shared: &Shared, entry: &Entry) -> Result<Arc<Held>, PlaceError> {
     let making = if entry.plan.given {
         sandbox::given(maker.docker, function, layers, id).await
     } else {
-        sandbox::make(&maker, function, &entry.plan, layers, id).await
+        sandbox::make(&maker, function, (&entry.plan, None), layers, id).await
     };
     let made = match making {
         Ok(made) => made,

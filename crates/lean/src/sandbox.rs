@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::Docker;
-use bollard::models::{ContainerInspectResponse, EndpointSettings, NetworkConnectRequest};
+use bollard::models::{
+    ContainerInspectResponse, EndpointSettings, NetworkConnectRequest, NetworkDisconnectRequest,
+};
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, InspectContainerOptions, RemoveContainerOptionsBuilder,
     StartContainerOptions,
@@ -22,7 +24,7 @@ use skep_sys::NetworkNamespace;
 use tokio::sync::OnceCell;
 use tokio_util::sync::DropGuard;
 
-pub(crate) use self::request::{is_first, sleeping};
+pub(crate) use self::request::{Others, is_first, sleeping};
 use crate::layers::Layers;
 use crate::life::Life;
 use crate::plan::{Network, Plan, Volume};
@@ -59,13 +61,20 @@ pub(crate) struct SandboxNetwork {
     pub(crate) addresses: Vec<IpAddr>,
     /// For the instances that are in it together.
     pub(crate) ports: Arc<Ports>,
-    pub(crate) resolv_conf: String,
-    pub(crate) hosts: String,
-    pub(crate) hostname: String,
+    pub(crate) files: NameFiles,
     /// Its networks' names, the first being the one that it starts with.
     pub(crate) names: Vec<String>,
     /// The listener inside it, where no address of the host's leads to Skep.
     pub(crate) calls: OnceCell<Option<(Inside, DropGuard)>>,
+}
+
+/// What Docker wrote for a sandbox's processes, so that they find others and themselves.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct NameFiles {
+    pub(crate) resolv_conf: String,
+    pub(crate) hosts: String,
+    /// What it calls the sandbox there.
+    pub(crate) hostname: String,
 }
 
 impl SandboxNetwork {
@@ -117,20 +126,22 @@ pub(crate) struct Maker<'a> {
 }
 
 /// Makes the sandbox of a function, under a name that the engine's sweep knows already: it comes by at any time. What
-/// was made is removed again where that fails. `layers` are the image's where the engine shows them to nobody.
+/// was made is removed again where that fails. `layers` are the image's where the engine shows them to nobody; `others`
+/// are in the place of the template's networks.
 pub(crate) async fn make(
     maker: &Maker<'_>,
     function: &Function,
-    plan: &Plan,
+    (plan, others): (&Plan, Option<Others<'_>>),
     layers: Option<Layers>,
     id: InstanceId,
 ) -> Result<Sandbox, SandboxError> {
     let name = name(function, "sandbox", &id);
     let options = CreateContainerOptionsBuilder::default().name(&name).build();
-    let request = request::of(maker, function, plan, &id);
+    let request = request::of(maker, function, (plan, others), &id);
     let create = maker.docker.create_container(Some(options), request.body);
     let created = within("making the sandbox", create).await?;
-    match finish(maker.docker, &created.id, (id, layers), plan, request.later).await {
+    let known = (id, layers);
+    match finish(maker.docker, &created.id, known, (plan, others), request.later).await {
         Ok(sandbox) => Ok(sandbox),
         Err(error) => {
             remove(maker.docker, &created.id).await;
@@ -150,7 +161,7 @@ async fn finish(
     docker: &Docker,
     container: &str,
     (id, layers): (InstanceId, Option<Layers>),
-    plan: &Plan,
+    (plan, others): (&Plan, Option<Others<'_>>),
     later: Vec<(String, EndpointSettings)>,
 ) -> Result<Sandbox, SandboxError> {
     for (network, endpoint) in later {
@@ -161,7 +172,20 @@ async fn finish(
         let connected = docker.connect_network(&network, request);
         within("attaching the sandbox to its networks", connected).await?;
     }
-    if plan.network == Network::Sandbox || mounts_on_start(docker, &plan.volumes).await? {
+    if others.is_some_and(|others| others.names.is_empty()) {
+        let request = NetworkDisconnectRequest {
+            container: container.to_owned(),
+            ..NetworkDisconnectRequest::default()
+        };
+        let left = docker.disconnect_network("none", request);
+        within("taking the sandbox off its network", left).await?;
+    }
+    let network = if others.is_some() {
+        Network::Sandbox
+    } else {
+        plan.network
+    };
+    if network == Network::Sandbox || mounts_on_start(docker, &plan.volumes).await? {
         start(docker, container).await?;
     }
     let look = docker.inspect_container(container, None::<InspectContainerOptions>);
@@ -170,7 +194,7 @@ async fn finish(
         Some(layers) => layers,
         None => overlay2(&inspect)?,
     };
-    let network = match plan.network {
+    let network = match network {
         Network::Own => None,
         Network::Sandbox => Some(network_of(&inspect, container)?),
     };
@@ -199,6 +223,25 @@ pub(crate) async fn given(
         layers: layers.map_or_else(|| overlay2(&inspect), Ok)?,
         network: Some(network_of(&inspect, container)?),
         given: true,
+    })
+}
+
+/// What Docker has written for a sandbox by now.
+pub(crate) async fn name_files(docker: &Docker, container: &str) -> Result<NameFiles, SandboxError> {
+    let look = docker.inspect_container(container, None::<InspectContainerOptions>);
+    files_of(&within("looking at the sandbox", look).await?)
+}
+
+fn files_of(inspect: &ContainerInspectResponse) -> Result<NameFiles, SandboxError> {
+    let read = |path: &Option<String>| {
+        let text = std::fs::read_to_string(path.as_deref().unwrap_or_default());
+        text.map_err(|error| SandboxError::Machine("reading the sandbox's name resolution", error))
+    };
+    let hostname = inspect.config.as_ref().and_then(|config| config.hostname.clone());
+    Ok(NameFiles {
+        resolv_conf: read(&inspect.resolv_conf_path)?,
+        hosts: read(&inspect.hosts_path)?,
+        hostname: hostname.unwrap_or_default(),
     })
 }
 
@@ -318,8 +361,6 @@ fn network_of(inspect: &ContainerInspectResponse, container: &str) -> Result<San
         .map_err(|error| SandboxError::Machine("opening the sandbox's network namespace", error))?;
     let life = Life::of(&process)
         .map_err(|error| SandboxError::Machine("following the sandbox's process", error))?;
-    let read = |path: &Option<String>| std::fs::read_to_string(path.as_deref().unwrap_or_default());
-    let failed = |error| SandboxError::Machine("reading the sandbox's name resolution", error);
     let attached = inspect
         .network_settings
         .as_ref()
@@ -340,13 +381,7 @@ fn network_of(inspect: &ContainerInspectResponse, container: &str) -> Result<San
         namespace,
         addresses,
         ports: Ports::new(),
-        resolv_conf: read(&inspect.resolv_conf_path).map_err(failed)?,
-        hosts: read(&inspect.hosts_path).map_err(failed)?,
-        hostname: inspect
-            .config
-            .as_ref()
-            .and_then(|config| config.hostname.clone())
-            .unwrap_or_default(),
+        files: files_of(inspect)?,
         names: attached.into_iter().map(|(name, _)| name).collect(),
         calls: OnceCell::new(),
     })

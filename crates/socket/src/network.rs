@@ -41,7 +41,7 @@ pub(crate) fn of_inspect(inspect: &Value) -> Inherited {
 }
 
 /// Whether a network resolves the names of who is on it.
-fn has_names(mode: &str) -> bool {
+pub(crate) fn has_names(mode: &str) -> bool {
     !matches!(mode, "" | "default" | "bridge" | "none" | "host") && !mode.starts_with("container:")
 }
 

@@ -10,6 +10,7 @@
 mod below;
 #[expect(unsafe_code, reason = "bpf(2) has no safe word; each block is justified")]
 mod bpf;
+mod edit;
 #[expect(unsafe_code, reason = "a descriptor that is awaited is promised to stay open")]
 mod end;
 #[expect(
@@ -40,6 +41,7 @@ mod view;
 
 pub use below::make_read_only_below;
 pub use bpf::{attach_device_program, load_device_program};
+pub use edit::edit_mounted;
 pub use end::ProcessEnd;
 pub use fork::{
     Forked, Instruction, NewNamespaces, close_all_but, close_on_execute_from, execute, exit_now, fork,

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 
 use rustix::fs::{Mode, OFlags};
@@ -48,25 +48,36 @@ pub fn in_mounts<T: Send>(namespace: BorrowedFd<'_>, work: impl FnOnce() -> T + 
 /// # Errors
 /// What the kernel answers.
 pub fn in_files<T: Send>(namespace: BorrowedFd<'_>, work: impl FnOnce() -> T + Send) -> io::Result<T> {
-    // The host's, for a path to it leads nowhere from inside.
-    let processes = folder("/proc")?;
+    let processes = processes()?;
     in_mounts(namespace, || uncover(processes.as_fd()).map(|()| work()))?
 }
 
-fn folder(path: &str) -> io::Result<std::os::fd::OwnedFd> {
+/// The host's `/proc`, for a path to it leads nowhere from inside.
+pub(crate) fn processes() -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    Ok(rustix::fs::open(path, flags, Mode::empty())?)
+    Ok(rustix::fs::open("/proc", flags, Mode::empty())?)
+}
+
+/// Gives this thread a copy of the mount namespace: what it changes there, nobody else sees.
+pub(crate) fn copied() -> io::Result<()> {
+    // SAFETY: descriptors stay shared with the rest of the process, and nothing else but the mounts is made anew.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }?;
+    rustix::mount::mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)?;
+    Ok(())
+}
+
+/// All mounts that this thread sees (proc_pid_mountinfo(5)).
+pub(crate) fn list(processes: BorrowedFd<'_>) -> io::Result<String> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let list = rustix::fs::openat(processes, "thread-self/mountinfo", flags, Mode::empty())?;
+    io::read_to_string(File::from(list))
 }
 
 /// Takes away what covers files, in a copy of the namespace that is this thread's own.
 fn uncover(processes: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: descriptors stay shared with the rest of the process, and nothing else but the mounts is made anew.
-    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }?;
-    rustix::mount::mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)?;
+    copied()?;
     for _ in 0..LOOKS {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let list = rustix::fs::openat(processes, "thread-self/mountinfo", flags, Mode::empty())?;
-        let list = io::read_to_string(File::from(list))?;
+        let list = list(processes)?;
         let mut covering = list.lines().rev().filter_map(covering).peekable();
         if covering.peek().is_none() {
             return Ok(());

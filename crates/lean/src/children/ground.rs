@@ -14,7 +14,7 @@ use super::ahead;
 use super::networks::Networks;
 use crate::engine::Shared;
 use crate::plan::{Network, Plan};
-use crate::sandbox::{self, Sandbox, SandboxError};
+use crate::sandbox::{self, Others, Sandbox, SandboxError};
 use crate::view::SandboxView;
 
 /// How long a sandbox that nobody is in waits for the next child.
@@ -109,7 +109,7 @@ impl Ground {
         if let Some(free) = self.take_free(shared) {
             return Ok(Some(free));
         }
-        self.make(shared, plan).await.map(Some)
+        self.make(shared, plan, None).await.map(Some)
     }
 
     /// One that stands already.
@@ -130,12 +130,18 @@ impl Ground {
         Some(sandbox)
     }
 
-    pub(crate) async fn make(&self, shared: &Arc<Shared>, plan: &Plan) -> Result<Sandbox, SandboxError> {
+    /// Makes one for the caller, on `others` where those are given: nobody else may have that one afterwards.
+    pub(crate) async fn make(
+        &self,
+        shared: &Arc<Shared>,
+        plan: &Plan,
+        others: Option<Others<'_>>,
+    ) -> Result<Sandbox, SandboxError> {
         let layers = shared.flattened(&self.function).await?;
         let id = InstanceId::generate();
         shared.keep(id);
         self.out.fetch_add(1, Ordering::AcqRel);
-        let made = sandbox::make(&shared.maker(), &self.function, plan, layers, id).await;
+        let made = sandbox::make(&shared.maker(), &self.function, (plan, others), layers, id).await;
         match &made {
             Ok(sandbox) => drop(
                 self.standing()
@@ -176,6 +182,15 @@ impl Ground {
     pub(crate) fn give_back(&self, sandbox: Sandbox) {
         self.lock().push((sandbox, Instant::now()));
         self.gone();
+    }
+
+    /// Takes back one that the next child may have, and removes one that is no longer what this shape asks for.
+    pub(crate) fn leave(&self, shared: &Arc<Shared>, sandbox: Sandbox, again: bool) {
+        if again {
+            return self.give_back(sandbox);
+        }
+        self.gone();
+        self.discard(shared, sandbox);
     }
 
     /// One that was out comes back, or is nobody's any more.

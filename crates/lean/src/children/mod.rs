@@ -5,6 +5,7 @@
 //! itself while it runs.
 
 mod ahead;
+mod follow;
 mod ground;
 mod networks;
 mod run;
@@ -61,7 +62,7 @@ impl LeanEngine {
         let ground = Arc::new(Ground::new(function.clone()));
         shared.grounds.add(&ground);
         let first = ground
-            .make(shared, &plan)
+            .make(shared, &plan, None)
             .await
             .map_err(|error| error.to_string())?;
         let layers = first.layers.clone();

@@ -2,8 +2,8 @@
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 
 use skep_engine::Exit;
 use skep_spawner::{Child, Failure, Launch, Order, Own, Prepared, Refused, Streams, TerminalSize};
@@ -15,10 +15,13 @@ use super::ground::stands;
 use super::running::{RunningChild, overlaid};
 use crate::files;
 use crate::launch::SOCKET;
-use crate::sandbox::{Sandbox, SandboxNetwork};
+use crate::sandbox::{Others, Sandbox, SandboxError, SandboxNetwork};
 
 /// Docker's path where nobody names one.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// How much of a container's id it is called by.
+const SHORT: usize = 12;
 
 /// What one child is to run.
 #[derive(Debug)]
@@ -39,6 +42,8 @@ pub struct ChildRun {
     pub root: Option<OwnedFd>,
     /// A Docker socket of its own, for the place where clients look for one.
     pub socket: Option<PathBuf>,
+    /// The names of its networks, where they are not those of its shape; it starts with the first.
+    pub networks: Option<Vec<String>>,
 }
 
 /// Why a child does not run.
@@ -75,6 +80,8 @@ fn broken(error: impl std::fmt::Display) -> RunError {
 pub(super) struct Taken {
     pub(super) shape: Arc<Shape>,
     sandbox: Option<Sandbox>,
+    /// Whether it is on other networks than its shape's.
+    other: bool,
 }
 
 impl Taken {
@@ -82,6 +89,7 @@ impl Taken {
         Self {
             shape: shape.clone(),
             sandbox,
+            other: false,
         }
     }
 
@@ -98,7 +106,7 @@ impl Taken {
 impl Drop for Taken {
     fn drop(&mut self) {
         if let Some(sandbox) = self.sandbox.take() {
-            self.shape.ground.give_back(sandbox);
+            self.shape.ground.leave(&self.shape.shared, sandbox, !self.other);
         }
     }
 }
@@ -121,18 +129,17 @@ impl Shape {
         }
         let (ready, mut taken) = match prepared {
             Some(PreparedChild { prepared, taken, .. }) => (Some(prepared), taken),
-            None => {
-                let sandbox = self.ground.take(shared, plan).await.map_err(broken)?;
-                (None, Taken::new(self, sandbox))
-            }
+            None => (None, self.sandbox_for(&run).await.map_err(broken)?),
         };
         let network = taken.network();
         let descriptor = network.map(SandboxNetwork::descriptor).transpose();
+        let seen = network.map(|network| network.files.clone());
+        let names = files::names(&run.hostname, &plan.process.domain);
         let contents = files::contents(
             network,
             shared.resolv_conf(),
             &run.hostname,
-            &files::names(&run.hostname, &plan.process.domain),
+            &names,
             &plan.extra_hosts,
         );
         let environment = environment(&run.hostname, run.terminal.is_some(), &run.environment);
@@ -191,9 +198,26 @@ impl Shape {
             freezer,
             exit,
             environment,
+            claimed: AtomicBool::new(taken.other),
             sandbox: taken.sandbox.take(),
-            joined: AtomicBool::new(false),
+            names,
+            seen: Mutex::new(seen.unwrap_or_default()),
         })
+    }
+
+    /// One that was used before where the child's networks are those of its shape; otherwise one made for it.
+    async fn sandbox_for(self: &Arc<Self>, run: &ChildRun) -> Result<Taken, SandboxError> {
+        let others = run.networks.as_deref().map(|names| Others {
+            names,
+            alias: run.name.get(..SHORT).unwrap_or(&run.name),
+        });
+        let sandbox = match others {
+            None => self.ground.take(&self.shared, &self.plan).await?,
+            Some(_) => Some(self.ground.make(&self.shared, &self.plan, others).await?),
+        };
+        let mut taken = Taken::new(self, sandbox);
+        taken.other = others.is_some();
+        Ok(taken)
     }
 
     /// Lets one that is ready run, or makes one.

@@ -3,8 +3,8 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use skep_engine::Exit;
 use skep_spawner::{Identity, Joining, Streams};
@@ -13,7 +13,7 @@ use tokio::sync::{oneshot, watch};
 use super::Shape;
 use super::run::{RunError, size};
 use crate::cgroups::Freezer;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{NameFiles, Sandbox};
 
 /// What joins a child.
 #[derive(Debug)]
@@ -54,8 +54,12 @@ pub struct RunningChild {
     pub(super) exit: watch::Receiver<Option<Exit>>,
     pub(super) environment: Vec<String>,
     pub(super) sandbox: Option<Sandbox>,
-    /// Whether others are in its network who may stay there longer.
-    pub(super) joined: AtomicBool,
+    /// Whether no later child gets its network: others are in it who may stay there longer, or it is not its shape's.
+    pub(super) claimed: AtomicBool,
+    /// What its own address is called in its `/etc/hosts`.
+    pub(super) names: String,
+    /// The sandbox's files of names that its own were last made like.
+    pub(super) seen: Mutex<NameFiles>,
 }
 
 impl std::fmt::Debug for RunningChild {
@@ -66,14 +70,9 @@ impl std::fmt::Debug for RunningChild {
 
 impl Drop for RunningChild {
     fn drop(&mut self) {
-        let joined = self.joined.load(Ordering::Acquire);
-        match self.sandbox.take() {
-            Some(sandbox) if joined => {
-                self.shape.ground.gone();
-                self.shape.ground.discard(&self.shape.shared, sandbox);
-            }
-            Some(sandbox) => self.shape.ground.give_back(sandbox),
-            None => {}
+        let claimed = self.claimed.load(Ordering::Acquire);
+        if let Some(sandbox) = self.sandbox.take() {
+            self.shape.ground.leave(&self.shape.shared, sandbox, !claimed);
         }
     }
 }
@@ -130,9 +129,9 @@ impl RunningChild {
         self.sandbox.as_ref().map(|sandbox| sandbox.container.as_str())
     }
 
-    /// The same, for another container that is to join it: no later child gets that network.
-    pub fn join_network(&self) -> Option<&str> {
-        self.joined.store(true, Ordering::Release);
+    /// The same, for whoever joins that network or changes it: no later child gets it.
+    pub fn claim_network(&self) -> Option<&str> {
+        self.claimed.store(true, Ordering::Release);
         self.network_container()
     }
 

@@ -15,6 +15,28 @@ use crate::plan::{Network, Plan};
 /// Where the sleeping program stands inside.
 const PAUSE: &str = "/.skep-pause";
 
+/// Networks in the place of those that a template names, for one child alone.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Others<'a> {
+    /// Their names; the child starts with the first. There may be none, which is not the same as `none`: Docker then
+    /// connects it to any.
+    pub(crate) names: &'a [String],
+    /// What others on them find it by, where names are resolved.
+    pub(crate) alias: &'a str,
+}
+
+impl Others<'_> {
+    fn attached(self) -> Vec<(String, EndpointSettings)> {
+        let endpoint = |name: &String| EndpointSettings {
+            // The default bridge takes none.
+            aliases: (!is_default(name)).then(|| vec![self.alias.to_owned()]),
+            ..EndpointSettings::default()
+        };
+        let attached = self.names.iter().map(|name| (name.clone(), endpoint(name)));
+        attached.collect()
+    }
+}
+
 /// The create body, and the networks that it is attached to afterwards, one by one: an older engine takes no more
 /// than one at first.
 pub(super) struct Request {
@@ -22,7 +44,12 @@ pub(super) struct Request {
     pub(super) later: Vec<(String, EndpointSettings)>,
 }
 
-pub(super) fn of(maker: &Maker<'_>, function: &Function, plan: &Plan, id: &InstanceId) -> Request {
+pub(super) fn of(
+    maker: &Maker<'_>,
+    function: &Function,
+    (plan, others): (&Plan, Option<Others<'_>>),
+    id: &InstanceId,
+) -> Request {
     let inspect: ContainerInspectResponse =
         serde_json::from_str(&function.template.inspect).unwrap_or_default();
     let image = &function.template.image_id;
@@ -39,15 +66,20 @@ pub(super) fn of(maker: &Maker<'_>, function: &Function, plan: &Plan, id: &Insta
             .unwrap_or_default(),
     ));
     let mut later = Vec::new();
-    if plan.network == Network::Sandbox {
-        let mode = template.network_mode.unwrap_or_else(|| "default".to_owned());
-        let attached = inspect.network_settings.and_then(|settings| settings.networks);
-        let mut attached: Vec<_> = attached.into_iter().flatten().collect();
-        attached.sort_by_key(|(name, endpoint)| !is_first(Some(&mode), name, endpoint));
-        later = attached
-            .into_iter()
-            .map(|(name, endpoint)| (name, endpoint_of(endpoint)))
-            .collect();
+    if plan.network == Network::Sandbox || others.is_some() {
+        let mut mode = template.network_mode.unwrap_or_else(|| "default".to_owned());
+        if let Some(others) = others {
+            mode = others.names.first().map_or("none", String::as_str).to_owned();
+            later = others.attached();
+        } else {
+            let attached = inspect.network_settings.and_then(|settings| settings.networks);
+            let mut attached: Vec<_> = attached.into_iter().flatten().collect();
+            attached.sort_by_key(|(name, endpoint)| !is_first(Some(&mode), name, endpoint));
+            later = attached
+                .into_iter()
+                .map(|(name, endpoint)| (name, endpoint_of(endpoint)))
+                .collect();
+        }
         if !later.is_empty() {
             let (first, endpoint) = later.remove(0);
             // The default bridge has a name of its own there.

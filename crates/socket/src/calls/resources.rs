@@ -1,5 +1,7 @@
 //! Networks and volumes: those that were granted, seen and joined, never made.
 
+use std::collections::HashMap;
+
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use skep_grant::{Connect, Json, Refusal};
@@ -7,6 +9,7 @@ use skep_grant::{Connect, Json, Refusal};
 use super::{Context, show};
 use crate::answer::{Answer, full, json as answer_json};
 use crate::child::Child;
+use crate::lean::Change;
 
 /// A granted network, or the function's own, by its name or its id. Docker takes what is no name as the beginning of
 /// an id: what it found is looked at, so that a name that was granted never means another network.
@@ -42,15 +45,14 @@ fn is_visible(context: &Context, name: &str) -> bool {
             .any(|granted| granted == name)
 }
 
-/// A network without those who are on it, but for the function's own children.
-fn shown(context: &Context, network: &mut Value) {
+/// A network without those who are on it, but for the function's own children. `sandboxes` are those that such are in.
+fn shown(context: &Context, sandboxes: &HashMap<String, String>, network: &mut Value) {
     if let Some(Value::Object(members)) = network.get_mut("Containers") {
-        members.retain(|id, _| context.shared.find(&context.holder, id).is_ok());
-        for (id, member) in members {
-            if let (Ok(child), Some(name)) =
-                (context.shared.find(&context.holder, id), member.get_mut("Name"))
-            {
-                *name = child.name.into();
+        for (container, mut member) in std::mem::take(members) {
+            let id = sandboxes.get(&container).unwrap_or(&container);
+            if let Ok(child) = context.shared.find(&context.holder, id) {
+                member["Name"] = child.name.into();
+                members.insert(child.id, member);
             }
         }
     }
@@ -67,8 +69,9 @@ pub(super) async fn networks(context: Context) -> Result<Answer, Refusal> {
         let name = network.get("Name").and_then(Value::as_str);
         name.is_some_and(|name| is_visible(&context, name))
     });
+    let sandboxes = crate::lean::members(&context.shared);
     for network in &mut networks {
-        shown(&context, network);
+        shown(&context, &sandboxes, network);
     }
     Ok(answer_json(StatusCode::OK, &Value::Array(networks)))
 }
@@ -76,14 +79,19 @@ pub(super) async fn networks(context: Context) -> Result<Answer, Refusal> {
 /// `GET /networks/NAME`.
 pub(super) async fn network(context: Context, asked: &str) -> Result<Answer, Refusal> {
     let mut network = found(&context, asked).await?;
-    shown(&context, &mut network);
+    shown(&context, &crate::lean::members(&context.shared), &mut network);
     Ok(answer_json(StatusCode::OK, &network))
 }
 
 /// Newer engines let others on a network find a child by its host name, whenever it joins.
 async fn without_a_name(context: &Context, child: &Child, network: &str) -> Result<(), Refusal> {
-    let path = format!("/containers/{}/json", child.id);
-    let value = context.ask(Method::GET, path).await?;
+    let value = match context.shared.lean().and_then(|lean| lean.child(&child.id)) {
+        Some(own) => own.settled().clone(),
+        None => {
+            let path = format!("/containers/{}/json", child.id);
+            context.ask(Method::GET, path).await?
+        }
+    };
     let text = |pointer| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     if child.id.starts_with(text("/Config/Hostname")) && text("/Config/Domainname").is_empty() {
         return Ok(());
@@ -109,15 +117,6 @@ pub(super) async fn connect(
             child.marks.asked
         )));
     }
-    if context.shared.is_lean(&child.id) {
-        return Err(Refusal {
-            status: 501,
-            message:
-                "the lean engine does not change a container's networks; create it with the network, or say \
-                      skep.engine=docker on the function that starts it"
-                    .to_owned(),
-        });
-    }
     let network = found(&context, asked).await?;
     let name = network.get("Name").and_then(Value::as_str).unwrap_or_default();
     if !disconnect {
@@ -135,6 +134,14 @@ pub(super) async fn connect(
         return Err(Refusal::forbidden(format!(
             "the network {name:?} is not granted; skep.spawn.networks names those that are"
         )));
+    }
+    if let Some(own) = context.shared.lean().and_then(|lean| lean.child(&child.id)) {
+        let change = Change {
+            network,
+            asked: connect,
+            disconnect,
+        };
+        return crate::lean::change(context, own, change).await;
     }
     let id = network.get("Id").and_then(Value::as_str).unwrap_or_default();
     let verb = if disconnect { "disconnect" } else { "connect" };

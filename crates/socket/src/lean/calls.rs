@@ -280,11 +280,7 @@ async fn rename(
     }
     let _giving = names::Giving::take(&context.shared, &known.marks.function, &name)?;
     let old = std::mem::replace(&mut *lock(&child.name), name.clone());
-    let (kept, facts) = (child.clone(), child.facts());
-    let written = tokio::task::spawn_blocking(move || super::journal::change(&kept.folder, &facts)).await;
-    written
-        .map_err(|_| run::broke_off())?
-        .map_err(|error| failed(&format!("the new name can't be written down: {error}")))?;
+    child.write_down().await?;
     if let Some(known) = context.shared.children().get_mut(&child.id) {
         known.name = name;
     }

@@ -14,7 +14,9 @@ use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, watch};
 
 use super::ahead::Coming;
+use super::create::failed;
 use super::log::Log;
+use super::run::broke_off;
 use super::shapes::Request;
 use super::{journal, lock};
 
@@ -74,6 +76,10 @@ pub(crate) struct LeanChild {
     pub(super) id: String,
     pub(super) folder: PathBuf,
     pub(super) name: Mutex<String>,
+    /// Its networks by their names, the one that it starts with first, once they were changed.
+    pub(super) networks: Mutex<Option<Vec<String>>>,
+    /// Held by who writes it down anew.
+    writing: Mutex<()>,
     /// What `inspect` shows of it that never changes.
     pub(super) inspect: Value,
     /// What it is made from.
@@ -93,6 +99,11 @@ pub(crate) struct LeanChild {
     /// Who starts, stops or removes it, one at a time.
     pub(super) busy: tokio::sync::Mutex<()>,
     doing: watch::Sender<Doing>,
+}
+
+fn names(list: &Value) -> Option<Vec<String>> {
+    let names = list.as_array()?.iter().filter_map(Value::as_str);
+    Some(names.map(str::to_owned).collect())
 }
 
 impl LeanChild {
@@ -126,6 +137,8 @@ impl LeanChild {
             log: Log::open(&folder),
             folder,
             name: Mutex::new(text("/name")?),
+            networks: Mutex::new(facts.get("networks").and_then(names)),
+            writing: Mutex::default(),
             created: text("/inspect/Created")?.parse().ok()?,
             inspect: facts.get("inspect")?.clone(),
             request: Request::read(facts.get("request")?)?,
@@ -145,8 +158,19 @@ impl LeanChild {
     pub(super) fn facts(&self) -> Value {
         json!({
             "inspect": self.inspect, "name": *lock(&self.name), "request": self.request.written(),
-            "labels": self.labels,
+            "labels": self.labels, "networks": *lock(&self.networks),
         })
+    }
+
+    /// Writes all of it down anew.
+    pub(super) async fn write_down(self: &Arc<Self>) -> Result<(), Refusal> {
+        let kept = self.clone();
+        let written = tokio::task::spawn_blocking(move || {
+            let _one_at_a_time = lock(&kept.writing);
+            journal::change(&kept.folder, &kept.facts())
+        });
+        let written = written.await.map_err(|_| broke_off())?;
+        written.map_err(|error| failed(&format!("what changed can't be written down: {error}")))
     }
 
     pub(crate) fn doing(&self) -> Doing {
@@ -180,7 +204,7 @@ impl LeanChild {
             status: 409,
             message: format!("cannot join network of a non running container: {}", self.id),
         })?;
-        let container = running.join_network().map(str::to_owned);
+        let container = running.claim_network().map(str::to_owned);
         container.ok_or_else(|| {
             Refusal::forbidden(format!(
                 "{} has no network, and the lean engine lets nobody join it there; skep.engine=docker on the function \

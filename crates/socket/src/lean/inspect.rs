@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use skep_lean::RunningChild;
 
 use super::child::{Doing, LeanChild, Status};
-use super::{Lean, lock};
+use super::{Lean, lock, networks};
 use crate::shared::Shared;
 
 /// What Docker shows for a time that has not come.
@@ -29,9 +29,7 @@ pub(super) async fn whole(shared: &Shared, lean: &Lean, child: &LeanChild, sized
     value["Name"] = format!("/{}", lock(&child.name)).into();
     value["ExecIDs"] = lean.exec_ids(&child.id);
     size(child, sized, &mut value);
-    if let Some(network) = shown_network(shared, lean, &doing).await {
-        value["NetworkSettings"] = network;
-    }
+    value["NetworkSettings"] = shown_network(shared, lean, child, &doing).await;
     value
 }
 
@@ -42,19 +40,48 @@ pub(super) async fn network(shared: &Shared, lean: &Lean, running: &RunningChild
     if let Some(known) = known {
         return Some(known);
     }
-    let path = format!("/containers/{container}/json");
-    let found = shared.daemon.ask(Method::GET, &path, None).await.ok()?;
-    let mut settings = found.get("NetworkSettings")?.clone();
-    for endpoint in settings.get_mut("Networks")?.as_object_mut()?.values_mut() {
-        // They are the sandbox's own id.
-        endpoint["Aliases"] = Value::Null;
-    }
+    let settings = look(shared, container).await?;
     let mut networks = lock(&lean.networks);
     if networks.len() > 1000 {
         networks.clear();
     }
-    networks.insert(container.to_owned(), settings.clone());
+    // What was looked at anew meanwhile is newer.
+    let kept = networks.entry(container.to_owned()).or_insert(settings);
+    Some(kept.clone())
+}
+
+/// The same after it was changed.
+pub(super) async fn changed_network(shared: &Shared, lean: &Lean, container: &str) {
+    match look(shared, container).await {
+        Some(settings) => lock(&lean.networks).insert(container.to_owned(), settings),
+        None => lock(&lean.networks).remove(container),
+    };
+}
+
+async fn look(shared: &Shared, container: &str) -> Option<Value> {
+    let path = format!("/containers/{container}/json");
+    let found = shared.daemon.ask(Method::GET, &path, None).await.ok()?;
+    let mut settings = found.get("NetworkSettings")?.clone();
+    let name = found.get("Name").and_then(Value::as_str).unwrap_or_default();
+    for endpoint in settings.get_mut("Networks")?.as_object_mut()?.values_mut() {
+        for list in ["Aliases", "DNSNames"] {
+            if let Some(names) = endpoint.get_mut(list) {
+                without_sandbox(names, container, name);
+            }
+        }
+    }
     Some(settings)
+}
+
+/// Takes the sandbox's own names out of a list; what is left are the child's.
+fn without_sandbox(names: &mut Value, container: &str, name: &str) {
+    if let Some(own) = names.as_array_mut() {
+        let is_sandbox = |own: &str| own == name.trim_start_matches('/') || container.starts_with(own);
+        own.retain(|own| own.as_str().is_some_and(|own| !is_sandbox(own)));
+        if own.is_empty() {
+            *names = Value::Null;
+        }
+    }
 }
 
 /// What is still shown of a network when the child has ended.
@@ -76,19 +103,23 @@ fn blank(value: &mut Value) {
 }
 
 /// Its network as it is shown.
-async fn shown_network(shared: &Shared, lean: &Lean, doing: &Doing) -> Option<Value> {
+async fn shown_network(shared: &Shared, lean: &Lean, child: &LeanChild, doing: &Doing) -> Value {
+    let made = || child.inspect["NetworkSettings"].clone();
     match &doing.running {
-        Some(running) => network(shared, lean, running).await,
-        None => doing.network.clone(),
+        Some(running) => network(shared, lean, running).await.unwrap_or_else(made),
+        None => {
+            let mut settings = doing.network.clone().unwrap_or_else(made);
+            networks::show(child, &mut settings);
+            settings
+        }
     }
 }
 
 /// One entry of `GET /containers/json`.
 pub(super) async fn summary(shared: &Shared, lean: &Lean, child: &Arc<LeanChild>, sized: bool) -> Value {
     let doing = child.doing();
-    let settings = shown_network(shared, lean, &doing).await;
-    let networks = settings.as_ref().unwrap_or(&child.inspect["NetworkSettings"]);
-    let networks = networks.get("Networks").cloned().unwrap_or(json!({}));
+    let settings = shown_network(shared, lean, child, &doing).await;
+    let networks = settings.get("Networks").cloned().unwrap_or(json!({}));
     let mut entry = json!({
         "Id": child.id, "Names": [format!("/{}", lock(&child.name))],
         "Image": child.text("/Config/Image"), "ImageID": child.text("/Image"),

@@ -22,6 +22,7 @@ mod journal;
 mod keys;
 mod log;
 mod logs;
+mod networks;
 mod output;
 mod room;
 mod run;
@@ -46,6 +47,7 @@ pub(crate) use self::events::{Wanted as EventsWanted, merged, nanoseconds};
 pub(crate) use self::exec::{inspected, resized, started};
 pub(crate) use self::filter::{listed, merge};
 pub(crate) use self::images::watch as watch_images;
+pub(crate) use self::networks::{Change, change, members};
 pub(crate) use self::run::end;
 
 use self::events::Events;

@@ -100,6 +100,7 @@ async fn run(shared: &Arc<Shared>, child: &LeanChild) -> Result<(RunningChild, s
         terminal: terminal.then(|| (size(0), size(1))),
         root: mounts.and_then(|mounts| mounts.try_clone().ok()),
         socket,
+        networks: lock(&child.networks).clone(),
     };
     let running = known.shape.run(run, prepared).await?;
     ours.take_terminal().map_err(|error| broken(error.to_string()))?;
@@ -133,6 +134,7 @@ pub(super) async fn fresh_root(
         terminal: None,
         root: None,
         socket: None,
+        networks: None,
     };
     let laid = known
         .shape

@@ -4,9 +4,12 @@ use skep_tests::{DEBIAN, Skep, eventually};
 
 use super::{run, shell};
 
-/// The same function twice: `fast` has lean children, `slow` Docker's.
 async fn both(name: &str, labels: &[&str]) -> Skep {
-    let skep = Skep::start(name).await;
+    both_in(Skep::start(name).await, labels).await
+}
+
+/// The same function twice: `fast` has lean children, `slow` Docker's.
+pub(super) async fn both_in(skep: Skep, labels: &[&str]) -> Skep {
     let granted = [&["spawn=debian:bookworm-slim"], labels].concat();
     let lean = [&granted[..], &["engine=lean"]].concat();
     shell(&skep, "fast", &lean, &["--network", "none"]).await;
@@ -16,7 +19,7 @@ async fn both(name: &str, labels: &[&str]) -> Skep {
 }
 
 /// How many children lean has.
-fn lean_children(skep: &Skep) -> usize {
+pub(super) fn lean_children(skep: &Skep) -> usize {
     std::fs::read_dir(skep.data().join("children")).map_or(0, Iterator::count)
 }
 
@@ -59,7 +62,7 @@ fn alike(text: &str) -> String {
 }
 
 /// Runs a script with both kinds of children, and holds what it says against each other.
-async fn compare(skep: &Skep, script: &str) -> String {
+pub(super) async fn compare(skep: &Skep, script: &str) -> String {
     let fast = run(skep, "fast", script).await;
     let slow = run(skep, "slow", script).await;
     let (fast, slow) = (alike(&fast), alike(&slow));

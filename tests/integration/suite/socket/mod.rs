@@ -14,6 +14,7 @@ mod isolation;
 mod kinds;
 mod lineage;
 mod neighbours;
+mod networks;
 mod others;
 mod prepared;
 mod restart;
