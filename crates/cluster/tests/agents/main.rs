@@ -65,9 +65,7 @@ async fn what_was_not_started_is_given_to_another_as_it_was() {
         let refusing = world.agent("a", Manner::Refuse(reason), 1).await;
         let other = world.agent("b", Manner::Echo, 0).await;
         let (cluster, _finding) = world.cluster(&[&refusing, &other]).await;
-        let response = cluster
-            .invoke(world.invocation(Trigger::Request, Report::Journal))
-            .await;
+        let response = world.answer(&cluster).await;
         assert_eq!(response.status(), 200, "{reason}");
         assert_eq!(text(response).await, "some work");
         assert_eq!(
@@ -86,9 +84,7 @@ async fn what_was_running_on_a_lost_node_fails_and_is_not_repeated() {
     let mut dying = world.agent("a", Manner::Never, 1).await;
     let other = world.agent("b", Manner::Echo, 0).await;
     let (cluster, _finding) = world.cluster(&[&dying, &other]).await;
-    let invoking = cluster.clone();
-    let invocation = world.invocation(Trigger::Request, Report::Journal);
-    let running = tokio::spawn(async move { invoking.invoke(invocation).await });
+    let running = world.asking(&cluster);
     dying.began.wait_for(|count| *count > 0).await.unwrap();
     drop(dying);
     let response = tokio::time::timeout(Duration::from_secs(8), running)
@@ -99,9 +95,7 @@ async fn what_was_running_on_a_lost_node_fails_and_is_not_repeated() {
     assert!(text(response).await.contains("node-lost"));
     assert!(other.seen.lock().unwrap().is_empty());
     // The next goes to the other.
-    let next = cluster
-        .invoke(world.invocation(Trigger::Request, Report::Journal))
-        .await;
+    let next = world.answer(&cluster).await;
     assert_eq!(next.status(), 200);
 }
 
@@ -112,9 +106,7 @@ async fn who_waits_for_a_sandbox_gets_the_first_that_comes() {
     let with = agent.picture.borrow().clone();
     agent.picture.send_modify(|picture| picture.sandboxes.clear());
     let (cluster, _finding) = world.cluster(&[&agent]).await;
-    let invoking = cluster.clone();
-    let invocation = world.invocation(Trigger::Request, Report::Journal);
-    let waiting = tokio::spawn(async move { invoking.invoke(invocation).await });
+    let waiting = world.asking(&cluster);
     while cluster.waiting().values().sum::<u32>() == 0 {
         tokio::task::yield_now().await;
     }
@@ -135,9 +127,7 @@ async fn who_waits_here_is_told_to_one_agent_and_that_nobody_does_any_more() {
     let with = agent.picture.borrow().clone();
     agent.picture.send_modify(|picture| picture.sandboxes.clear());
     let (cluster, _finding) = world.cluster(&[&agent]).await;
-    let invoking = cluster.clone();
-    let invocation = world.invocation(Trigger::Request, Report::Journal);
-    let waiting = tokio::spawn(async move { invoking.invoke(invocation).await });
+    let waiting = world.asking(&cluster);
     let told = agent.waiting.wait_for(Option::is_some).await.unwrap().clone();
     let told = told.unwrap();
     assert_eq!(
@@ -155,14 +145,10 @@ async fn who_waits_here_is_told_to_one_agent_and_that_nobody_does_any_more() {
 async fn the_wait_for_a_sandbox_is_bounded() {
     let world = World::new(&[("skep.timeout", "100ms"), ("skep.queue", "0")]);
     let (cluster, _finding) = world.cluster(&[]).await;
-    let response = cluster
-        .invoke(world.invocation(Trigger::Request, Report::Journal))
-        .await;
+    let response = world.answer(&cluster).await;
     assert_eq!(response.status(), 429);
     let world = World::new(&[("skep.timeout", "100ms")]);
-    let response = cluster
-        .invoke(world.invocation(Trigger::Request, Report::Journal))
-        .await;
+    let response = world.answer(&cluster).await;
     assert_eq!(response.status(), 504);
     assert!(text(response).await.contains("queue-timeout"));
 }

@@ -23,6 +23,7 @@ use skep_wire::{
 };
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -218,6 +219,21 @@ impl World {
             tokio::task::yield_now().await;
         }
         (cluster, AbortOnDropHandle::new(task))
+    }
+
+    /// The answer to a request.
+    pub(crate) async fn answer(&self, cluster: &Cluster) -> Response<Body> {
+        let request = self.invocation(Trigger::Request, Report::Journal);
+        cluster.invoke(request).await
+    }
+
+    /// The same, while the test goes on.
+    pub(crate) fn asking(&self, cluster: &Cluster) -> JoinHandle<Response<Body>> {
+        let (cluster, request) = (
+            cluster.clone(),
+            self.invocation(Trigger::Request, Report::Journal),
+        );
+        tokio::spawn(async move { cluster.invoke(request).await })
     }
 
     pub(crate) fn invocation(&self, trigger: Trigger, report: Report) -> Box<Invocation> {
