@@ -237,6 +237,7 @@ impl Sockets {
             () = begin_and_tend(shared) => {}
             () = watch_disk(shared) => {}
             () = crate::lean::watch_images(shared) => {}
+            () = crate::lean::watch_functions(shared) => {}
         }
         shared.stop.cancel();
         shared.tasks.close();

@@ -199,7 +199,12 @@ impl Docker {
     /// # Panics
     /// When `docker ps` fails.
     pub fn containers(&self, label: &str) -> Vec<String> {
-        list(&["ps", "-aq", "--no-trunc"], &self.namespace, Some(label))
+        list(
+            &["ps", "-aq", "--no-trunc"],
+            "skep.namespace",
+            &self.namespace,
+            Some(label),
+        )
     }
 
     /// The instances of this namespace, of both engines: ids of containers, and the names of lean ones' cgroups.
@@ -225,8 +230,13 @@ impl Docker {
 
 impl Drop for Docker {
     fn drop(&mut self) {
+        // What `skep deploy` made for a project of that name has Compose's label.
+        let owners = ["skep.namespace", "com.docker.compose.project"];
         let remove = |listing: &[&str], removal: &[&str]| {
-            for id in list(listing, &self.namespace, None) {
+            for id in owners
+                .iter()
+                .flat_map(|owner| list(listing, owner, &self.namespace, None))
+            {
                 // Another thread of the test may have removed it meanwhile.
                 drop(docker(&[removal, &[&id]].concat()));
             }
@@ -237,9 +247,9 @@ impl Drop for Docker {
     }
 }
 
-fn list(listing: &[&str], namespace: &str, label: Option<&str>) -> Vec<String> {
-    let namespace = format!("label=skep.namespace={namespace}");
-    let mut arguments = [listing, &["--filter", &namespace]].concat();
+fn list(listing: &[&str], owner: &str, namespace: &str, label: Option<&str>) -> Vec<String> {
+    let owned = format!("label={owner}={namespace}");
+    let mut arguments = [listing, &["--filter", &owned]].concat();
     let label = label.map(|label| format!("label={label}"));
     arguments.extend(label.iter().flat_map(|label| ["--filter", label.as_str()]));
     let printed = docker(&arguments).unwrap_or_default();

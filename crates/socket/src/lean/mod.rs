@@ -49,6 +49,7 @@ pub(crate) use self::filter::{listed, merge};
 pub(crate) use self::images::watch as watch_images;
 pub(crate) use self::networks::{Change, change, members};
 pub(crate) use self::run::end;
+pub(crate) use self::shapes::watch_functions;
 
 use self::events::Events;
 use self::exec::Exec;

@@ -86,6 +86,11 @@ impl Shapes {
         lock(&self.known).clear();
     }
 
+    /// Forgets those of functions that are gone: their sandboxes stand on networks that somebody may want to remove.
+    fn forget_of(&self, is_gone: impl Fn(&str) -> bool) {
+        lock(&self.known).retain(|_, entry| !is_gone(&entry.function));
+    }
+
     /// The place of a shape; a function with too many of them loses its own.
     fn cell(&self, key: &str, function: &str) -> Cell {
         let now = self.clock.fetch_add(1, Ordering::Relaxed);
@@ -113,6 +118,18 @@ impl Shapes {
         known.insert(key.to_owned(), entry);
         cell
     }
+}
+
+/// Forgets the shapes of functions' children with their functions, for as long as it is polled.
+pub(crate) async fn watch_functions(shared: &Arc<Shared>) {
+    let (Some(lean), Some(mut catalogue)) = (shared.lean(), shared.catalogue.get().cloned()) else {
+        return std::future::pending().await;
+    };
+    while catalogue.changed().await.is_ok() {
+        lean.shapes
+            .forget_of(|function| !shared.is_functions_name(function));
+    }
+    std::future::pending().await
 }
 
 /// The shape of a request; an error is the reason why lean does not give it.

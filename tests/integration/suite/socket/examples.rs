@@ -9,7 +9,7 @@ fn example(path: &str) -> String {
     format!("{}/../../examples/{path}", env!("CARGO_MANIFEST_DIR"))
 }
 
-fn deploy(skep: &Skep, files: &[&str], variables: &[(&str, &str)]) {
+fn deploy(skep: &Skep, files: &[&str], variables: &[(&str, &str)], more: &[&str]) {
     let namespace = skep.docker.namespace();
     let mut command = Command::new(skep_tests::binary());
     command
@@ -19,7 +19,8 @@ fn deploy(skep: &Skep, files: &[&str], variables: &[(&str, &str)]) {
     for file in files {
         command.args(["-f", &example(file)]);
     }
-    let output = command.envs(variables.iter().copied()).output().unwrap();
+    let output = command.args(more).envs(variables.iter().copied()).output();
+    let output = output.unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
 }
@@ -31,7 +32,7 @@ async fn a_book_is_counted_by_containers_of_containers_whatever_the_budget_is() 
     // Room for all, for one at a time, and one in all for each invocation.
     for (max, total) in [("8", "100"), ("1", "100"), ("8", "1")] {
         let variables = [("FAN_OUT_MAX", max), ("FAN_OUT_TOTAL", total)];
-        deploy(&skep, &["fan-out/compose.yaml"], &variables);
+        deploy(&skep, &["fan-out/compose.yaml"], &variables, &[]);
         let answer = skep.public.get("/count").await;
         assert_eq!(answer.status, http::StatusCode::OK, "{answer:?}");
         let invocation = answer.header("skep-invocation").to_owned();
@@ -64,7 +65,8 @@ async fn a_book_is_counted_by_containers_of_containers_whatever_the_budget_is() 
 async fn a_vote_is_recorded_by_a_container_that_vote_started_through_its_socket() {
     let skep = Skep::start("example-voting").await;
     let files = ["voting/serverless/compose.yaml", "voting/serverless/socket.yaml"];
-    deploy(&skep, &files, &[("VOTING_SPARES", "0")]);
+    let variables = [("VOTING_SPARES", "0")];
+    deploy(&skep, &files, &variables, &[]);
     eventually("the database", async || {
         let tally = skep.public.get("/result/tally").await;
         (tally.status == http::StatusCode::OK).then_some(())
@@ -90,4 +92,6 @@ async fn a_vote_is_recorded_by_a_container_that_vote_started_through_its_socket(
         .await
         .json();
     assert_eq!(asked["invocations"].as_array().map(Vec::len), Some(0), "{asked}");
+    deploy(&skep, &files, &variables, &["--down", "--volumes"]);
+    skep.finish().await;
 }

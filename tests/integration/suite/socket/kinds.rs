@@ -287,7 +287,7 @@ async fn a_lean_child_is_on_the_network_that_it_names_and_its_sandbox_is_listed(
     let network = skep.docker.network("own", &[]);
     let granted = format!("spawn.networks={network}");
     let labels = ["spawn=debian:bookworm-slim", "engine=lean", &granted];
-    shell(&skep, "fast", &labels, &["--network", "none"]).await;
+    let fast = shell(&skep, "fast", &labels, &["--network", "none"]).await;
     let script = format!(
         "docker run -d --name one --network {network} {DEBIAN} sleep 300 >/dev/null
          docker inspect -f '{{{{range $name, $_ := .NetworkSettings.Networks}}}}{{{{$name}}}} {{{{.IPAddress}}}}{{{{end}}}}' one
@@ -301,6 +301,12 @@ async fn a_lean_child_is_on_the_network_that_it_names_and_its_sandbox_is_listed(
     let listed = listed["sandboxes"].as_array().unwrap().len();
     run(&skep, "fast", "docker rm -f one").await;
     assert!(listed >= 2, "the function's own and the child's: {listed}");
+    skep.docker.remove(&fast);
+    // A sandbox that waits for the function's next child would hold the network.
+    eventually("the network to be nobody's", async || {
+        skep.docker.try_run(&["network", "rm", &network]).ok()
+    })
+    .await;
     skep.finish().await;
 }
 
