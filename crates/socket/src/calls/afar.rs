@@ -13,7 +13,7 @@ use skep_grant::{ContainerCall, Create, ExecCreate, Refusal};
 use skep_wire::{Making, Visit, Visitor};
 
 use super::forward::{joined, kept};
-use super::{Context, json, measured, wants_upgrade, whole};
+use super::{Context, forgo, json, measured, wants_upgrade, whole};
 use crate::answer::{Answer, Body, empty, full, nothing};
 use crate::daemon::understood;
 use crate::elsewhere::{Elsewhere, Unreached};
@@ -274,7 +274,13 @@ pub(super) async fn call(
     call: ContainerCall,
     mut request: Request<Incoming>,
 ) -> Result<Answer, Refusal> {
-    let (node, id) = context.met(text).await?;
+    let (node, id) = match context.met(text).await {
+        Ok(met) => met,
+        Err(refusal) => {
+            forgo(request).await;
+            return Err(refusal);
+        }
+    };
     let (method, tail) = call.written();
     let method = Method::from_bytes(method.as_bytes()).unwrap_or_default();
     let path = format!("/containers/{id}{tail}{}", context.query.written());

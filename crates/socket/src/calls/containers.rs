@@ -37,7 +37,10 @@ pub(super) async fn call(
         Err(Refusal { status: 404, .. }) if context.elsewhere().is_some() => {
             return super::afar::call(context, name, call, request).await;
         }
-        Err(refusal) => return Err(refusal),
+        Err(refusal) => {
+            forgo(request).await;
+            return Err(refusal);
+        }
     };
     if call == ContainerCall::Rename {
         let name = names::asked(context.query.get("name").unwrap_or_default())?;
@@ -49,8 +52,10 @@ pub(super) async fn call(
             | ContainerCall::ArchiveGet
             | ContainerCall::ArchiveHead
             | ContainerCall::ArchivePut
-    ) {
-        files_are_open(&context, &child).await?;
+    ) && let Err(refusal) = files_are_open(&context, &child).await
+    {
+        forgo(request).await;
+        return Err(refusal);
     }
     if let Some(own) = context.shared.lean().and_then(|lean| lean.child(&child.id)) {
         return crate::lean::call(context, child, own, call, request).await;

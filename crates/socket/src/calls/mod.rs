@@ -41,8 +41,8 @@ use crate::shared::Shared;
 /// The largest body that is read whole, a little more than what is then taken for JSON.
 const LARGEST: usize = (256 << 10) + 1;
 
-/// How much is read of what is sent with a refused request.
-const FORGONE: usize = 1 << 20;
+/// How much is read of what is sent with a refused request: archives are, too.
+const FORGONE: usize = 64 << 20;
 
 /// What every call works with.
 pub(crate) struct Context {

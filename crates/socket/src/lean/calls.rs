@@ -90,13 +90,15 @@ pub(crate) async fn call(
             stats::top(&child, query("ps_args")).await
         }
         ContainerCall::ArchiveHead => {
+            let path = archive::named(context.query.get("path"))?;
             let _working = working().await?;
-            archive::head(&child, &mounts(&context, &child).await?, query("path")).await
+            archive::head(&child, &mounts(&context, &child).await?, path).await
         }
         ContainerCall::ArchiveGet => {
+            let path = archive::named(context.query.get("path"))?;
             let mounts = mounts(&context, &child).await?;
             lean.events.say(&shared, &child, "archive-path", &[]);
-            archive::get(&child, &mounts, query("path"), false, working().await?).await
+            archive::get(&child, &mounts, path, false, working().await?).await
         }
         ContainerCall::Export => {
             let mounts = mounts(&context, &child).await?;
@@ -104,12 +106,27 @@ pub(crate) async fn call(
             archive::get(&child, &mounts, "/", true, working().await?).await
         }
         ContainerCall::ArchivePut => {
-            let mounts = mounts(&context, &child).await?;
+            let asked = archive::named(context.query.get("path")).map(|path| archive::Put {
+                path,
+                keeps_kinds: context.query.flag("noOverwriteDirNonDir"),
+                makes_devices: makes_devices(&child),
+            });
+            let ready = match asked {
+                Ok(asked) => mounts(&context, &child).await.map(|mounts| (asked, mounts)),
+                Err(refusal) => Err(refusal),
+            };
+            let (asked, mounts) = match ready {
+                Ok(ready) => ready,
+                Err(refusal) => {
+                    crate::calls::forgo(request).await;
+                    return Err(refusal);
+                }
+            };
             lean.events.say(&shared, &child, "extract-to-dir", &[]);
             let body: Body = crate::calls::measured(request.into_body());
             let working = working().await?;
             let room = Room::of(&shared, &lean, &child).await;
-            let put = archive::put(&child, &mounts, query("path"), body, (room, working)).await;
+            let put = archive::put(&child, &mounts, asked, body, (room, working)).await;
             if child.doing().status == Status::Exited {
                 lean.bound_files(&shared, &child);
             }
@@ -160,6 +177,13 @@ fn stopping(context: &Context, child: &LeanChild) -> (i32, Option<Duration>) {
         .unwrap_or(10);
     let grace = u64::try_from(seconds).ok().map(Duration::from_secs);
     (signal.unwrap_or(15), grace)
+}
+
+/// Whether a child's own root could make devices' nodes; Docker gives everybody that, and the cgroup says which of them
+/// can be opened.
+fn makes_devices(child: &LeanChild) -> bool {
+    let mut dropped = child.texts("/HostConfig/CapDrop").into_iter();
+    !dropped.any(|name| matches!(name.to_ascii_uppercase().as_str(), "ALL" | "MKNOD" | "CAP_MKNOD"))
 }
 
 /// A signal, by name or number.

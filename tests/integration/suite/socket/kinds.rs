@@ -4,7 +4,7 @@ use skep_tests::{DEBIAN, Skep, eventually};
 
 use super::{run, shell};
 
-async fn both(name: &str, labels: &[&str]) -> Skep {
+pub(super) async fn both(name: &str, labels: &[&str]) -> Skep {
     both_in(Skep::start(name).await, labels).await
 }
 

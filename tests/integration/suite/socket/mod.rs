@@ -4,6 +4,7 @@
 //! `make test` and Docker's in the second (`SKEP_TEST_ENGINE=docker`). One that names `engine=docker` is about what
 //! only Docker's have: a life across a crash of Skep, files on the disk, a container that Docker itself shows.
 
+mod archives;
 mod attacks;
 mod budgets;
 mod clients;
