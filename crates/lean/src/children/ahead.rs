@@ -81,7 +81,7 @@ impl Shape {
             spec: self.spec,
             own: Some(Own {
                 environment: environment(&ahead.hostname, false, &ahead.environment),
-                arguments: ahead.arguments,
+                arguments: self.command(ahead.arguments),
                 terminal: None,
                 resumes: false,
             }),

@@ -39,6 +39,8 @@ pub struct Shape {
     pub(crate) ground: Arc<Ground>,
     /// Whether it shows its children something of the host's.
     has_binds: bool,
+    /// Whether Docker's own first process stands before every command.
+    pub(crate) init: bool,
     /// Keeps the image's layers.
     _layers: Layers,
 }
@@ -69,6 +71,7 @@ impl LeanEngine {
         ground.give_back(first);
         let usual = shared.usual(&function.template.image_id).await;
         let usual = usual.map_err(|error| error.to_string())?;
+        let init = plan.init.unwrap_or(usual.init);
         let limits = plan.limits.with_usual(usual.processes.as_deref());
         let tree = shared.cgroups()?.tree_below(&limits, parent);
         let tree = tree.map_err(|error| format!("the children's cgroups can't be made: {error}"))?;
@@ -92,6 +95,7 @@ impl LeanEngine {
             tree,
             ground,
             has_binds,
+            init,
             _layers: layers,
         }))
     }

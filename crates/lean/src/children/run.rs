@@ -15,6 +15,7 @@ use super::ground::stands;
 use super::running::{RunningChild, overlaid};
 use crate::files;
 use crate::launch::SOCKET;
+use crate::plan::init;
 use crate::sandbox::{Others, Sandbox, SandboxError, SandboxNetwork};
 
 /// Docker's path where nobody names one.
@@ -157,7 +158,7 @@ impl Shape {
             listener: None,
         };
         let own = Own {
-            arguments: run.arguments,
+            arguments: self.command(run.arguments),
             environment: environment.clone(),
             terminal: run.terminal.map(size),
             resumes: run.root.is_some(),
@@ -247,6 +248,14 @@ impl Shape {
         streams.network = streams.network.or_else(|| self.own_network());
         let launched = self.shared.spawner.launch_own(request, own, streams, root).await;
         launched.map_err(RunError::from)
+    }
+
+    /// What runs for a command: Docker's own first process before it, where that was asked for.
+    pub(super) fn command(&self, mut arguments: Vec<String>) -> Vec<String> {
+        if self.init {
+            init::before(&mut arguments);
+        }
+        arguments
     }
 
     /// A network namespace for a child without a network, where one was made ahead.

@@ -31,14 +31,16 @@ pub(crate) fn find(named: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// Puts it before the command.
-pub(crate) fn apply(program: &Path, process: &mut Process, mounts: &mut Vec<Mount>) {
-    if process.arguments.is_empty() {
-        return;
+/// Puts it before a command, where there is one.
+pub(crate) fn before(arguments: &mut Vec<String>) {
+    if !arguments.is_empty() {
+        arguments.splice(0..0, [INSIDE.to_owned(), "--".to_owned()]);
     }
-    process
-        .arguments
-        .splice(0..0, [INSIDE.to_owned(), "--".to_owned()]);
+}
+
+/// Shows it inside, and puts it before the command. Who brings another command is shown it as well.
+pub(crate) fn apply(program: &Path, process: &mut Process, mounts: &mut Vec<Mount>) {
+    before(&mut process.arguments);
     mounts.push(Mount {
         kind: MountKind::Bind {
             source: program.display().to_string(),

@@ -113,6 +113,28 @@ async fn a_lean_child_ends_as_dockers_would() {
 }
 
 #[tokio::test]
+async fn dockers_first_process_stands_before_a_lean_childs_command_as_before_dockers() {
+    let skep = both("kinds-init", &[]).await;
+    let script = format!(
+        "docker run --rm --init {DEBIAN} cat /proc/1/comm; docker run --rm {DEBIAN} cat /proc/1/comm
+         docker run --rm --init {DEBIAN} sh -c 'tr \"\\0\" \" \" </proc/1/cmdline; exit 3'; echo $?
+         docker run --rm --init --entrypoint /bin/echo {DEBIAN} said; docker run --rm --init {DEBIAN} no-such 2>&1 | grep -c tini
+         docker create --init --name early {DEBIAN} cat /proc/1/comm >/dev/null; docker cp /etc/hostname early:/tmp/
+         docker start -a early; docker rm early
+         docker run -d --init --name stays {DEBIAN} sleep 300 >/dev/null; docker exec stays cat /proc/1/comm
+         begin=$(date +%s); docker stop -t 60 stays; echo slow $(( ($(date +%s) - begin) / 30 ))
+         docker inspect stays --format '{{{{.State.ExitCode}}}} {{{{.HostConfig.Init}}}}'; docker rm stays"
+    );
+    let said = compare(&skep, &script).await;
+    assert!(
+        said.starts_with("docker-init\ncat\n/sbin/docker-init -- sh -c"),
+        "{said}"
+    );
+    assert!(said.contains("\nslow 0\n143 true\n"), "{said}");
+    no_lean_children(&skep).await;
+}
+
+#[tokio::test]
 async fn processes_and_files_go_into_a_lean_child_as_into_dockers() {
     let skep = both("kinds-into", &[]).await;
     let script = format!(
