@@ -25,6 +25,7 @@ mod stream;
 mod trusted;
 mod turn;
 mod upload;
+mod window;
 mod work;
 mod workers;
 

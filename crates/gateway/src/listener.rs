@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::gateway::{Door, Gateway};
 use crate::room::{Room, Seat};
+use crate::window::Windows;
 use crate::{refusal, server};
 
 /// After an error such as too many open files there is nothing to do but wait for connections to end.
@@ -125,8 +126,9 @@ impl Connections {
     }
 
     async fn run(self, stream: TcpStream, peer: SocketAddr, seat: Seat) {
-        self.open.inc();
-        let served = server::serve(self.gateway, self.door, stream, peer, self.drain, self.tasks);
+        let windows = Windows::beside(usize::try_from(self.open.inc()).unwrap_or_default());
+        let (gateway, door) = (self.gateway, self.door);
+        let served = server::serve(gateway, door, stream, peer, windows, self.drain, self.tasks);
         tokio::select! {
             () = served => {}
             () = self.end.cancelled() => {}

@@ -20,12 +20,10 @@ use crate::gateway::{Door, Gateway};
 use crate::service::{Caller, Connection};
 use crate::stream::GuardedStream;
 use crate::turn::{Answer, Turn};
+use crate::window::Windows;
 
 /// Requests at once on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 250;
-/// How much may be on its way to Skep on one stream, and on a whole connection, in bytes.
-const STREAM_WINDOW: u32 = 256 * 1024;
-const CONNECTION_WINDOW: u32 = 1 << 20;
 /// How often the other end of an HTTP/2 connection is asked whether it is still there.
 const PING: Duration = Duration::from_secs(30);
 
@@ -35,6 +33,7 @@ pub(crate) async fn serve(
     door: Door,
     stream: TcpStream,
     peer: SocketAddr,
+    windows: Windows,
     drain: CancellationToken,
     tasks: TaskTracker,
 ) {
@@ -42,7 +41,7 @@ pub(crate) async fn serve(
     if stream.set_nodelay(true).is_err() {
         return;
     }
-    let builder = builder(&gateway);
+    let builder = builder(&gateway, windows);
     let config = gateway.config();
     let turn = Arc::new(Turn::default());
     let problems = gateway.clone();
@@ -105,7 +104,7 @@ pub(crate) fn close_after<B>(response: &mut Response<B>) {
         .insert(CONNECTION, HeaderValue::from_static("close"));
 }
 
-fn builder(gateway: &Gateway) -> Builder<TokioExecutor> {
+fn builder(gateway: &Gateway, windows: Windows) -> Builder<TokioExecutor> {
     let config = gateway.config();
     let mut builder = Builder::new(TokioExecutor::new());
     builder
@@ -118,8 +117,8 @@ fn builder(gateway: &Gateway) -> Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_stream_window_size(windows.stream)
+        .initial_connection_window_size(windows.connection)
         .max_header_list_size(u32::try_from(config.max_header).unwrap_or(u32::MAX))
         .keep_alive_interval(PING)
         .keep_alive_timeout(config.send_timeout);

@@ -161,6 +161,35 @@ async fn over_http2_a_caller_who_only_waits_for_the_answer_gets_its_end_soon() {
 }
 
 #[tokio::test]
+async fn over_http2_a_caller_may_send_much_ahead_and_no_more_than_is_bounded() {
+    let deaf = program(|command| async move {
+        let _never_read = command.stdin;
+        std::future::pending().await
+    });
+    let world = World::of(vec![Planned("deaf", EXEC, deaf)]).await;
+    let stream = TcpStream::connect(world.address).await.unwrap();
+    let (mut client, connection) = h2::client::Builder::new()
+        .max_send_buffer_size(64 << 20)
+        .handshake::<_, Bytes>(stream)
+        .await
+        .unwrap();
+    let connection = tokio::spawn(connection);
+    let request = Request::post(format!("http://{}/deaf", world.address)).body(());
+    let (_response, mut sending) = client.send_request(request.unwrap(), false).unwrap();
+    sending.reserve_capacity(64 << 20);
+    let granted = async {
+        while sending.capacity() < 2 << 20 {
+            std::future::poll_fn(|cx| sending.poll_capacity(cx)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, granted)
+        .await
+        .expect("so much may be sent while nobody reads");
+    assert_eq!(sending.capacity(), 2 << 20);
+    connection.abort();
+}
+
+#[tokio::test]
 async fn over_http1_an_early_answer_is_read_whole_by_a_caller_who_still_sends() {
     let world = world(1 << 30).await;
     let (upload, _) = Upload::of(1000);
