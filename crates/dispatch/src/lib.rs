@@ -33,5 +33,6 @@ mod work;
 pub use config::Config;
 pub use dispatcher::Dispatcher;
 pub use lease::Lease;
+pub use ready::MAX_FIELDS;
 pub use snapshot::{FunctionView, InstanceView, Snapshot, State, Totals};
 pub use work::{Fate, Refusal, Work};

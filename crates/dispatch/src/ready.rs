@@ -1,7 +1,10 @@
 //! Waiting until an `http` instance accepts work, and saying why when it never does.
 
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -27,6 +30,8 @@ const LOOK: Duration = Duration::from_millis(250);
 const LAST_LOOK: Duration = Duration::from_secs(1);
 /// How long the last words of an instance that ended are waited for.
 const LAST_WORDS: Duration = Duration::from_millis(200);
+/// The most header fields that an instance's answer may have.
+pub const MAX_FIELDS: usize = 500;
 /// Where debuggers listen (Delve, Java, Python, Node), before the program that they watch does anything.
 const DEBUGGERS: [u16; 6] = [2345, 5005, 5678, 9222, 9229, 9230];
 
@@ -39,19 +44,28 @@ pub(crate) async fn wait(
 ) -> Result<Option<TcpStream>, Problem> {
     let settings = &function.settings;
     let deadline = Instant::now() + settings.timeout;
+    let refused = &AtomicBool::new(false);
     tokio::select! {
         biased;
-        connection = accept(instance, function) => Ok(connection),
+        connection = accept(instance, function, refused) => Ok(connection),
         exit = instance.exited() => Err(ended(exit, logs).await),
-        problem = watch_listeners(instance, function, elsewhere_after) => Err(problem),
-        () = sleep_until(deadline) => Err(late(instance, function, logs).await),
+        problem = watch_listeners(instance, function, elsewhere_after, refused) => Err(problem),
+        () = sleep_until(deadline) => Err(late(instance, function, logs, refused).await),
     }
 }
 
-async fn accept(instance: &Arc<dyn Instance>, function: &Function) -> Option<TcpStream> {
+/// Connects until that is accepted; `refused` says whether it last was not.
+async fn accept(
+    instance: &Arc<dyn Instance>,
+    function: &Function,
+    refused: &AtomicBool,
+) -> Option<TcpStream> {
     let mut pause = FIRST_PAUSE;
     loop {
-        if let Ok(Ok(stream)) = timeout(ATTEMPT, instance.connect()).await {
+        let connected = timeout(ATTEMPT, instance.connect()).await;
+        let now = matches!(&connected, Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused);
+        refused.store(now, Ordering::Relaxed);
+        if let Ok(Ok(stream)) = connected {
             let Ready::Path(path) = &function.settings.ready else {
                 return Some(stream);
             };
@@ -81,7 +95,8 @@ async fn answers(stream: TcpStream, protocol: Protocol, path: &str, port: u16) -
     };
     match protocol {
         Protocol::Http1 => {
-            let (mut sender, connection) = http1::handshake(io).await?;
+            let handshake = http1::Builder::new().max_headers(MAX_FIELDS).handshake(io);
+            let (mut sender, connection) = handshake.await?;
             let Ok(request) = request(path) else {
                 return Ok(false);
             };
@@ -108,7 +123,12 @@ async fn answers(stream: TcpStream, protocol: Protocol, path: &str, port: u16) -
 /// Ends when the instance has listened in the wrong place, and only there, for `patience`. Some open their own port
 /// later than another: a debugger's comes first, and one whose template names the path that says "ready" may do so
 /// for anything (its figures, its administration). Those have half of the time that there is.
-async fn watch_listeners(instance: &Arc<dyn Instance>, function: &Function, patience: Duration) -> Problem {
+async fn watch_listeners(
+    instance: &Arc<dyn Instance>,
+    function: &Function,
+    patience: Duration,
+    refused: &AtomicBool,
+) -> Problem {
     let settings = &function.settings;
     let long = patience.max(settings.timeout / 2);
     let mut since: Option<(Vec<Listener>, Instant)> = None;
@@ -128,7 +148,7 @@ async fn watch_listeners(instance: &Arc<dyn Instance>, function: &Function, pati
             patience
         };
         if first.elapsed() >= patience
-            && let Some(problem) = elsewhere(&listeners, instance.port())
+            && let Some(problem) = elsewhere(&listeners, instance.port(), refused.load(Ordering::Relaxed))
         {
             return problem;
         }
@@ -147,20 +167,26 @@ fn own_port(listeners: &[Listener], port: u16) -> bool {
 }
 
 /// What to tell somebody whose instance listens, and not where it should.
-fn elsewhere(listeners: &[Listener], port: u16) -> Option<Problem> {
+fn elsewhere(listeners: &[Listener], port: u16, refused: bool) -> Option<Problem> {
     let problem = Problem::new(ProblemCode::ListensElsewhere);
     if own_port(listeners, port) {
-        let own = listeners
-            .iter()
-            .filter(|listener| listener.address.port() == port);
-        let loopback = own.clone().all(|listener| listener.address.ip().is_loopback());
-        let address = own.clone().next()?.address;
-        return loopback.then(|| {
-            problem.detail(format!(
-                "The instance listens on {address} only, where nothing outside its container reaches it: \
-                 have it listen on 0.0.0.0:{port}."
-            ))
-        });
+        let own = listeners.iter().map(|listener| listener.address);
+        let own: Vec<SocketAddr> = own.filter(|address| address.port() == port).collect();
+        let everywhere = |address: &SocketAddr| address.ip().to_canonical() == Ipv4Addr::UNSPECIFIED;
+        let why = if own.iter().all(|address| address.ip().is_loopback()) {
+            "where nothing outside its container reaches it"
+        } else if !refused || own.iter().any(everywhere) {
+            return None;
+        } else if own.iter().any(SocketAddr::is_ipv6) {
+            "over IPv6 alone (IPV6_V6ONLY), and Skep's connections are refused there"
+        } else {
+            "where Skep's connections do not arrive"
+        };
+        let own = own.iter().map(SocketAddr::to_string).collect::<Vec<_>>();
+        let own = own.join(" and ");
+        return Some(problem.detail(format!(
+            "The instance listens on {own} only, {why}: have it listen on 0.0.0.0:{port}."
+        )));
     }
     let mut ports: Vec<u16> = listeners.iter().map(|listener| listener.address.port()).collect();
     ports.sort_unstable();
@@ -210,11 +236,16 @@ fn last_lines(logs: &Attribution) -> String {
 }
 
 /// The time is over.
-async fn late(instance: &Arc<dyn Instance>, function: &Function, logs: &Attribution) -> Problem {
+async fn late(
+    instance: &Arc<dyn Instance>,
+    function: &Function,
+    logs: &Attribution,
+    refused: &AtomicBool,
+) -> Problem {
     let listeners = timeout(LAST_LOOK, listeners_of(instance))
         .await
         .unwrap_or_default();
-    if let Some(problem) = elsewhere(&listeners, instance.port()) {
+    if let Some(problem) = elsewhere(&listeners, instance.port(), refused.load(Ordering::Relaxed)) {
         return problem;
     }
     let waited = function.settings.timeout;

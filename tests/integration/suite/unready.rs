@@ -62,6 +62,26 @@ async fn one_that_listens_on_another_port_is_told_soon_which_and_by_which_label(
 }
 
 #[tokio::test]
+async fn one_that_listens_for_ipv6_alone_is_told_soon() {
+    let skep = Skep::start("unready-v6only").await;
+    let probe = probe_image();
+    // The probe listens on [::], which mostly is for IPv4 too.
+    let flags = ["--sysctl", "net.ipv6.bindv6only=1"];
+    skep.deploy("p", &["timeout=20s"], &flags, &[&probe, "http"])
+        .await;
+    let begun = Instant::now();
+    let answer = skep.public.get("/p").await;
+    assert_eq!(
+        (answer.status, answer.problem().as_str()),
+        (StatusCode::BAD_GATEWAY, "listens-elsewhere")
+    );
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    let said = answer.text();
+    assert!(said.contains("[::]:") && said.contains("IPv6 alone"), "{said}");
+    done(skep).await;
+}
+
+#[tokio::test]
 async fn one_that_exits_at_once_is_a_502() {
     let (skep, answer) = asked("unready-exit", &[], &["exit", "7"], "/p").await;
     assert_eq!(

@@ -140,7 +140,15 @@ async fn an_instance_that_listens_elsewhere_is_told_which_label_to_set() {
             "have it listen on 0.0.0.0:8080",
             1..3,
         ),
-        ("[::1]:8080", at_once, "have it listen on 0.0.0.0:8080", 1..3),
+        (
+            "[::1]:8080",
+            at_once.clone(),
+            "have it listen on 0.0.0.0:8080",
+            1..3,
+        ),
+        // For IPv6 alone, or on another network than Skep's: its connections are refused.
+        ("[::]:8080", at_once.clone(), "over IPv6 alone", 1..3),
+        ("172.30.0.2:8080", at_once, "have it listen on 0.0.0.0:8080", 1..3),
     ];
     for (number, (address, ready, told, after)) in cases.into_iter().enumerate() {
         let name = format!("deaf-{number}");
