@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
+use hyper::ext::ReasonPhrase;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -71,6 +72,7 @@ pub(crate) async fn serve(
         async move {
             let mut response = connection.answer(request).await;
             if let Some(turn) = &turn {
+                name_status(&mut response);
                 if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                     turn.upgrade();
                 } else if connection.drain.is_cancelled() {
@@ -102,6 +104,14 @@ pub(crate) fn close_after<B>(response: &mut Response<B>) {
     response
         .headers_mut()
         .insert(CONNECTION, HeaderValue::from_static("close"));
+}
+
+/// A status that has no name gets none, where nobody gave it one: hyper would write `<none>`.
+fn name_status<B>(response: &mut Response<B>) {
+    if response.status().canonical_reason().is_none() {
+        let extensions = response.extensions_mut();
+        extensions.get_or_insert_with(|| ReasonPhrase::from_static(b""));
+    }
 }
 
 fn builder(gateway: &Gateway, windows: Windows) -> Builder<TokioExecutor> {

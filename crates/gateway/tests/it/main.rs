@@ -1,5 +1,6 @@
 //! The gateway from a caller's socket to an instance's, with instances that live in this process.
 
+mod answers;
 mod asynchronous;
 mod calls;
 mod cgi;

@@ -112,3 +112,54 @@ async fn a_switch_that_nobody_asked_for_is_a_bad_response() {
     .await;
     assert!(response.starts_with("HTTP/1.1 502 "), "{response}");
 }
+
+#[tokio::test]
+async fn a_caller_that_has_said_everything_still_gets_the_rest_of_the_answer() {
+    // It answers only once it knows that nothing more is asked.
+    let counting = by_hand(Arc::default(), |mut stream, _| async move {
+        let switch =
+            "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\nhello ";
+        stream.write_all(switch.as_bytes()).await.unwrap();
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).await.unwrap();
+        let said = format!("{} bytes, and goodbye", all.len());
+        stream.write_all(said.as_bytes()).await.unwrap();
+    });
+    let world = World::of(vec![Planned("socket", &[], counting)]).await;
+    let mut stream = TcpStream::connect(world.address).await.unwrap();
+    stream.write_all(ASK.as_bytes()).await.unwrap();
+    let head = until(&mut stream, "hello ").await;
+    stream.write_all(b"some").await.unwrap();
+    stream.shutdown().await.unwrap();
+    assert_eq!(rest(&mut stream).await, "4 bytes, and goodbye");
+    let ending = world.record(invocation(&head)).await.ending.unwrap();
+    assert_eq!(ending.kind, EndingKind::Completed);
+}
+
+#[tokio::test]
+async fn an_instance_that_has_said_everything_still_hears_its_caller() {
+    let (heard, hearing) = tokio::sync::oneshot::channel();
+    let heard = Arc::new(std::sync::Mutex::new(Some(heard)));
+    let listening = by_hand(Arc::default(), move |mut stream, _| {
+        let heard = heard.lock().unwrap().take().expect("it is asked once");
+        async move {
+            let switch =
+                "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\nbye";
+            stream.write_all(switch.as_bytes()).await.unwrap();
+            stream.shutdown().await.unwrap();
+            let mut all = String::new();
+            stream.read_to_string(&mut all).await.unwrap();
+            heard.send(all).unwrap();
+        }
+    });
+    let world = World::of(vec![Planned("socket", &[], listening)]).await;
+    let mut stream = TcpStream::connect(world.address).await.unwrap();
+    stream.write_all(ASK.as_bytes()).await.unwrap();
+    let head = rest(&mut stream).await;
+    assert!(head.ends_with("\r\n\r\nbye"), "{head}");
+    stream.write_all(b"one more thing").await.unwrap();
+    stream.shutdown().await.unwrap();
+    assert_eq!(hearing.await.unwrap(), "one more thing");
+    let ending = world.record(invocation(&head)).await.ending.unwrap();
+    assert_eq!(ending.kind, EndingKind::Completed);
+}

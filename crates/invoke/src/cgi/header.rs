@@ -1,8 +1,9 @@
 //! The header block that a script writes (RFC 3875, section 6).
 
 use bytes::BytesMut;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use http::{StatusCode, Uri};
+use hyper::ext::ReasonPhrase;
 
 /// The most that a script's header may have, in bytes.
 pub(crate) const MAX_HEADER: usize = 64 * 1024;
@@ -11,7 +12,14 @@ pub(crate) const MAX_HEADER: usize = 64 * 1024;
 #[derive(Debug, PartialEq)]
 pub(crate) enum Answer {
     /// A document or a redirect of the client.
-    Document { status: StatusCode, headers: HeaderMap },
+    Document {
+        status: StatusCode,
+        /// What it calls the status, where it does.
+        phrase: Option<ReasonPhrase>,
+        headers: HeaderMap,
+        /// What it says of its body's length, in bytes.
+        length: Option<u64>,
+    },
     /// The answer is what the server gives for this path and query.
     LocalRedirect(String),
 }
@@ -40,6 +48,24 @@ pub(crate) fn parse(written: &mut BytesMut) -> Result<Option<Answer>, String> {
     answer(status, headers).map(Some)
 }
 
+/// The body's length, where the script says it: once, or the same every time (RFC 9110, section 8.6).
+fn length(headers: &mut HeaderMap) -> Result<Option<u64>, String> {
+    let mut length = None;
+    for value in headers.get_all(CONTENT_LENGTH) {
+        let digits = value.as_bytes().iter().all(u8::is_ascii_digit);
+        let parsed = value.to_str().ok().filter(|_| digits);
+        let parsed = parsed.and_then(|text| text.parse().ok());
+        if parsed.is_none() || length.is_some_and(|known| Some(known) != parsed) {
+            return Err(format!("its Content-Length {value:?} is no length in bytes"));
+        }
+        length = parsed;
+    }
+    if let Some(length) = length {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    Ok(length)
+}
+
 /// The length of the block, with the empty line that ends it.
 fn block(written: &[u8]) -> Option<usize> {
     let mut start = 0;
@@ -63,23 +89,36 @@ fn field(line: &[u8]) -> Result<(HeaderName, HeaderValue), String> {
     Ok((name, value))
 }
 
-fn parse_status(value: &str) -> Result<StatusCode, String> {
-    let code = value.split(' ').next().unwrap_or_default();
+/// A status and what the script calls it.
+type Status = (StatusCode, Option<ReasonPhrase>);
+
+fn parse_status(value: &str) -> Result<Status, String> {
+    let (code, phrase) = value.split_once(' ').unwrap_or((value, ""));
+    let phrase = Some(phrase.trim()).filter(|phrase| !phrase.is_empty());
+    let phrase = phrase.and_then(|phrase| ReasonPhrase::try_from(phrase.as_bytes()).ok());
     let status = StatusCode::from_bytes(code.as_bytes()).ok();
     // An interim status has no place here: a script answers once.
     let status = status.filter(|status| !status.is_informational() && status.as_u16() < 600);
+    let status = status.map(|status| (status, phrase));
     status.ok_or_else(|| format!("its Status {value:?} is not a status code from 200 to 599"))
 }
 
-fn answer(status: Option<StatusCode>, headers: HeaderMap) -> Result<Answer, String> {
+fn answer(status: Option<Status>, mut headers: HeaderMap) -> Result<Answer, String> {
+    let length = length(&mut headers)?;
+    let document = |status: Option<Status>, usual, headers| {
+        let (status, phrase) = status.unwrap_or((usual, None));
+        Answer::Document {
+            status,
+            phrase,
+            headers,
+            length,
+        }
+    };
     let Some(location) = headers.get(LOCATION) else {
         if status.is_none() && !headers.contains_key(CONTENT_TYPE) {
             return Err("it has none of Content-Type, Location and Status".to_owned());
         }
-        return Ok(Answer::Document {
-            status: status.unwrap_or(StatusCode::OK),
-            headers,
-        });
+        return Ok(document(status, StatusCode::OK, headers));
     };
     let location = location.to_str().unwrap_or_default();
     // `//host/path` is a reference to another host, not a path of this one.
@@ -90,10 +129,7 @@ fn answer(status: Option<StatusCode>, headers: HeaderMap) -> Result<Answer, Stri
             .map_err(|_| format!("its Location {location:?} is not a path"))?;
         return Ok(Answer::LocalRedirect(path.to_owned()));
     }
-    Ok(Answer::Document {
-        status: status.unwrap_or(StatusCode::FOUND),
-        headers,
-    })
+    Ok(document(status, StatusCode::FOUND, headers))
 }
 
 #[cfg(test)]
@@ -106,7 +142,7 @@ mod tests {
 
     fn document(text: &str) -> (StatusCode, HeaderMap) {
         match parsed(text) {
-            Ok(Some(Answer::Document { status, headers })) => (status, headers),
+            Ok(Some(Answer::Document { status, headers, .. })) => (status, headers),
             other => panic!("{text:?} gave {other:?}"),
         }
     }

@@ -8,7 +8,7 @@ use std::future::poll_fn;
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{Method, Response};
 use http_body_util::BodyExt as _;
 use skep_engine::Exit;
 use skep_model::{Problem, ProblemCode};
@@ -43,19 +43,29 @@ pub(crate) async fn respond(mut run: Run, process: Process, method: &Method) -> 
         Ok(answer) => answer,
         Err(failure) => return run.fail(failure),
     };
-    let (status, mut headers, local) = match answer {
-        Answer::Document { status, headers } => (status, headers, None),
-        Answer::LocalRedirect(path) => (StatusCode::OK, HeaderMap::new(), Some(LocalRedirect(path))),
-    };
-    remove_hop_by_hop(&mut headers);
     let mut response = Response::new(empty());
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
+    let length = match answer {
+        Answer::Document {
+            status,
+            phrase,
+            mut headers,
+            length,
+        } => {
+            remove_hop_by_hop(&mut headers);
+            *response.status_mut() = status;
+            *response.headers_mut() = headers;
+            phrase.map(|phrase| response.extensions_mut().insert(phrase));
+            length
+        }
+        Answer::LocalRedirect(path) => {
+            response.extensions_mut().insert(LocalRedirect(path));
+            Some(0)
+        }
+    };
+    let status = response.status();
     run.head(&mut response);
-    let discarded = local.is_some() || !has_body(method, status);
-    if let Some(local) = local {
-        response.extensions_mut().insert(local);
-    }
+    // A server reads nothing of a body that it knows to be empty, and would never hear of the script's end.
+    let discarded = length == Some(0) || !has_body(method, status);
     let Head {
         process,
         silence,
@@ -66,7 +76,7 @@ pub(crate) async fn respond(mut run: Run, process: Process, method: &Method) -> 
     } = head;
     let mut body = ProcessBody::new(run, process, silence, status, written.freeze(), exit, ended).tolerant();
     if !discarded {
-        return response.map(|_| body.boxed_unsync());
+        return response.map(|_| body.of_length(length).boxed_unsync());
     }
     // The script runs to its end all the same: it may do its work after its header.
     while body.frame().await.is_some() {}

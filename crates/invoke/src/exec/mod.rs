@@ -3,6 +3,7 @@
 //! The head of the response waits for the exit, for 64 KiB, or for 100 ms after the first byte, whichever is first.
 //! Until then a failure is an answer; afterwards it can only be told by cutting the body.
 
+mod length;
 mod stream;
 
 use std::future::{Future as _, poll_fn};

@@ -9,6 +9,7 @@ use http_body::Frame;
 use skep_dispatch::Fate;
 use skep_engine::Exit;
 
+use super::length::Length;
 use super::unreadable;
 use crate::body::BodyError;
 use crate::pipes::{Event, Process};
@@ -26,6 +27,8 @@ pub(crate) struct ProcessBody {
     /// what it has not written.
     cut: Option<BodyError>,
     tolerant: bool,
+    /// What the head said of it, if anything.
+    length: Option<Length>,
 }
 
 struct State {
@@ -59,6 +62,7 @@ impl ProcessBody {
             status,
             tolerant: false,
             cut: None,
+            length: None,
         }
     }
 
@@ -66,6 +70,20 @@ impl ProcessBody {
     pub(crate) fn tolerant(mut self) -> Self {
         self.tolerant = true;
         self
+    }
+
+    /// The head said that it has so many bytes. It is cut where there are fewer.
+    pub(crate) fn of_length(mut self, length: Option<u64>) -> Self {
+        self.length = length.map(Length::of);
+        self
+    }
+
+    /// The output as it is passed on, where some of it is.
+    fn pass(&mut self, output: Bytes) -> Option<Bytes> {
+        match &mut self.length {
+            Some(length) => length.pass(output),
+            None => Some(output),
+        }
     }
 
     fn cut(
@@ -91,10 +109,15 @@ impl ProcessBody {
         if spoiled {
             return self.cut(Failure::exit(exit), cx);
         }
+        let length = self.length.take();
+        if let Some(failure) = length.as_ref().and_then(|length| length.shortfall(exit)) {
+            return self.cut(failure, cx);
+        }
         if let Some(state) = self.state.take() {
             state.run.complete(self.status, Some(exit), Fate::Spent);
         }
-        Poll::Ready(None)
+        let last = length.and_then(Length::into_last);
+        Poll::Ready(last.map(|last| Ok(Frame::data(last))))
     }
 }
 
@@ -108,7 +131,10 @@ impl http_body::Body for ProcessBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
         if !this.first.is_empty() {
-            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut this.first)))));
+            let first = std::mem::take(&mut this.first);
+            if let Some(passed) = this.pass(first) {
+                return Poll::Ready(Some(Ok(Frame::data(passed))));
+            }
         }
         loop {
             let Some(state) = &mut this.state else {
@@ -124,7 +150,11 @@ impl http_body::Body for ProcessBody {
             };
             state.silence.touch();
             match event {
-                Event::Output(bytes) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                Event::Output(bytes) => {
+                    if let Some(passed) = this.pass(bytes) {
+                        return Poll::Ready(Some(Ok(Frame::data(passed))));
+                    }
+                }
                 Event::OutputEnd => state.ended = true,
                 Event::Exited(exit) => state.exit = Some(exit),
                 Event::UploadFailed(error) => return this.cut(Failure::new(error.problem()), cx),

@@ -10,8 +10,9 @@ use http::header::CONNECTION;
 use http::{Request, Response, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use hyper::client::conn::http1::{Connection, SendRequest, handshake};
+use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
+use skep_dispatch::MAX_FIELDS;
 use tokio::net::TcpStream;
 use tokio::runtime::{self, Handle};
 use tokio::time::{Duration, Instant};
@@ -67,7 +68,9 @@ impl Wire {
     async fn open(stream: TcpStream, home: Arc<Idle>) -> Result<Self, Broken> {
         // A request that waits for Nagle's algorithm waits 40 ms.
         stream.set_nodelay(true).map_err(Broken::Connect)?;
-        let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(Broken::Http)?;
+        let mut builder = Builder::new();
+        let handshake = builder.max_headers(MAX_FIELDS).handshake(TokioIo::new(stream));
+        let (sender, connection) = handshake.await.map_err(Broken::Http)?;
         Ok(Self {
             sender,
             connection: Box::new(connection),

@@ -14,10 +14,12 @@ use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use hyper::ext::ReasonPhrase;
 use hyper::upgrade::OnUpgrade;
 use skep_dispatch::Fate;
 use skep_engine::Instance;
@@ -158,9 +160,16 @@ fn answer(
         ..
     } = exchange;
     let status = response.status();
-    let (parts, incoming) = response.into_parts();
+    let (mut parts, incoming) = response.into_parts();
     let mut response = Response::new(empty());
     *response.status_mut() = status;
+    if let Some(phrase) = parts.extensions.remove::<ReasonPhrase>() {
+        response.extensions_mut().insert(phrase);
+    }
+    if parts.headers.contains_key(TRANSFER_ENCODING) {
+        // The chunks say where the body ends, whatever else is said of it (RFC 9112, section 6.3).
+        parts.headers.remove(CONTENT_LENGTH);
+    }
     *response.headers_mut() = parts.headers;
     remove_hop_by_hop(response.headers_mut());
     run.head(&mut response);

@@ -1,6 +1,8 @@
-//! A connection after `101 Switching Protocols` (WebSocket and others): bytes both ways until either side ends.
+//! A connection after `101 Switching Protocols` (WebSocket and others): bytes both ways, each until its sender ends.
 
 use std::future::poll_fn;
+use std::pin::pin;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, HeaderValue, UPGRADE};
@@ -11,6 +13,7 @@ use hyper_util::rt::TokioIo;
 use skep_dispatch::Fate;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::task::TaskTracker;
 
 use super::http1::Wire;
@@ -21,8 +24,11 @@ use crate::silence::Silence;
 use crate::upload::Progress;
 
 const WINDOW: usize = 16 * 1024;
+/// How long a caller may be silent after the instance has said everything: most instances have ended altogether then,
+/// which can't be seen from here.
+const LINGER: Duration = Duration::from_secs(2);
 
-/// Passes the switch on and joins both sides. The lease is held until either of them ends.
+/// Passes the switch on and joins both sides. The lease is held until both have ended.
 pub(super) async fn begin(
     mut run: Run,
     response: Response<Incoming>,
@@ -61,6 +67,7 @@ async fn join(
 ) {
     let activity = Progress::new();
     silence.touch();
+    let patience = LINGER.min(run.timeout() / 2);
     let (client_out, mut client_in) = tokio::io::split(client);
     let (instance_out, instance_in) = instance.into_split();
     let down = async {
@@ -70,8 +77,7 @@ async fn join(
     let up = pump(client_out, instance_in, &activity);
     let quiet = poll_fn(|cx| silence.poll(Some(activity.last()), cx));
     let ended = tokio::select! {
-        ended = down => ended,
-        ended = up => ended,
+        ended = both(down, up, &activity, patience) => ended,
         () = quiet => {
             let failure = Failure::timeout();
             return run.cut(failure, StatusCode::SWITCHING_PROTOCOLS);
@@ -82,6 +88,41 @@ async fn join(
         tracing::debug!(%error, invocation = %run.id(), "an upgraded connection broke");
     }
     run.complete(StatusCode::SWITCHING_PROTOCOLS, None, Fate::Reusable);
+}
+
+/// Moves both directions to their ends. Whoever has said everything may still be told something.
+async fn both(
+    down: impl Future<Output = std::io::Result<()>>,
+    up: impl Future<Output = std::io::Result<()>>,
+    activity: &Progress,
+    patience: Duration,
+) -> std::io::Result<()> {
+    let (mut down, mut up) = (pin!(down), pin!(up));
+    tokio::select! {
+        ended = &mut up => {
+            ended?;
+            down.await
+        }
+        ended = &mut down => {
+            ended?;
+            activity.note();
+            tokio::select! {
+                ended = up => ended,
+                () = unheard(activity, patience) => Ok(()),
+            }
+        }
+    }
+}
+
+/// Ends when the caller has been silent for a while.
+async fn unheard(activity: &Progress, patience: Duration) {
+    loop {
+        let until = activity.last() + patience;
+        if Instant::now() >= until {
+            return;
+        }
+        sleep_until(until).await;
+    }
 }
 
 async fn pump(
