@@ -48,16 +48,20 @@ impl Spawner {
             line,
             child: Some(child),
         };
-        match prepared.hear().await.map_err(machine)? {
-            Some((Said::Ready, descriptors)) => {
+        let failure = match prepared.hear().await {
+            Ok(Some((Said::Ready, descriptors))) => {
                 if let Some(child) = &mut prepared.child {
                     child.listener = descriptors.into_iter().next();
                 }
-                Ok(prepared)
+                return Ok(prepared);
             }
-            Some((Said::Failed(failure), _)) => Err(failure),
-            None => Err(unasked(rustix::io::Errno::PIPE)),
-        }
+            Ok(Some((Said::Failed(failure), _))) => failure,
+            Ok(None) => unasked(rustix::io::Errno::PIPE),
+            Err(error) => machine(error),
+        };
+        // The next of that name may be made at once.
+        prepared.end().await;
+        Err(failure)
     }
 }
 
@@ -80,14 +84,21 @@ impl Prepared {
     pub async fn run(mut self, order: &Order, streams: Streams) -> Result<Child, Refused> {
         let given = [&streams.stdin, &streams.stdout, &streams.stderr].map(AsFd::as_fd);
         if send_on(&self.line, order, &given).await.is_err() {
+            self.end().await;
             return Err(Refused::Gone(streams));
         }
         match self.hear().await {
             // With its exec the line closes. One that was killed on the way is told by its end, like any other.
             Ok(None | Some((Said::Ready, _))) => {}
-            Ok(Some((Said::Failed(failure), _))) => return Err(Refused::Failed(failure)),
+            Ok(Some((Said::Failed(failure), _))) => {
+                self.end().await;
+                return Err(Refused::Failed(failure));
+            }
             // The kernel says so where an order was not read.
-            Err(_) => return Err(Refused::Gone(streams)),
+            Err(_) => {
+                self.end().await;
+                return Err(Refused::Gone(streams));
+            }
         }
         let child = self.child.take();
         child.ok_or_else(|| Refused::Failed(unasked(rustix::io::Errno::PIPE)))
