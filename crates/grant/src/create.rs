@@ -292,11 +292,11 @@ impl Health {
         for (name, value) in &mut times {
             *value = health.bounded(name, 0..=i64::MAX, "not negative")?.unwrap_or(0);
         }
-        // A check every millisecond is work for the daemon, not for the child.
+        // In nanoseconds. The daemon makes one check of a container at a time, whatever is said here.
         for (name, value) in &times[..4] {
-            if (1..1_000_000_000).contains(value) {
-                return Err(Refusal::forbidden(format!(
-                    "Healthcheck.{name}: at least a second"
+            if (1..1_000_000).contains(value) {
+                return Err(Refusal::malformed(format!(
+                    "{name} in Healthcheck cannot be less than 1ms"
                 )));
             }
         }

@@ -59,11 +59,6 @@ impl Filters {
         self.by_name.entry(name.to_owned()).or_default().push(value);
     }
 
-    /// The values of a filter, to be changed.
-    pub fn values_mut(&mut self, name: &str) -> Option<&mut Vec<String>> {
-        self.by_name.get_mut(name)
-    }
-
     /// Takes a filter out.
     pub fn take(&mut self, name: &str) -> Vec<String> {
         self.by_name.remove(name).unwrap_or_default()

@@ -142,6 +142,16 @@ const CLOSED: &[(&[&str], &str)] = &[
     (&["plugins"],          "plugins are not managed through this socket"),
 ];
 
+/// Kinds of things that are looked for by a name of which nobody knows what it names (`docker inspect`), and how Docker
+/// says that there is none. Here nobody has any that they could find so.
+const LOOKED_FOR: &[(&str, &str)] = &[
+    ("services", "service"),
+    ("tasks", "task"),
+    ("nodes", "node"),
+    ("secrets", "secret"),
+    ("configs", "config"),
+];
+
 /// Reads a request's first line. `path` is as it was sent, with nothing decoded.
 ///
 /// # Errors
@@ -235,6 +245,9 @@ fn call(method: &str, path: &[&str]) -> Result<(Call, Parameters, bool), Refusal
 }
 
 fn unknown(method: &str, path: &[&str]) -> Refusal {
+    if let ("GET", Some(none)) = (method, nothing_of_that_name(path)) {
+        return Refusal::not_found(none);
+    }
     let shown = path.join("/");
     let closed = CLOSED.iter().find(|(beginning, _)| path.starts_with(beginning));
     if let Some((_, reason)) = closed {
@@ -247,4 +260,21 @@ fn unknown(method: &str, path: &[&str]) -> Refusal {
         return Refusal::forbidden(format!("{method} /{shown}: this socket does not offer that"));
     }
     Refusal::not_found(format!("{method} /{shown}: this socket knows no such call"))
+}
+
+/// Docker's word where one thing is asked for by a name that nothing has, whatever it may be the name of.
+fn nothing_of_that_name(path: &[&str]) -> Option<String> {
+    match path {
+        ["plugins", name @ .., "json"] if !name.is_empty() => {
+            Some(format!("plugin {:?} not found", name.join("/")))
+        }
+        // One without a slash is looked for; no network and no volume is called by any other.
+        ["networks", name @ ..] if name.len() > 1 => Some(format!("network {} not found", name.join("/"))),
+        ["volumes", name @ ..] if name.len() > 1 => Some(format!("get {}: no such volume", name.join("/"))),
+        [kind, name] => {
+            let (_, one) = LOOKED_FOR.iter().find(|(known, _)| known == kind)?;
+            Some(format!("{one} {name} not found"))
+        }
+        _ => None,
+    }
 }

@@ -124,7 +124,7 @@ impl Sockets {
     /// Ends the children whose processes would end with Skep anyway, so that it is known how they did.
     pub async fn end_lean(&self) {
         if let Some(lean) = self.shared.lean() {
-            lean.end_all().await;
+            lean.end_all(&self.shared).await;
         }
     }
 

@@ -118,3 +118,33 @@ fn what_is_never_granted_says_so() {
         );
     }
 }
+
+#[test]
+fn what_is_looked_for_by_a_name_that_nothing_has_is_not_there() {
+    for (path, said) in [
+        ("/services/none", "service none not found"),
+        ("/tasks/none", "task none not found"),
+        ("/nodes/none", "node none not found"),
+        ("/secrets/none", "secret none not found"),
+        ("/configs/none", "config none not found"),
+        ("/plugins/none/json", "plugin \"none\" not found"),
+        ("/plugins/team/none:1/json", "plugin \"team/none:1\" not found"),
+        ("/networks/team/none", "network team/none not found"),
+        ("/volumes/team/none", "get team/none: no such volume"),
+    ] {
+        let refusal = target("GET", path, Some("insertDefaults=false")).expect_err(path);
+        assert_eq!((refusal.status, refusal.message.as_str()), (404, said), "{path}");
+    }
+    for (method, path) in [
+        ("POST", "/services/none/update"),
+        ("DELETE", "/services/none"),
+        ("DELETE", "/secrets/none"),
+        ("POST", "/plugins/none/enable"),
+        ("GET", "/plugins/privileges"),
+        ("GET", "/plugins"),
+        ("GET", "/services"),
+    ] {
+        let refusal = target(method, path, None).expect_err(path);
+        assert_eq!(refusal.status, 403, "{method} {path}");
+    }
+}

@@ -19,13 +19,8 @@ pub(super) async fn stream(mut context: Context) -> Result<Answer, Refusal> {
     let mut filters = Filters::parse(context.query.get("filters").unwrap_or_default(), FILTERS)?;
     let types = filters.take("type");
     let images = filters.take("image");
-    if let Some(values) = filters.values_mut("container") {
-        for value in values {
-            // A child that doesn't exist has no events; it is not asked for by name.
-            let known = context.shared.find(&context.holder, value);
-            *value = known.map_or_else(|_| "0".to_owned(), |child| child.id);
-        }
-    }
+    // Looked at in each event: a child may be made later, and Docker knows it by another name.
+    let children = filters.take("container");
     let time = |name: &str| context.query.get(name).and_then(crate::lean::nanoseconds);
     let wanted = crate::lean::EventsWanted {
         function: context.holder.function.to_string(),
@@ -54,22 +49,35 @@ pub(super) async fn stream(mut context: Context) -> Result<Answer, Refusal> {
         return context.passed(response).await;
     }
     let context = Arc::new(context);
+    let only = Arc::new(Only {
+        others,
+        images,
+        children,
+    });
     let filter = {
-        let (context, images) = (context.clone(), images.clone());
-        move |line: &[u8]| shown(&context, line, others, &images)
+        let (context, only) = (context.clone(), only.clone());
+        move |line: &[u8]| shown(&context, line, &only)
     };
     let theirs = lines::passed(response.into_body(), filter);
     let shared = context.shared.clone();
     let own = context.clone();
-    let both = crate::lean::merged(&shared, theirs, wanted, move |line| {
-        shown(&context, line, others, &images)
-    });
+    let both = crate::lean::merged(&shared, theirs, wanted, move |line| shown(&context, line, &only));
     Ok(gathered::events(own, asked, both))
 }
 
+/// What is asked for in the function's own words, and so never of Docker.
+struct Only {
+    /// Whether it is no container's events.
+    others: bool,
+    images: Vec<String>,
+    /// The beginnings of names and ids.
+    children: Vec<String>,
+}
+
 /// One event as the function sees it; `None` for what is not its own.
-fn shown(context: &Context, line: &[u8], others: bool, images: &[String]) -> Option<String> {
+fn shown(context: &Context, line: &[u8], only: &Only) -> Option<String> {
     let mut event: Value = serde_json::from_slice(line).ok()?;
+    let id = event.pointer("/Actor/ID")?.as_str()?.to_owned();
     let attributes = event.pointer_mut("/Actor/Attributes")?;
     let parent = attributes.get(label::PARENT)?.as_str()?.to_owned();
     let asked = attributes.get(crate::labels::ASKED)?.clone();
@@ -81,8 +89,8 @@ fn shown(context: &Context, line: &[u8], others: bool, images: &[String]) -> Opt
             || named.is_some_and(|named| named.split(',').any(|above| above == own))
             || above.is_some_and(|child| context.holder.sees(&context.shared, &child))
     };
-    let of_images = images.is_empty() || images.iter().any(|image| asked == image.as_str());
-    if others || !is_mine || !of_images {
+    let of_images = only.images.is_empty() || only.images.iter().any(|image| asked == image.as_str());
+    if only.others || !is_mine || !of_images {
         return None;
     }
     let prefix = names::prefix(&context.shared.namespace, &context.holder.function);
@@ -90,6 +98,13 @@ fn shown(context: &Context, line: &[u8], others: bool, images: &[String]) -> Opt
         if let Some(value) = attributes.get_mut(name) {
             let plain = value.as_str().unwrap_or_default().replace(&prefix, "");
             *value = plain.into();
+        }
+    }
+    let name = attributes.get("name").and_then(Value::as_str).unwrap_or_default();
+    if !only.children.is_empty() {
+        let of_child = |begin: &String| id.starts_with(begin.as_str()) || name.starts_with(begin.as_str());
+        if !only.children.iter().any(of_child) {
+            return None;
         }
     }
     if let Some(image) = attributes.get_mut("image") {

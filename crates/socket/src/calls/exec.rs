@@ -18,13 +18,11 @@ async fn checked(context: &Context, id: &str) -> Result<Value, Refusal> {
     if id.is_empty() || id.len() > 64 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(none());
     }
-    let value = match crate::lean::inspected(context, id) {
-        Some(value) => value,
-        None => {
-            let asked = context.ask(Method::GET, format!("/exec/{id}/json")).await;
-            asked.map_err(|_| none())?
-        }
-    };
+    if let Some(own) = crate::lean::inspected(context, id) {
+        return Ok(own);
+    }
+    let asked = context.ask(Method::GET, format!("/exec/{id}/json")).await;
+    let value = asked.map_err(|_| none())?;
     let container = value
         .get("ContainerID")
         .and_then(Value::as_str)

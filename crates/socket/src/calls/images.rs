@@ -112,7 +112,12 @@ async fn behind(context: &Context, asked: &str) -> Result<Option<(String, Option
 /// `GET /images/NAME/json`.
 pub(super) async fn inspect(context: Context, asked: &str) -> Result<Answer, Refusal> {
     let none = || Refusal::not_found(format!("No such image: {asked}"));
-    let (image, function) = behind(&context, asked).await?.ok_or_else(none)?;
+    // What can be no image's name is none's, also for who doesn't know what it is the name of (`docker inspect`).
+    let known = match behind(&context, asked).await {
+        Err(Refusal { status: 400, .. }) => None,
+        known => known?,
+    };
+    let (image, function) = known.ok_or_else(none)?;
     let found = context.ask(Method::GET, format!("/images/{image}/json")).await;
     let mut value = found.map_err(|refusal| if refusal.status == 404 { none() } else { refusal })?;
     shown(&context, &mut value, function.as_deref());

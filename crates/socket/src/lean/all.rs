@@ -27,7 +27,7 @@ impl Lean {
     }
 
     /// Ends every child that runs: who made them is about to end.
-    pub(crate) async fn end_all(&self) {
+    pub(crate) async fn end_all(&self, shared: &Shared) {
         self.ending.store(true, Ordering::Release);
         let all = self.all();
         for child in &all {
@@ -37,7 +37,9 @@ impl Lean {
             .into_iter()
             .filter(|child| child.doing().status.runs())
             .collect();
-        let ends = all.iter().map(|child| stop(child, 15, Some(LAST)));
+        let ends = all
+            .iter()
+            .map(|child| stop(shared, self, child, (15, Some(LAST))));
         futures::future::join_all(ends).await;
     }
 

@@ -134,7 +134,8 @@ fn stat(path: &str) -> Option<String> {
 
 /// The path that a request names.
 pub(super) fn named(path: Option<&str>) -> Result<&str, Refusal> {
-    let missing = || Refusal::malformed("bad parameter: path cannot be empty");
+    // As Docker spells it.
+    let missing = || Refusal::malformed("bad parameter: pathcannot be empty");
     path.filter(|path| !path.is_empty()).ok_or_else(missing)
 }
 

@@ -77,7 +77,7 @@ pub(crate) async fn call(
                     "User: {function} is a function, and its template has settled as whom it runs"
                 )));
             }
-            exec::create(&context, &lean, &child, &asked)
+            exec::create(&context, &lean, (&known, &child), &asked)
         }
         ContainerCall::Stats => {
             let follow = context.query.get("stream").is_none() || context.query.flag("stream");
@@ -86,8 +86,9 @@ pub(crate) async fn call(
         ContainerCall::Top => {
             plain_columns(query("ps_args"))?;
             let _working = working().await?;
+            let top = stats::top(&child, query("ps_args")).await?;
             lean.events.say(&shared, &child, "top", &[]);
-            stats::top(&child, query("ps_args")).await
+            Ok(top)
         }
         ContainerCall::ArchiveHead => {
             let path = archive::named(context.query.get("path"))?;
@@ -97,13 +98,15 @@ pub(crate) async fn call(
         ContainerCall::ArchiveGet => {
             let path = archive::named(context.query.get("path"))?;
             let mounts = mounts(&context, &child).await?;
+            let archive = archive::get(&child, &mounts, path, false, working().await?).await?;
             lean.events.say(&shared, &child, "archive-path", &[]);
-            archive::get(&child, &mounts, path, false, working().await?).await
+            Ok(archive)
         }
         ContainerCall::Export => {
             let mounts = mounts(&context, &child).await?;
+            let archive = archive::get(&child, &mounts, "/", true, working().await?).await?;
             lean.events.say(&shared, &child, "export", &[]);
-            archive::get(&child, &mounts, "/", true, working().await?).await
+            Ok(archive)
         }
         ContainerCall::ArchivePut => {
             let asked = archive::named(context.query.get("path")).map(|path| archive::Put {
@@ -122,7 +125,6 @@ pub(crate) async fn call(
                     return Err(refusal);
                 }
             };
-            lean.events.say(&shared, &child, "extract-to-dir", &[]);
             let body: Body = crate::calls::measured(request.into_body());
             let working = working().await?;
             let room = Room::of(&shared, &lean, &child).await;
@@ -130,7 +132,9 @@ pub(crate) async fn call(
             if child.doing().status == Status::Exited {
                 lean.bound_files(&shared, &child);
             }
-            put
+            let put = put?;
+            lean.events.say(&shared, &child, "extract-to-dir", &[]);
+            Ok(put)
         }
         ContainerCall::Changes => {
             let mounts = mounts(&context, &child).await?;
@@ -206,10 +210,10 @@ async fn start(
     let starting = tasks.spawn(async move {
         let shared = &context.shared;
         let _alone = child.busy.lock().await;
-        if let Some((signal, grace)) = restart
+        if let Some(stop) = restart
             && child.doing().status.runs()
         {
-            run::stop(&child, signal, grace).await;
+            run::stop(shared, &lean, &child, stop).await;
         }
         if child.doing().status == Status::Running {
             return Ok(nothing(StatusCode::NOT_MODIFIED));
@@ -230,15 +234,10 @@ async fn stop(context: &Context, lean: &Arc<Lean>, child: Arc<LeanChild>) -> Res
     if !child.doing().status.runs() {
         return Ok(nothing(StatusCode::NOT_MODIFIED));
     }
-    let (signal, grace) = stopping(context, &child);
-    lean.events
-        .say(&context.shared, &child, "kill", &[("signal", signal.to_string())]);
+    let stop = stopping(context, &child);
     let (shared, lean) = (context.shared.clone(), lean.clone());
     let tasks = shared.tasks.clone();
-    let stopped = tasks.spawn(async move {
-        run::stop(&child, signal, grace).await;
-        lean.events.say(&shared, &child, "stop", &[]);
-    });
+    let stopped = tasks.spawn(async move { run::stop(&shared, &lean, &child, stop).await });
     stopped.await.map_err(|_| run::broke_off())?;
     Ok(nothing(StatusCode::NO_CONTENT))
 }
@@ -256,9 +255,7 @@ fn kill(context: &Context, lean: &Lean, child: &LeanChild) -> Result<Answer, Ref
             "Cannot kill container: {id}: Container {id} is not running"
         )));
     }
-    lean.events
-        .say(&context.shared, child, "kill", &[("signal", signal.to_string())]);
-    run::kill(child, signal);
+    run::kill_and_tell(&context.shared, lean, child, signal);
     Ok(nothing(StatusCode::NO_CONTENT))
 }
 

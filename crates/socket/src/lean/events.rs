@@ -117,9 +117,7 @@ impl Wanted {
         });
         let action = text("/Action");
         let plain = action.split(':').next().unwrap_or_default();
-        any("event", &|value| value == action || value == plain)
-            && any("container", &|value| value == text("/Actor/ID"))
-            && labelled
+        any("event", &|value| value == action || value == plain) && labelled
     }
 }
 

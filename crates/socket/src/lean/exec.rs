@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -15,12 +16,17 @@ use tokio::sync::mpsc;
 use super::child::{LeanChild, Status};
 use super::create::identifier;
 use super::keys::Keys;
-use super::{Lean, attach, lock, run, streams};
+use super::words::{self, Said};
+use super::{Lean, attach, lock, streams};
 use crate::answer::{Answer, nothing};
 use crate::calls::Context;
+use crate::child::Child;
+use crate::shared::Shared;
 
 /// How many such processes run in one child: each has pipes in Skep, also where nobody is there for it.
 const RUNNING: usize = 256;
+/// How long the code of one can be asked for when its child is gone.
+const ASKED: Duration = Duration::from_secs(5);
 /// How much of a command events tell.
 const TOLD: usize = 4 << 10;
 
@@ -29,8 +35,10 @@ const TOLD: usize = 4 << 10;
 pub(super) struct Exec {
     id: String,
     pub(super) container: String,
+    /// In whose child it is: others know of no such process, also when the child is gone.
+    of: Child,
     /// What was asked for.
-    asked: Value,
+    asked: Mutex<Value>,
     doing: Mutex<Doing>,
 }
 
@@ -45,11 +53,14 @@ struct Doing {
 
 impl Exec {
     fn flag(&self, name: &str) -> bool {
-        self.asked.get(name).and_then(Value::as_bool).unwrap_or(false)
+        lock(&self.asked)
+            .get(name)
+            .and_then(Value::as_bool)
+            .unwrap_or(false)
     }
 
     fn text(&self, name: &str) -> String {
-        self.asked
+        lock(&self.asked)
             .get(name)
             .and_then(Value::as_str)
             .unwrap_or_default()
@@ -57,7 +68,8 @@ impl Exec {
     }
 
     fn texts(&self, name: &str) -> Vec<String> {
-        let list = self.asked.get(name).and_then(Value::as_array);
+        let asked = lock(&self.asked);
+        let list = asked.get(name).and_then(Value::as_array);
         list.into_iter()
             .flatten()
             .filter_map(Value::as_str)
@@ -112,7 +124,7 @@ impl Lean {
 pub(super) fn create(
     context: &Context,
     lean: &Lean,
-    child: &LeanChild,
+    (known, child): (&Child, &LeanChild),
     asked: &ExecCreate,
 ) -> Result<Answer, Refusal> {
     match child.doing().status {
@@ -137,7 +149,8 @@ pub(super) fn create(
     let exec = Exec {
         id: id.clone(),
         container: child.id.clone(),
-        asked,
+        of: known.clone(),
+        asked: Mutex::new(asked),
         doing: Mutex::default(),
     };
     Keys::parse(&exec.text("DetachKeys"))?;
@@ -173,9 +186,30 @@ fn said(command: &[String]) -> String {
     said
 }
 
-fn says_missing(engine: &str) -> bool {
-    let major = engine.split('.').next().and_then(|major| major.parse().ok());
-    major.is_none_or(|major: u32| major >= 25)
+/// Forgets the processes of a child that is gone. Whoever waits for one asks for its code when its output is over: of
+/// those that were started that is kept for a moment, and no more of what they were.
+pub(super) fn leave(shared: &Arc<Shared>, lean: &Arc<Lean>, container: &str) {
+    let mut execs = lock(&lean.execs);
+    execs.retain(|_, exec| exec.container != container || lock(&exec.doing).begun);
+    let left = execs.values().filter(|exec| exec.container == container);
+    let left: Vec<String> = left.map(|exec| exec.id.clone()).collect();
+    for id in &left {
+        if let Some(mut asked) = execs.get(id).map(|exec| lock(&exec.asked))
+            && let Some(fields) = asked.as_object_mut()
+        {
+            fields.retain(|_, value| value.is_boolean());
+        }
+    }
+    drop(execs);
+    if left.is_empty() {
+        return;
+    }
+    let (lean, stop) = (lean.clone(), shared.stop.clone());
+    shared.tasks.spawn(async move {
+        // Skep's end is the end of all of them.
+        drop(tokio::time::timeout(ASKED, stop.cancelled()).await);
+        lock(&lean.execs).retain(|id, _| !left.contains(id));
+    });
 }
 
 fn conflict(message: String) -> Refusal {
@@ -184,7 +218,9 @@ fn conflict(message: String) -> Refusal {
 
 /// `GET /exec/ID/json`, where it is one of these.
 pub(crate) fn inspected(context: &Context, id: &str) -> Option<Value> {
-    context.shared.lean()?.exec(id).map(|exec| exec.shown())
+    let exec = context.shared.lean()?.exec(id)?;
+    let is_own = context.holder.sees(&context.shared, &exec.of);
+    is_own.then(|| exec.shown())
 }
 
 /// `POST /exec/ID/resize`, where it is one of these.
@@ -239,34 +275,37 @@ async fn start(
     let terminal = exec.flag("Tty");
     let broken = |error: std::io::Error| super::create::failed(&error.to_string());
     let (theirs, mut ours) = streams::make(terminal, exec.flag("AttachStdin") && !detach).map_err(broken)?;
-    let command = exec.texts("Cmd");
+    let (command, directory) = (exec.texts("Cmd"), exec.text("WorkingDir"));
     let action = format!("exec_start: {}", said(&command));
     lean.events
         .say(&context.shared, &child, &action, &[("execID", exec.id.clone())]);
-    let joined = running.join(JoinRun {
-        arguments: command.clone(),
-        environment: exec.texts("Env"),
-        directory: exec.text("WorkingDir"),
-        user: exec.text("User"),
-        streams: theirs,
-        terminal: terminal.then(|| asked.console().unwrap_or((0, 0))),
-    });
-    let joined = match joined.await {
+    let first = command.first().cloned().unwrap_or_default();
+    let engine = &context.shared.engine_version;
+    let joined = if directory.is_empty() || directory.starts_with('/') {
+        let joined = running.join(JoinRun {
+            arguments: command,
+            environment: exec.texts("Env"),
+            directory,
+            user: exec.text("User"),
+            streams: theirs,
+            terminal: terminal.then(|| asked.console().unwrap_or((0, 0))),
+        });
+        let joined = joined.await;
+        joined.map_err(|error| words::of_exec(&first, &error, child.doing().status.runs(), engine))
+    } else {
+        Err(words::of_relative_directory(engine))
+    };
+    let joined = match joined {
         Ok(joined) => joined,
-        Err(error) => {
-            let command = command.first().map_or("", String::as_str);
-            let (_, code, message) = run::translated(command, &error);
-            // Older engines tell no difference between what is not there and what can't be run.
-            let code = if code == 127 && !says_missing(&context.shared.engine_version) {
-                126
-            } else {
-                code
-            };
+        Err(Said {
+            status,
+            code,
+            message,
+        }) => {
             lock(&exec.doing).code = Some(i32::try_from(code).unwrap_or(126));
             if detach {
-                return Err(Refusal { status: 400, message });
+                return Err(Refusal { status, message });
             }
-            let message = message.replace(run::CREATE, "OCI runtime exec failed: exec failed:");
             let said = Bytes::from(format!("{message}\r\n"));
             let (follower, outputs) = mpsc::channel(attach::WAITING);
             drop(follower.try_send((1, said)));

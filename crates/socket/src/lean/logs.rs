@@ -24,6 +24,7 @@ pub(super) struct Wanted {
     since: i64,
     until: i64,
     times: bool,
+    details: bool,
     tail: Option<usize>,
     follow: bool,
     terminal: bool,
@@ -48,6 +49,7 @@ impl Wanted {
             since: time("since").unwrap_or(i64::MIN),
             until: time("until").unwrap_or(i64::MAX),
             times: query.flag("timestamps"),
+            details: query.flag("details"),
             tail: query.get("tail").and_then(|text| text.parse().ok()),
             follow: query.flag("follow"),
             terminal: child.has_terminal(),
@@ -61,6 +63,7 @@ impl Wanted {
             since: i64::MIN,
             until: i64::MAX,
             times: false,
+            details: false,
             tail: None,
             follow: false,
             terminal,
@@ -82,15 +85,19 @@ impl Wanted {
         } else {
             Timestamp::default()
         };
-        let time = if self.times {
+        let mut before = if self.times {
             format!("{time:.9} ")
         } else {
             String::new()
         };
-        if !self.terminal {
-            head(line.stream, time.len() + line.text.len(), out);
+        if self.details {
+            // Attributes of the log's, of which there are none, and what parts them from the line.
+            before.push(' ');
         }
-        out.put_slice(time.as_bytes());
+        if !self.terminal {
+            head(line.stream, before.len() + line.text.len(), out);
+        }
+        out.put_slice(before.as_bytes());
         out.put_slice(&line.text);
     }
 }

@@ -30,6 +30,7 @@ mod shapes;
 mod stats;
 mod streams;
 mod wait;
+mod words;
 
 use std::collections::HashMap;
 use std::path::PathBuf;

@@ -12,7 +12,7 @@ use super::all::ENDED;
 use super::child::{Doing, LeanChild, Status};
 use super::create::failed;
 use super::output::{LAST, Output};
-use super::{Lean, ahead, inspect, journal, lock, shapes, streams};
+use super::{Lean, ahead, exec, inspect, journal, lock, shapes, streams, words};
 use crate::child::State;
 use crate::shared::Shared;
 use crate::{below, listener};
@@ -21,8 +21,6 @@ use crate::{below, listener};
 pub(super) const KILL: i32 = 9;
 /// How long an ended child is given to be removed before it is looked what its files take.
 const SETTLED: Duration = Duration::from_millis(20);
-/// What Docker says before everything that went wrong when a container was started.
-pub(super) const CREATE: &str = "failed to create shim task: OCI runtime create failed: runc create failed:";
 
 /// Starts a child, for who holds `busy`; `false` where it runs already.
 pub(super) async fn start_alone(
@@ -42,14 +40,15 @@ pub(super) async fn start_alone(
             Ok(true)
         }
         Err(error) => {
-            let (status, code, message) = translated(child.text("/Path"), &error);
+            let said = words::of_start(child.text("/Path"), &error);
             child.change(|doing| {
-                doing.code = code;
-                doing.error.clone_from(&message);
+                doing.code = said.code;
+                doing.error.clone_from(&said.message);
             });
             if child.removes_itself() {
                 remove(shared, lean, child);
             }
+            let (status, message) = (said.status, said.message);
             Err(Refusal { status, message })
         }
     }
@@ -143,25 +142,6 @@ pub(super) async fn fresh_root(
         .map_err(|error| failed(&error.message))?;
     laid.exited().await;
     laid.mounts().ok_or_else(broke_off)
-}
-
-/// How Docker says that a command can't be run: the status, the exit code, the words.
-pub(super) fn translated(command: &str, error: &RunError) -> (u16, i64, String) {
-    let words = |what: &str| {
-        format!("{CREATE} unable to start container process: exec: \"{command}\": {what}: unknown")
-    };
-    let runs = error.own && error.message.starts_with("run ");
-    match error.error {
-        Some(2) if runs && command.contains('/') => (
-            400,
-            127,
-            words(&format!("stat {command}: no such file or directory")),
-        ),
-        Some(2) if runs => (400, 127, words("executable file not found in $PATH")),
-        Some(13) if runs => (400, 126, words("permission denied")),
-        _ if error.own => (400, 128, words(&error.message)),
-        _ => (500, 128, error.message.clone()),
-    }
 }
 
 /// Takes a child for running, and sees to its end.
@@ -276,16 +256,33 @@ pub(super) async fn over(child: &LeanChild) {
     drop(watch.wait_for(|doing| !doing.status.runs()).await);
 }
 
-/// Asks a child to end, and ends it where it does not.
-pub(super) async fn stop(child: &LeanChild, signal: i32, grace: Option<Duration>) {
+/// The same, and tells of it.
+pub(super) fn kill_and_tell(shared: &Shared, lean: &Lean, child: &LeanChild, signal: i32) {
+    // Before it is sent: what comes of it is told after it.
+    lean.events
+        .say(shared, child, "kill", &[("signal", signal.to_string())]);
     kill(child, signal);
-    let Some(grace) = grace else {
-        return over(child).await;
+}
+
+/// Asks a child to end, and ends it where it does not.
+pub(super) async fn stop(
+    shared: &Shared,
+    lean: &Lean,
+    child: &LeanChild,
+    (signal, grace): (i32, Option<Duration>),
+) {
+    kill_and_tell(shared, lean, child, signal);
+    let ended = match grace {
+        Some(grace) => tokio::time::timeout(grace, over(child)).await.is_ok(),
+        None => false,
     };
-    if tokio::time::timeout(grace, over(child)).await.is_err() {
-        kill(child, KILL);
+    if !ended {
+        if grace.is_some() {
+            kill_and_tell(shared, lean, child, KILL);
+        }
         over(child).await;
     }
+    lean.events.say(shared, child, "stop", &[]);
 }
 
 /// Forgets a child that does not run.
@@ -293,7 +290,7 @@ pub(super) fn remove(shared: &Arc<Shared>, lean: &Arc<Lean>, child: &Arc<LeanChi
     if lock(&lean.children).remove(&child.id).is_none() {
         return;
     }
-    lock(&lean.execs).retain(|_, exec| exec.container != child.id);
+    exec::leave(shared, lean, &child.id);
     let (folder, mounts) = (child.folder.clone(), child.doing().mounts);
     shared.gone(&child.id);
     lean.events.say(shared, child, "destroy", &[]);
@@ -319,7 +316,9 @@ pub(crate) async fn end(shared: &Arc<Shared>, id: &str) -> bool {
         return false;
     };
     // Also for who holds it up: a restart may wait for ever for a child that ignores what asks it to end.
-    kill(&child, KILL);
+    if child.doing().status.runs() {
+        kill_and_tell(shared, &lean, &child, KILL);
+    }
     let _alone = child.busy.lock().await;
     if child.doing().status.runs() {
         kill(&child, KILL);

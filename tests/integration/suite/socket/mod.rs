@@ -21,6 +21,7 @@ mod prepared;
 mod restart;
 mod sdks;
 mod templates;
+mod words;
 
 use std::path::PathBuf;
 use std::process::Stdio;
