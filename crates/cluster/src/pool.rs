@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use skep_model::{Function, FunctionName};
-use skep_wire::{NodePicture, NotStarted};
+use skep_wire::{NodePicture, NotStarted, SandboxPicture};
 use tokio::sync::oneshot;
 
 use group::{Group, Sandbox, updated};
@@ -289,6 +289,32 @@ impl Pool {
             .collect();
         nodes.sort_by(|a, b| a.1.hostname.cmp(&b.1.hostname));
         nodes
+    }
+
+    /// Why a function can't be run on any of the nodes that have a sandbox for it, each with its node; empty where it
+    /// can, and where none has one.
+    pub(crate) fn unusable(&self, name: &str, namespace: &str) -> Vec<String> {
+        let mut all = Vec::new();
+        for NodePicture {
+            hostname, sandboxes, ..
+        } in self.nodes.values().map(|node| &node.picture)
+        {
+            let own = |sandbox: &&SandboxPicture| sandbox.function == name && sandbox.namespace == namespace;
+            for sandbox in sandboxes.iter().filter(own) {
+                if sandbox.reasons.is_empty() {
+                    return Vec::new();
+                }
+                all.extend(
+                    sandbox
+                        .reasons
+                        .iter()
+                        .map(|reason| format!("{hostname}: {reason}")),
+                );
+            }
+        }
+        all.sort();
+        all.dedup();
+        all
     }
 
     /// Forgets functions of which nothing is left.

@@ -52,7 +52,7 @@ pub(crate) async fn run(shared: Arc<Shared>, mut invocation: Box<Invocation>) ->
     let outgoing = Outgoing::new(*invocation);
     let mut arrival = shared.arrive(&function, background);
     for _ in 0..MOST_TRIES {
-        let placement = match placed(&mut course, arrival, deadline, background, &function).await {
+        let placement = match placed(&shared, &mut course, arrival, deadline, background, &function).await {
             Ok(placement) => placement,
             Err(problem) => return course.fail(&problem),
         };
@@ -79,6 +79,7 @@ pub(crate) async fn run(shared: Arc<Shared>, mut invocation: Box<Invocation>) ->
 
 /// Waits for a place. What it waits for says where the time went.
 async fn placed(
+    shared: &Shared,
     course: &mut Course,
     arrival: Arrival,
     deadline: Instant,
@@ -113,10 +114,16 @@ async fn placed(
     match waited {
         Ok(Ok(placement)) => Ok(placement),
         Ok(Err(_)) => Err(Problem::new(ProblemCode::Draining)),
-        Err(_) if cold => Err(Problem::new(ProblemCode::QueueTimeout).internal(format!(
-            "the Swarm has not started a sandbox in time: docker service ps {}",
-            crate::sandbox::name(function)
-        ))),
+        Err(_) if cold => {
+            let unusable = shared.unusable(function);
+            let why = if unusable.is_empty() {
+                let service = crate::sandbox::name(function);
+                format!("the Swarm has not started a sandbox in time: docker service ps {service}")
+            } else {
+                format!("no node with a sandbox can run it: {}", unusable.join("; "))
+            };
+            Err(Problem::new(ProblemCode::QueueTimeout).internal(why))
+        }
         Err(_) => Err(Problem::new(ProblemCode::QueueTimeout)),
     }
 }

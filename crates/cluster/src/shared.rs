@@ -67,6 +67,12 @@ impl Shared {
         &self.dialer
     }
 
+    /// Why a function can't be run on any of the nodes that have a sandbox for it; empty where it can.
+    pub(crate) fn unusable(&self, function: &Function) -> Vec<String> {
+        self.pool()
+            .unusable(function.name.as_str(), self.namespace.as_str())
+    }
+
     pub(crate) fn pool(&self) -> MutexGuard<'_, Pool> {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -52,6 +52,21 @@ impl Cluster {
         self.made(1, topic, &["--constraint", &constraint], labels, image, command)
     }
 
+    /// The same, with these options of `docker service create`.
+    ///
+    /// # Panics
+    /// When it can't be made.
+    pub fn function_with(
+        &self,
+        options: &[&str],
+        topic: &str,
+        labels: &[&str],
+        image: &str,
+        command: &[&str],
+    ) -> Function<'_> {
+        self.made(1, topic, options, labels, image, command)
+    }
+
     fn made(
         &self,
         manager: u32,

@@ -59,3 +59,28 @@ fn a_clusters_queue_is_looked_at_by_the_doctor_and_every_metric_is_in_the_refere
         .collect();
     assert!(missing.is_empty(), "docs/reference/metrics.md lacks {missing:?}");
 }
+
+#[test]
+fn a_function_that_its_node_can_not_run_as_it_says_is_shown_as_invalid_with_the_reason() {
+    let cluster = Cluster::installed();
+    let options = [
+        "--log-driver",
+        "gelf",
+        "--log-opt",
+        "gelf-address=udp://127.0.0.1:12201",
+    ];
+    let labels = ["handler=exec", "engine=lean", "sandboxes=1", "timeout=10s"];
+    let function = cluster.function_with(&options, "refused", &labels, SHELL, &["true"]);
+    let row = eventually("the reason, with its node", || {
+        let listed = cluster.skep(1, &["ls"]);
+        assert_eq!(listed.code, Some(0), "{listed:?}");
+        let why = |line: &str| line.contains("node-") && line.contains("the driver gelf (--log-driver)");
+        listed.stderr.lines().any(why).then_some(())?;
+        let row = listed
+            .stdout
+            .lines()
+            .find(|line| line.starts_with(&function.name));
+        row.map(str::to_owned)
+    });
+    assert!(row.contains("invalid"), "{row}");
+}

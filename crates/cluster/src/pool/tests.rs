@@ -205,6 +205,21 @@ fn another_namespaces_sandboxes_are_none_of_ours() {
 }
 
 #[test]
+fn why_no_node_can_run_a_function_is_known_and_one_that_can_is_enough() {
+    let mut pool = Pool::default();
+    let refused = |id: &str| SandboxPicture {
+        reasons: vec!["it is no lean node".to_owned()],
+        ..shown(id, 4, 0, 0)
+    };
+    pool.picture(1, node("a", vec![refused("a-1"), refused("a-2")]), "default");
+    waits(pool.arrive(&function(&[]), false));
+    assert_eq!(pool.unusable("hello", "default"), ["a: it is no lean node"]);
+    assert!(pool.unusable("hello", "other").is_empty() && pool.unusable("other", "default").is_empty());
+    pool.picture(2, node("b", vec![shown("b-1", 4, 0, 0)]), "default");
+    assert!(pool.unusable("hello", "default").is_empty());
+}
+
+#[test]
 fn what_has_just_ended_keeps_nobody_waiting() {
     let mut pool = Pool::default();
     let hello = function(&[]);

@@ -43,6 +43,9 @@ struct Course {
     queued: u32,
     engine: Option<String>,
     fallback: Vec<String>,
+    /// Whether a node that has a sandbox for it can run it, and why others can't.
+    usable: bool,
+    reasons: Vec<String>,
 }
 
 impl ClusterNode {
@@ -54,10 +57,16 @@ impl ClusterNode {
                 course.running += sandbox.running;
                 course.idle += sandbox.idle;
                 course.engine = Some(node.picture.engine.clone());
-                for reason in &node.picture.fallback {
-                    let said = format!("{}: {reason}", node.picture.hostname);
-                    if !course.fallback.contains(&said) {
-                        course.fallback.push(said);
+                course.usable |= sandbox.reasons.is_empty();
+                let named = |reason: &String| format!("{}: {reason}", node.picture.hostname);
+                for (said, of) in [
+                    (&node.picture.fallback, &mut course.fallback),
+                    (&sandbox.reasons, &mut course.reasons),
+                ] {
+                    for reason in said.iter().map(named) {
+                        if !of.contains(&reason) {
+                            of.push(reason);
+                        }
                     }
                 }
             }
@@ -116,6 +125,10 @@ fn counted(mut function: api::Function, courses: &HashMap<String, Course>) -> ap
         function.queued = course.queued;
         function.engine = course.engine.clone();
         function.fallback = course.fallback.clone();
+        if !course.usable && !course.reasons.is_empty() {
+            function.state = api::FunctionState::Invalid;
+            function.reasons = course.reasons.clone();
+        }
     }
     function
 }
