@@ -47,7 +47,7 @@ async fn who_waits_for_a_process_in_a_child_that_is_removed_is_told_its_code() {
         "for again in 1 2 3; do
            docker run -d --name box {DEBIAN} sleep 300 >/dev/null
            (docker exec box sh -c 'echo runs; exec sleep 300' >/tmp/said; echo code $? >>/tmp/said) & waits=$!
-           until grep -qs runs /tmp/said; do sleep 0.05; done
+           for once in $(seq 600); do grep -qs runs /tmp/said && break; sleep 0.05; done
            docker rm -f box; wait $waits; cat /tmp/said; rm /tmp/said
          done
          docker exec box true"
@@ -142,7 +142,7 @@ async fn stops_and_restarts_are_told_in_the_events_of_docker() {
          docker top one; docker cp one:/no/such - >/dev/null; docker stop one; docker start one
          docker kill -s USR1 one; docker rm -f one
          docker run -d --name two {DEBIAN} sh -c 'trap \"exit 3\" TERM; echo ready; while :; do sleep 0.05; done' >/dev/null
-         until docker logs two | grep -q ready; do sleep 0.1; done
+         for again in $(seq 300); do docker logs two | grep -q ready && break; sleep 0.1; done
          docker stop two; docker rm two; sleep 1.1
          docker events --since $begin --until $(date +%s) --format '{{{{.Action}}}} {{{{.Actor.Attributes.name}}}} {{{{.Actor.Attributes.signal}}}} {{{{.Actor.Attributes.exitCode}}}}' | sed 's/<no value>//g'"
     );
@@ -162,7 +162,10 @@ async fn health_is_checked_as_often_as_docker_would() {
     let skep = both("words-health", &[]).await;
     let script = format!(
         "docker run -d --name one --health-cmd true --health-interval 100ms {DEBIAN} sleep 300 >/dev/null
-         until [ $(docker inspect -f '{{{{.State.Health.Status}}}}' one) = healthy ]; do sleep 0.1; done
+         for again in $(seq 300); do
+           [ \"$(docker inspect -f '{{{{.State.Health.Status}}}}' one)\" = healthy ] && break
+           sleep 0.1
+         done
          docker inspect -f '{{{{.Config.Healthcheck.Interval}}}}' one; docker rm -f one
          docker run --health-cmd true --health-interval 100us {DEBIAN} true 2>&1 | head -1"
     );
