@@ -1,14 +1,13 @@
 //! Writing to a file that stands in another mount namespace and came from outside.
 
-use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::mount::MountFlags;
 
-use crate::mounts::{copied, in_mounts, list, processes};
+use crate::mounts::{again, copied, in_mounts, list, processes};
 
 /// The largest file that is edited: whoever made a longer one of it looks after it alone.
 const LARGEST: u64 = 1 << 20;
@@ -42,9 +41,7 @@ pub fn edit_mounted(
             return Ok(false);
         }
         // What is opened now is what was looked at: a device would notice that it is opened.
-        let again = format!("thread-self/fd/{}", file.as_raw_fd());
-        let flags = OFlags::RDWR | OFlags::CLOEXEC;
-        let file = File::from(rustix::fs::openat(&processes, again, flags, Mode::empty())?);
+        let file = again(processes.as_fd(), &file, OFlags::RDWR | OFlags::CLOEXEC)?;
         let mut own = String::new();
         if (&file).take(LARGEST + 1).read_to_string(&mut own)? as u64 > LARGEST {
             return Ok(false);

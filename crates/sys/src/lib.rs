@@ -48,7 +48,7 @@ pub use fork::{
     join_new_session_keyring, load_seccomp, raise_loopback, unshare_cgroup_namespace,
 };
 pub use memory::release_free_memory;
-pub use mounts::{in_files, in_mounts};
+pub use mounts::{in_files, in_mounts, open_file, processes};
 pub use namespace::NetworkNamespace;
 pub use process::{ProcessIdentity, boot_id};
 pub use signal::{send_signal, signal_number};

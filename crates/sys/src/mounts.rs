@@ -3,10 +3,11 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, UnmountFlags};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
@@ -53,9 +54,38 @@ pub fn in_files<T: Send>(namespace: BorrowedFd<'_>, work: impl FnOnce() -> T + S
 }
 
 /// The host's `/proc`, for a path to it leads nowhere from inside.
-pub(crate) fn processes() -> io::Result<OwnedFd> {
+///
+/// # Errors
+/// What the kernel answers.
+pub fn processes() -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(rustix::fs::open("/proc", flags, Mode::empty())?)
+}
+
+/// Opens for reading what stands at a path, where that is a file and neither a link nor a device nor a pipe: those would
+/// notice that they are opened. `processes` is the host's `/proc`.
+///
+/// # Errors
+/// What the kernel answers.
+pub fn open_file(processes: BorrowedFd<'_>, path: &Path) -> io::Result<Option<File>> {
+    let looked = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let found = rustix::fs::open(path, looked, Mode::empty())?;
+    if FileType::from_raw_mode(rustix::fs::fstat(&found)?.st_mode) != FileType::RegularFile {
+        return Ok(None);
+    }
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    again(processes, &found, flags).map(Some)
+}
+
+/// Opens what was looked at, whatever stands at its path by now.
+pub(crate) fn again(processes: BorrowedFd<'_>, found: &OwnedFd, flags: OFlags) -> io::Result<File> {
+    let place = format!("thread-self/fd/{}", found.as_raw_fd());
+    Ok(File::from(rustix::fs::openat(
+        processes,
+        place,
+        flags,
+        Mode::empty(),
+    )?))
 }
 
 /// Gives this thread a copy of the mount namespace: what it changes there, nobody else sees.

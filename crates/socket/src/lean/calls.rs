@@ -128,7 +128,8 @@ pub(crate) async fn call(
             let body: Body = crate::calls::measured(request.into_body());
             let working = working().await?;
             let room = Room::of(&shared, &lean, &child).await;
-            let put = archive::put(&child, &mounts, asked, body, (room, working)).await;
+            let places = (working, lean.works.dictionaries(&child.request.function));
+            let put = archive::put(&child, &mounts, asked, body, room, places).await;
             if child.doing().status == Status::Exited {
                 lean.bound_files(&shared, &child);
             }

@@ -17,23 +17,41 @@ use crate::shared::Shared;
 /// How many archives, comparisons and lists of processes are made for one function at the same time: each takes a
 /// thread for as long as its client takes.
 const WORKS: usize = 32;
+/// How many of them may have a dictionary of an `xz` archive, which may take 64 MiB of Skep's own memory.
+const DICTIONARIES: usize = 4;
 /// How much of an archive is unpacked before it is looked again how much room is left.
 pub(super) const STEP: u64 = 1 << 20;
 
 /// The places for such work, by function.
 #[derive(Debug, Default)]
-pub(super) struct Works(Mutex<HashMap<String, Arc<Semaphore>>>);
+pub(super) struct Works(Mutex<HashMap<String, Places>>);
+
+#[derive(Debug)]
+struct Places {
+    all: Arc<Semaphore>,
+    dictionaries: Arc<Semaphore>,
+}
 
 impl Works {
     /// Waits for a place.
     pub(super) async fn place(&self, function: &str) -> Result<OwnedSemaphorePermit, Refusal> {
-        let places = {
-            let mut all = lock(&self.0);
-            all.retain(|name, places| name == function || places.available_permits() < WORKS);
-            let places = all.entry(function.to_owned());
-            places.or_insert_with(|| Arc::new(Semaphore::new(WORKS))).clone()
-        };
+        let places = self.of(function, |places| places.all.clone());
         places.acquire_owned().await.map_err(|_| broke_off())
+    }
+
+    /// The places for dictionaries among those that have such a place.
+    pub(super) fn dictionaries(&self, function: &str) -> Arc<Semaphore> {
+        self.of(function, |places| places.dictionaries.clone())
+    }
+
+    fn of<T>(&self, function: &str, get: impl FnOnce(&Places) -> T) -> T {
+        let mut all = lock(&self.0);
+        all.retain(|name, places| name == function || places.all.available_permits() < WORKS);
+        let places = all.entry(function.to_owned()).or_insert_with(|| Places {
+            all: Arc::new(Semaphore::new(WORKS)),
+            dictionaries: Arc::new(Semaphore::new(DICTIONARIES)),
+        });
+        get(places)
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod archives;
 mod attacks;
+mod bombs;
 mod budgets;
 mod clients;
 mod disk;

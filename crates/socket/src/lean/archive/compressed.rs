@@ -22,8 +22,11 @@ const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 
 type Begun<R> = Chain<Cursor<Vec<u8>>, R>;
 
-/// What is in an archive, whatever it is packed with.
-pub(super) fn unpacked<'a>(mut archive: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
+/// What is in an archive, whatever it is packed with. `dictionary` waits for a place for one of an `xz` archive.
+pub(super) fn unpacked<'a, P: 'a>(
+    mut archive: impl Read + 'a,
+    dictionary: impl FnOnce() -> io::Result<P>,
+) -> io::Result<Box<dyn Read + 'a>> {
     let mut first = Vec::with_capacity(XZ.len());
     archive.by_ref().take(XZ.len() as u64).read_to_end(&mut first)?;
     let is = |magic: &[u8]| first.starts_with(magic);
@@ -32,13 +35,28 @@ pub(super) fn unpacked<'a>(mut archive: impl Read + 'a) -> io::Result<Box<dyn Re
     Ok(match kind {
         Some(GZIP) => Box::new(flate2::read::MultiGzDecoder::new(whole)),
         Some(BZIP2) => Box::new(bzip2::read::MultiBzDecoder::new(whole)),
-        Some(XZ) => Box::new(lzma_rust2::XzReader::new_mem_limit(whole, true, DICTIONARY)),
+        Some(XZ) => Box::new(Xz {
+            _place: dictionary()?,
+            inner: lzma_rust2::XzReader::new_mem_limit(whole, true, DICTIONARY),
+        }),
         Some(_) => {
             let message = "archives packed with zstd are not taken; gzip, bzip2 and xz are";
             return Err(io::Error::new(io::ErrorKind::Unsupported, message));
         }
         None => Box::new(whole),
     })
+}
+
+/// Keeps its place for as long as it has a dictionary.
+struct Xz<R: Read, P> {
+    inner: lzma_rust2::XzReader<R>,
+    _place: P,
+}
+
+impl<R: Read, P> Read for Xz<R, P> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.inner.read(into)
+    }
 }
 
 /// Reads an archive for as long as there is room for what is in it.
@@ -105,7 +123,7 @@ mod tests {
 
     fn read(packed: &[u8]) -> io::Result<Vec<u8>> {
         let mut text = Vec::new();
-        unpacked(packed)?.read_to_end(&mut text).map(|_| text)
+        unpacked(packed, || Ok(()))?.read_to_end(&mut text).map(|_| text)
     }
 
     #[test]

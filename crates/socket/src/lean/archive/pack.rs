@@ -2,7 +2,7 @@
 
 use std::fs::{self, Metadata};
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,8 +12,6 @@ use futures::Stream;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
-use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
 use skep_grant::Refusal;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
@@ -37,16 +35,21 @@ impl Write for Pieces {
 }
 
 /// An archive of what is at a path, under its last name; of the root under none.
-fn pack(place: &Path, to: Pieces) -> io::Result<()> {
+fn pack(processes: BorrowedFd<'_>, place: &Path, to: Pieces) -> io::Result<()> {
     let mut builder = tar::Builder::new(io::BufWriter::with_capacity(64 << 10, to));
     builder.follow_symlinks(false);
     let device = fs::symlink_metadata(place)?.dev();
     let name = place.file_name().map_or(PathBuf::new(), PathBuf::from);
-    add(&mut builder, place, &name, device)?;
+    add(&mut builder, (processes, device), place, &name)?;
     builder.into_inner()?.flush()
 }
 
-fn add<W: Write>(builder: &mut tar::Builder<W>, place: &Path, name: &Path, device: u64) -> io::Result<()> {
+fn add<W: Write>(
+    builder: &mut tar::Builder<W>,
+    (processes, device): (BorrowedFd<'_>, u64),
+    place: &Path,
+    name: &Path,
+) -> io::Result<()> {
     let metadata = match fs::symlink_metadata(place) {
         // Gone since it was listed.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -54,7 +57,7 @@ fn add<W: Write>(builder: &mut tar::Builder<W>, place: &Path, name: &Path, devic
     };
     let kind = metadata.file_type();
     if kind.is_file() {
-        return add_file(builder, place, name);
+        return add_file(builder, processes, place, name);
     }
     if kind.is_symlink() {
         return match fs::read_link(place) {
@@ -96,7 +99,8 @@ fn add<W: Write>(builder: &mut tar::Builder<W>, place: &Path, name: &Path, devic
     let mut entries = names.collect::<io::Result<Vec<_>>>()?;
     entries.sort();
     for entry in entries {
-        add(builder, &place.join(&entry), &name.join(&entry), device)?;
+        let (place, name) = (place.join(&entry), name.join(&entry));
+        add(builder, (processes, device), &place, &name)?;
     }
     Ok(())
 }
@@ -128,18 +132,20 @@ fn add_special<W: Write>(builder: &mut tar::Builder<W>, metadata: &Metadata, nam
 }
 
 /// Adds a file as large as it was when it was opened, whatever is written to it meanwhile.
-fn add_file<W: Write>(builder: &mut tar::Builder<W>, place: &Path, name: &Path) -> io::Result<()> {
-    // What it is may have changed since it was looked at: a link would be followed, a pipe waited for.
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = match rustix::fs::open(place, flags, Mode::empty()) {
-        Ok(file) => fs::File::from(file),
-        Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => return Ok(()),
-        Err(error) => return Err(error.into()),
+fn add_file<W: Write>(
+    builder: &mut tar::Builder<W>,
+    processes: BorrowedFd<'_>,
+    place: &Path,
+    name: &Path,
+) -> io::Result<()> {
+    // What it is may have changed since it was looked at. No cgroup keeps this thread from any device.
+    let file = match skep_sys::open_file(processes, place) {
+        Ok(Some(file)) => file,
+        Ok(None) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
     };
     let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Ok(());
-    }
     let zeros = io::repeat(0);
     builder.append_data(
         &mut header(&metadata),
@@ -178,8 +184,9 @@ pub(in crate::lean) async fn get(
     let found = found.ok_or_else(|| missing(path, child))?;
     let (sender, receiver) = mpsc::channel(WAITING);
     let place = absolute(path);
+    let processes = skep_sys::processes().map_err(unlooked)?;
     let packing = apart(mounts, move || {
-        let packed = pack(&place, Pieces(sender));
+        let packed = pack(processes.as_fd(), &place, Pieces(sender));
         drop(working);
         packed
     });
@@ -217,17 +224,34 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_became_a_pipe_or_a_link_is_not_waited_for_and_not_followed() {
+    fn a_file_that_became_a_pipe_or_a_link_is_not_opened_and_not_followed() {
         let folder = std::env::temp_dir().join(format!("skep-archive-{}", uuid::Uuid::now_v7()));
         fs::create_dir(&folder).unwrap();
         let (pipe, link, file) = (folder.join("pipe"), folder.join("link"), folder.join("file"));
-        let mode = Mode::from_raw_mode(0o600);
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
         rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        // It gets through as soon as anybody opens the other end, for however short.
+        let (opens, opened) = std::sync::mpsc::channel();
+        let other_end = pipe.clone();
+        let writer = std::thread::spawn(move || {
+            let end = fs::OpenOptions::new().write(true).open(other_end);
+            opens.send(end.is_ok()).unwrap();
+        });
         fs::write(&file, "text").unwrap();
         std::os::unix::fs::symlink(&file, &link).unwrap();
         let mut builder = tar::Builder::new(Vec::new());
-        for place in [&pipe, &link, &file] {
-            add_file(&mut builder, place, Path::new(place.file_name().unwrap())).unwrap();
+        let processes = skep_sys::processes().unwrap();
+        let end = std::time::Instant::now() + std::time::Duration::from_millis(200);
+        while std::time::Instant::now() < end {
+            add_file(&mut builder, processes.as_fd(), &pipe, Path::new("pipe")).unwrap();
+        }
+        assert!(opened.try_recv().is_err(), "the pipe was opened");
+        drop(fs::File::open(&pipe).unwrap());
+        assert!(opened.recv().unwrap());
+        writer.join().unwrap();
+        for place in [&link, &file] {
+            let name = Path::new(place.file_name().unwrap());
+            add_file(&mut builder, processes.as_fd(), place, name).unwrap();
         }
         let packed = builder.into_inner().unwrap();
         fs::remove_dir_all(&folder).unwrap();

@@ -12,7 +12,8 @@ use http_body_util::BodyExt;
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, Timespec, Timestamps, Uid};
 use skep_grant::Refusal;
 use tar::{Entry, EntryType};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::compressed::{self, Between, Measured};
 use super::{WAITING, absolute, apart, broke_off, missing, taken, unlooked};
@@ -20,6 +21,9 @@ use crate::answer::{Answer, Body, nothing};
 use crate::lean::child::LeanChild;
 use crate::lean::create::failed;
 use crate::lean::room::Room;
+
+/// How many bytes are kept of folders that have no dates yet.
+const FOLDERS: usize = 8 << 20;
 
 /// What is asked for.
 pub(in crate::lean) struct Put<'a> {
@@ -63,7 +67,8 @@ pub(in crate::lean) async fn put(
     mounts: &Arc<OwnedFd>,
     asked: Put<'_>,
     mut body: Body,
-    (room, working): (Room, OwnedSemaphorePermit),
+    room: Room,
+    (working, dictionaries): (OwnedSemaphorePermit, Arc<Semaphore>),
 ) -> Result<Answer, Refusal> {
     let (sender, receiver) = mpsc::channel(WAITING);
     let (place, room) = (absolute(asked.path), Arc::new(room));
@@ -75,14 +80,19 @@ pub(in crate::lean) async fn put(
         keeps_kinds: asked.keeps_kinds,
         makes_devices: asked.makes_devices,
     };
-    let looked = room.clone();
+    let (looked, handle) = (room.clone(), Handle::current());
     let unpacking = apart(mounts, move || {
         if !fs::metadata(&place)?.is_dir() {
             return Err(io::ErrorKind::NotADirectory.into());
         }
         let place = fs::canonicalize(&place)?;
         let unpacked = looked.holds(taken()).and_then(|()| {
-            unpack(arriving, &place, manner, &looked)?;
+            let dictionary = move || {
+                handle
+                    .block_on(dictionaries.acquire_owned())
+                    .map_err(io::Error::other)
+            };
+            unpack((arriving, dictionary), &place, manner, &looked)?;
             looked.holds(taken())
         });
         drop(working);
@@ -125,30 +135,69 @@ pub(in crate::lean) async fn put(
 }
 
 /// Puts everything in an archive below a folder.
-fn unpack(archive: impl Read, folder: &Path, manner: Manner, room: &Arc<Room>) -> io::Result<()> {
+fn unpack<P>(
+    (archive, dictionary): (impl Read, impl FnOnce() -> io::Result<P>),
+    folder: &Path,
+    manner: Manner,
+    room: &Arc<Room>,
+) -> io::Result<()> {
     let between = Between::default();
-    let archive = compressed::unpacked(archive)?;
+    let archive = compressed::unpacked(archive, dictionary)?;
     let mut archive = tar::Archive::new(Measured::new(archive, room.clone(), between.clone()));
     archive.set_preserve_permissions(true);
     archive.set_preserve_ownerships(true);
-    let mut folders = Vec::new();
+    let mut folders = Folders::default();
     let mut entries = archive.entries()?;
     loop {
         between.begins();
         let Some(entry) = entries.next() else { break };
         let mut entry = entry?;
         between.ends();
-        if let Some(made) = unpack_one(&mut entry, folder, manner)? {
-            folders.push((made, date(&entry)));
+        if let Some(made) = unpack_one(&mut entry, folder, manner, room)? {
+            folders.add(made, date(&entry))?;
         }
-        // What of it nobody wanted.
-        io::copy(&mut entry, &mut io::sink())?;
+        left_over(&mut entry)?;
     }
-    // What is put into a folder changes its date.
-    for (made, date) in folders.iter().rev() {
-        set_date(made, date)?;
+    folders.set_dates()
+}
+
+/// Folders that get their dates when all is in them: what is put into a folder changes its date.
+#[derive(Default)]
+struct Folders {
+    all: Vec<(PathBuf, Timestamps)>,
+    size: usize,
+}
+
+impl Folders {
+    fn add(&mut self, made: PathBuf, date: Timestamps) -> io::Result<()> {
+        self.size += size_of::<(PathBuf, Timestamps)>() + made.as_os_str().len();
+        self.all.push((made, date));
+        // An archive may name the same folder over and over.
+        if self.size > FOLDERS {
+            self.set_dates()?;
+        }
+        Ok(())
     }
-    Ok(())
+
+    fn set_dates(&mut self) -> io::Result<()> {
+        self.size = 0;
+        for (made, date) in std::mem::take(&mut self.all).iter().rev() {
+            set_date(made, date)?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads what of an entry nobody wanted. The holes of a sparse file are no bytes of the archive, and may be as large as
+/// a number can say: they are never read.
+fn left_over<R: Read>(entry: &mut Entry<'_, R>) -> io::Result<()> {
+    if entry.header().entry_type().is_gnu_sparse() {
+        return match entry.read(&mut [0])? {
+            0 => Ok(()),
+            _ => Err(invalid("a folder can't be a sparse file".to_owned())),
+        };
+    }
+    io::copy(entry, &mut io::sink()).map(drop)
 }
 
 fn invalid(message: String) -> io::Error {
@@ -181,6 +230,7 @@ fn unpack_one<R: Read>(
     entry: &mut Entry<'_, R>,
     folder: &Path,
     manner: Manner,
+    room: &Room,
 ) -> io::Result<Option<PathBuf>> {
     let kind = entry.header().entry_type();
     if matches!(kind, EntryType::XGlobalHeader) {
@@ -191,8 +241,10 @@ fn unpack_one<R: Read>(
     if place == folder {
         return Ok(None);
     }
-    if let Some(above) = place.parent() {
+    if let Some(above) = place.parent().filter(|above| !above.is_dir()) {
         fs::create_dir_all(above)?;
+        // A name may be two thousand folders.
+        room.holds(taken())?;
     }
     make_way(&place, kind.is_dir(), manner)?;
     match kind {
@@ -296,5 +348,28 @@ mod tests {
         for outside in ["..", "../a", "a/../../b", "../tmpx"] {
             assert_eq!(at("/tmp", outside), None, "{outside}");
         }
+    }
+
+    #[test]
+    fn a_folder_that_is_named_over_and_over_is_not_kept_as_often() {
+        let folder = std::env::temp_dir().join(format!("skep-folders-{}", uuid::Uuid::now_v7()));
+        fs::create_dir(&folder).unwrap();
+        let time = Timespec {
+            tv_sec: 1_000_000_000,
+            tv_nsec: 0,
+        };
+        let mut folders = Folders::default();
+        for _ in 0..200_000 {
+            let date = Timestamps {
+                last_access: time,
+                last_modification: time,
+            };
+            folders.add(folder.clone(), date).unwrap();
+            assert!(folders.all.len() * size_of::<(PathBuf, Timestamps)>() <= FOLDERS);
+        }
+        folders.set_dates().unwrap();
+        let date = std::os::unix::fs::MetadataExt::mtime(&fs::metadata(&folder).unwrap());
+        fs::remove_dir(&folder).unwrap();
+        assert_eq!(date, time.tv_sec);
     }
 }
