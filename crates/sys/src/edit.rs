@@ -41,7 +41,12 @@ pub fn edit_mounted(
             return Ok(false);
         }
         // What is opened now is what was looked at: a device would notice that it is opened.
-        let file = again(processes.as_fd(), &file, OFlags::RDWR | OFlags::CLOEXEC)?;
+        // Who has a lease on it (fcntl(2)) is not waited for.
+        let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = match again(processes.as_fd(), &file, flags) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            other => other?,
+        };
         let mut own = String::new();
         if (&file).take(LARGEST + 1).read_to_string(&mut own)? as u64 > LARGEST {
             return Ok(false);

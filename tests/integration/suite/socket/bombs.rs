@@ -111,3 +111,40 @@ async fn a_node_that_an_archive_brings_opens_no_device() {
     assert_eq!(opened, ["opened /srv/n/null"; 2], "{said}");
     skep.finish().await;
 }
+
+#[tokio::test]
+async fn paths_that_change_while_an_archive_is_made_lead_nowhere_but_into_the_child() {
+    let skep = Skep::start("bombs-swap").await;
+    let labels = ["spawn=debian:bookworm-slim", "engine=lean"];
+    shell(&skep, "sh", &labels, &["--network", "none"]).await;
+    let canary = format!("canary-{}", skep.docker.namespace());
+    let script = format!(
+        "cat >/tmp/swap <<'PERL'
+         my @to = qw(/ /proc/1/root /proc/self/cwd ../../../../../.. /dev k/n k/p /w/k);
+         chdir q(/w); for (my $n = 0;; $n++) {{
+           rename q(a/d), q(a/e); symlink $to[$n % @to], q(a/d); rename q(a/d), q(a/f); unlink q(a/f);
+           for my $kind (qw(k/p k/n)) {{ rename $kind, q(a/d); rename q(a/d), $kind }}
+           rename q(a/e), q(a/d)
+         }}
+PERL
+         docker create --name box {DEBIAN} sh -c 'mkdir -p /w/a/d /w/k; cd /w; mknod k/n b 8 0; mkfifo k/p; exec perl /swap'
+         docker cp /tmp/swap box:/swap 2>/dev/null; docker start box
+         mkdir -p /tmp/t/sub; cd /tmp/t; echo mine >{canary}; echo mine >sub/{canary}
+         end=$((SECONDS + 5))
+         while [ $SECONDS -lt $end ]; do for to in /w/a/d /w/a/d/tmp /w/a /w; do
+           timeout 20 docker cp . box:$to >/dev/null 2>&1; [ $? = 124 ] && echo HUNG put $to
+           timeout 20 docker cp box:$to - >/dev/null 2>&1; [ $? = 124 ] && echo HUNG get $to
+         done; done
+         docker exec box ls /w/{canary}; docker rm -f box"
+    );
+    let said = run(&skep, "sh", &script).await;
+    assert!(
+        said.ends_with(&format!("/w/{canary}\nbox\n")) && !said.contains("HUNG"),
+        "{said}"
+    );
+    for place in ["/", "/tmp", "/etc", "/dev", "/root"] {
+        let place = std::path::Path::new(place).join(&canary);
+        assert!(!place.exists(), "{} is on the host", place.display());
+    }
+    skep.finish().await;
+}

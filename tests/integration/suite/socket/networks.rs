@@ -173,6 +173,26 @@ async fn a_lean_child_that_runs_without_a_network_gets_none() {
     running.abort();
 }
 
+#[tokio::test]
+async fn nobody_waits_for_a_child_that_holds_its_hosts_against_a_change() {
+    let skep = Skep::start("networks-lease").await;
+    let (a, b) = (skep.docker.network("a", &[]), skep.docker.network("b", &[]));
+    let granted = format!("spawn.networks={a},{b}");
+    let labels = ["spawn=debian:bookworm-slim", "engine=lean", &granted];
+    shell(&skep, "fast", &labels, &["--network", "none"]).await;
+    // F_SETLEASE, F_WRLCK: whoever opens the file waits for its holder, or for as long as the machine says.
+    let hold = "$SIG{IO} = q(IGNORE); for my $name (qw(hosts resolv.conf)) { open my $file, q(+<), qq(/etc/$name); \
+                fcntl($file, 1024, 1) or die $!; push @held, $file } print qq(held\\n); sleep 300";
+    let script = format!(
+        "docker run -d --name one --network {a} {DEBIAN} perl -e '$|=1; {hold}' >/dev/null
+         until docker logs one | grep .; do :; done; begin=$SECONDS
+         docker network connect {b} one; docker network disconnect {a} one
+         echo $((SECONDS - begin > 20)); docker rm -f one"
+    );
+    assert_eq!(run(&skep, "fast", &script).await, "held\n0\none\n");
+    skep.finish().await;
+}
+
 /// Both kinds of children, with two networks of their own and the default bridge granted.
 async fn both_on_networks(name: &str) -> Skep {
     let skep = Skep::start(name).await;
