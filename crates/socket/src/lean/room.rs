@@ -118,3 +118,21 @@ impl Room {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn dictionaries_of_one_function_are_few_and_nobody_elses() {
+        let works = Works::default();
+        let _place = works.place("one").await.unwrap();
+        let take = |function| works.dictionaries(function).try_acquire_owned();
+        let held: Vec<_> = (0..DICTIONARIES).map(|_| take("one").unwrap()).collect();
+        let _other = works.place("other").await.unwrap();
+        assert!(take("one").is_err());
+        assert!(take("other").is_ok());
+        drop(held);
+        assert!(take("one").is_ok());
+    }
+}
