@@ -72,10 +72,7 @@ impl Shape {
             _ => Some(self.ground.take_free(shared)?),
         };
         let taken = Taken::new(self, sandbox);
-        let network = match taken.network() {
-            Some(network) => Some(network.descriptor().ok()?),
-            None => self.own_network(),
-        };
+        let network = taken.descriptor().ok()?;
         self.raise_cgroups().await.ok()?;
         let ahead = Ahead {
             spec: self.spec,

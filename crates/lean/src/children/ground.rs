@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use skep_model::{Function, InstanceId};
+use skep_sys::NetworkNamespace;
 use tokio::sync::Semaphore;
 
 use super::ahead;
@@ -77,10 +78,15 @@ impl Grounds {
     }
 }
 
+/// How many namespaces of children without a network are kept for the next ones.
+const KEPT: usize = 8;
+
 /// Where children of one shape run.
 pub(crate) struct Ground {
     function: Arc<Function>,
     free: Mutex<Vec<(Sandbox, Instant)>>,
+    /// The namespaces of children without a network that have ended, and since when.
+    own: Mutex<Vec<(NetworkNamespace, Instant)>>,
     /// How many are being made, or somebody is in.
     out: AtomicUsize,
     /// All that stand, by their containers, and since when.
@@ -92,6 +98,7 @@ impl Ground {
         Self {
             function,
             free: Mutex::default(),
+            own: Mutex::default(),
             out: AtomicUsize::new(0),
             standing: Mutex::default(),
         }
@@ -193,12 +200,30 @@ impl Ground {
         self.discard(shared, sandbox);
     }
 
+    /// The namespace that a child without a network has left.
+    pub(super) fn take_own(&self) -> Option<NetworkNamespace> {
+        self.own().pop().map(|(namespace, _)| namespace)
+    }
+
+    /// Takes the namespace of one that has ended.
+    pub(super) fn keep_own(&self, namespace: NetworkNamespace) {
+        let mut own = self.own();
+        if own.len() < KEPT {
+            own.push((namespace, Instant::now()));
+        }
+    }
+
+    fn own(&self) -> MutexGuard<'_, Vec<(NetworkNamespace, Instant)>> {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// One that was out comes back, or is nobody's any more.
     pub(crate) fn gone(&self) {
         self.out.fetch_sub(1, Ordering::AcqRel);
     }
 
     fn take_idle(&self, all: bool) -> Vec<Sandbox> {
+        self.own().retain(|(_, since)| !all && since.elapsed() < IDLE);
         let mut free = self.lock();
         // The one that was used last stands at the end.
         let mut left = free.len();

@@ -1,5 +1,6 @@
 //! A child's start: from what it is to run to a child that runs.
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -7,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use skep_engine::Exit;
 use skep_spawner::{Child, Failure, Launch, Order, Own, Prepared, Refused, Streams, TerminalSize};
+use skep_sys::NetworkNamespace;
 use tokio::sync::watch;
 
 use super::Shape;
@@ -81,6 +83,8 @@ fn broken(error: impl std::fmt::Display) -> RunError {
 pub(super) struct Taken {
     pub(super) shape: Arc<Shape>,
     sandbox: Option<Sandbox>,
+    /// The namespace of a child without a network.
+    own: Option<NetworkNamespace>,
     /// Whether it is on other networks than its shape's.
     other: bool,
 }
@@ -89,6 +93,7 @@ impl Taken {
     pub(super) fn new(shape: &Arc<Shape>, sandbox: Option<Sandbox>) -> Self {
         Self {
             shape: shape.clone(),
+            own: sandbox.is_none().then(|| shape.own_network()).flatten(),
             sandbox,
             other: false,
         }
@@ -96,6 +101,13 @@ impl Taken {
 
     pub(super) fn network(&self) -> Option<&SandboxNetwork> {
         self.sandbox.as_ref().and_then(|sandbox| sandbox.network.as_ref())
+    }
+
+    /// The namespace that a child is to be in; `None` where it makes one of its own.
+    pub(super) fn descriptor(&self) -> io::Result<Option<OwnedFd>> {
+        let own = self.own.as_ref().map(NetworkNamespace::descriptor);
+        let network = self.network().map(SandboxNetwork::descriptor);
+        network.or(own).transpose()
     }
 
     /// Whether somebody can still begin in it.
@@ -108,6 +120,9 @@ impl Drop for Taken {
     fn drop(&mut self) {
         if let Some(sandbox) = self.sandbox.take() {
             self.shape.ground.leave(&self.shape.shared, sandbox, !self.other);
+        }
+        if let Some(own) = self.own.take() {
+            self.shape.ground.keep_own(own);
         }
     }
 }
@@ -133,7 +148,6 @@ impl Shape {
             None => (None, self.sandbox_for(&run).await.map_err(broken)?),
         };
         let network = taken.network();
-        let descriptor = network.map(SandboxNetwork::descriptor).transpose();
         let seen = network.map(|network| network.files.clone());
         let names = files::names(&run.hostname, &plan.process.domain);
         let contents = files::contents(
@@ -168,7 +182,7 @@ impl Shape {
             stdin,
             stdout,
             stderr,
-            network: descriptor.map_err(broken)?,
+            network: taken.descriptor().map_err(broken)?,
         };
         let launched = self.launch(ready, (request, own), streams, run.root).await?;
         let (ended, exit) = watch::channel(None);
@@ -201,6 +215,7 @@ impl Shape {
             environment,
             claimed: AtomicBool::new(taken.other),
             sandbox: taken.sandbox.take(),
+            own: taken.own.take(),
             names,
             seen: Mutex::new(seen.unwrap_or_default()),
         })
@@ -245,7 +260,6 @@ impl Shape {
             }
         }
         self.raise_cgroups().await?;
-        streams.network = streams.network.or_else(|| self.own_network());
         let launched = self.shared.spawner.launch_own(request, own, streams, root).await;
         launched.map_err(RunError::from)
     }
@@ -258,9 +272,10 @@ impl Shape {
         arguments
     }
 
-    /// A network namespace for a child without a network, where one was made ahead.
-    pub(super) fn own_network(&self) -> Option<OwnedFd> {
-        self.shared.grounds.networks.take(&self.shared)?.descriptor().ok()
+    /// A network namespace for a child without a network: one that another has left, or was made ahead.
+    fn own_network(&self) -> Option<NetworkNamespace> {
+        let left = self.ground.take_own();
+        left.or_else(|| self.shared.grounds.networks.take(&self.shared))
     }
 }
 

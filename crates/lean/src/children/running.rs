@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use skep_engine::Exit;
 use skep_spawner::{Identity, Joining, Streams};
+use skep_sys::NetworkNamespace;
 use tokio::sync::{oneshot, watch};
 
 use super::Shape;
@@ -56,6 +57,8 @@ pub struct RunningChild {
     pub(super) sandbox: Option<Sandbox>,
     /// Whether no later child gets its network: others are in it who may stay there longer, or it is not its shape's.
     pub(super) claimed: AtomicBool,
+    /// Its network namespace, where it has no network.
+    pub(super) own: Option<NetworkNamespace>,
     /// What its own address is called in its `/etc/hosts`.
     pub(super) names: String,
     /// The sandbox's files of names that its own were last made like.
@@ -73,6 +76,11 @@ impl Drop for RunningChild {
         let claimed = self.claimed.load(Ordering::Acquire);
         if let Some(sandbox) = self.sandbox.take() {
             self.shape.ground.leave(&self.shape.shared, sandbox, !claimed);
+        }
+        if let Some(own) = self.own.take()
+            && self.exit.borrow().is_some()
+        {
+            self.shape.ground.keep_own(own);
         }
     }
 }

@@ -1,10 +1,11 @@
 //! What somebody tries who knows how budgets are counted, and what a function's template settles.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use skep_tests::{DEBIAN, Skep};
 
-use super::{call, docker, open, shell};
+use super::{call, docker, open, run, shell};
 
 /// The sockets that there are, on the host.
 fn sockets(skep: &Skep) -> Vec<PathBuf> {
@@ -199,4 +200,28 @@ async fn processes_that_are_never_started_and_pulls_for_other_machines_are_refus
     assert!(status == 403 && refusal.contains("s390x"), "{status} {refusal}");
     docker(&socket, &["rm", "-f", "one"]).await.unwrap();
     running.abort();
+}
+
+#[tokio::test]
+async fn a_childs_own_network_is_nobody_elses_while_it_runs() {
+    let skep = Skep::start("socket-own").await;
+    let labels = ["spawn=debian:bookworm-slim", "engine=lean"];
+    // Those of the first round leave theirs for the second's.
+    let script = format!(
+        "docker run --rm {DEBIAN} true; docker run --rm {DEBIAN} true
+         for child in first second third; do
+             docker run -d --name $child {DEBIAN} sh -c 'readlink /proc/self/ns/net; sleep 60' >/dev/null
+         done
+         for child in first second third; do
+             for _ in $(seq 300); do docker logs $child | grep net: && break; sleep 0.1; done
+         done"
+    );
+    let mut all = HashSet::new();
+    for name in ["one", "other"] {
+        shell(&skep, name, &labels, &["--network", "none"]).await;
+        let said = run(&skep, name, &script).await;
+        all.extend(said.lines().map(str::to_owned));
+    }
+    assert_eq!(all.len(), 6, "{all:?}");
+    skep.finish().await;
 }
