@@ -20,7 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::empty;
-use crate::child::State;
+use crate::child::{Child, State};
 use crate::daemon::Outgoing;
 use crate::engine::Sockets;
 use crate::shared::Shared;
@@ -165,10 +165,21 @@ impl Shared {
     /// Removes the cgroups of functions that have no children. Not with the last of them: another may come at once,
     /// and to remove a cgroup from every hierarchy takes longer than the child did.
     fn forget_shares(&self) {
+        self.forget_shares_but(|name| self.children().has_any_of(name));
+    }
+
+    /// The same at the end, with which lean's children end; Docker's go on.
+    fn forget_shares_of_lean(&self) {
+        let children: Vec<Child> = self.children().all().cloned().collect();
+        let dockers = children.iter().filter(|child| !self.is_lean(&child.id));
+        let dockers: HashSet<&FunctionName> = dockers.map(|child| &child.marks.function).collect();
+        self.forget_shares_but(|name| dockers.contains(name));
+    }
+
+    fn forget_shares_but(&self, in_use: impl Fn(&FunctionName) -> bool) {
         for function in self.shares.left(&self.namespace) {
             let name = function.parse::<FunctionName>();
-            let in_use = |name: &FunctionName| self.children().has_any_of(name);
-            if !name.as_ref().is_ok_and(in_use) {
+            if !name.as_ref().is_ok_and(&in_use) {
                 self.shares.forget(&self.namespace, &function);
             }
         }
@@ -242,7 +253,7 @@ impl Sockets {
         shared.stop.cancel();
         shared.tasks.close();
         shared.tasks.wait().await;
-        shared.forget_shares();
+        shared.forget_shares_of_lean();
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use skep_model::{Function, Revision, Template, TemplateId};
 
-use crate::lean;
+use crate::{cgroups, lean};
 
 /// Makes containers, networks and volumes for one test, in a namespace of its own, and removes them when dropped.
 ///
@@ -244,6 +244,7 @@ impl Drop for Docker {
         remove(&["ps", "-aq"], &["rm", "-f", "-v"]);
         remove(&["network", "ls", "-q"], &["network", "rm"]);
         remove(&["volume", "ls", "-q"], &["volume", "rm"]);
+        cgroups::clear(&self.namespace);
     }
 }
 

@@ -13,6 +13,7 @@
 //!
 //! The modes of the probe (its first argument) are listed at the head of `probe/main.rs`.
 
+mod cgroups;
 mod docker;
 mod eventually;
 mod function;
