@@ -93,5 +93,11 @@ async fn a_vote_is_recorded_by_a_container_that_vote_started_through_its_socket(
         .json();
     assert_eq!(asked["invocations"].as_array().map(Vec::len), Some(0), "{asked}");
     deploy(&skep, &files, &variables, &["--down", "--volumes"]);
+    eventually("the child to go with its function", async || {
+        let children = skep.control.get("/v1/children").await.json();
+        let all = children["children"].as_array()?;
+        all.iter().all(|child| child["state"] == "removed").then_some(())
+    })
+    .await;
     skep.finish().await;
 }
