@@ -11,6 +11,15 @@ fn agent(cluster: &Cluster) -> Option<String> {
     (running == "true").then(|| id.to_owned())
 }
 
+/// One that has its keys: a launcher that is killed before it handed them over is found out by the next one, which
+/// starts another agent.
+fn whole_agent(cluster: &Cluster) -> Option<String> {
+    let id = agent(cluster)?;
+    let said = cluster.try_docker(1, &["logs", &id]);
+    let answers = |text: &str| text.contains(skep_wire::AGENT_ANSWERS);
+    (answers(&said.stdout) || answers(&said.stderr)).then_some(id)
+}
+
 fn launcher(cluster: &Cluster) -> Option<String> {
     let id = cluster.docker(1, &["ps", "-q", "--filter", "label=skep.part=agent"]);
     (!id.is_empty() && !id.contains('\n')).then_some(id)
@@ -31,7 +40,9 @@ fn an_agent_comes_back_survives_its_launcher_is_replaced_when_told_otherwise_and
     let first = agent(&cluster).expect("an agent");
 
     cluster.docker(1, &["kill", "skep-agent"]);
-    let second = eventually("another agent", || agent(&cluster).filter(|id| *id != first));
+    let second = eventually("another agent", || {
+        whole_agent(&cluster).filter(|id| *id != first)
+    });
 
     let before = launcher(&cluster).expect("one launcher");
     cluster.docker(1, &["kill", &before]);
