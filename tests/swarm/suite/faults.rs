@@ -45,8 +45,9 @@ fn statuses(outcomes: &[Outcome]) -> Vec<String> {
     outcomes.iter().map(word).collect()
 }
 
-/// Three of nine ran on the node that went: they are told so, and the other six are answered.
-fn three_are_lost(outcomes: &[Outcome], node: &str) {
+/// Some of nine ran on the node that went, as many as a sandbox has room for at the most: they are told so, and the
+/// others are answered.
+fn its_own_are_lost(outcomes: &[Outcome], node: &str) {
     let lost = |outcome: &&Outcome| {
         outcome
             .as_ref()
@@ -58,8 +59,9 @@ fn three_are_lost(outcomes: &[Outcome], node: &str) {
             .is_ok_and(|answer| answer.status == 200 && answer.body != node)
     };
     let said = statuses(outcomes);
-    assert_eq!(outcomes.iter().filter(lost).count(), 3, "{said:?}");
-    assert_eq!(outcomes.iter().filter(served).count(), 6, "{said:?}");
+    let lost = outcomes.iter().filter(lost).count();
+    assert!((1..=4).contains(&lost), "{said:?}");
+    assert_eq!(outcomes.iter().filter(served).count(), 9 - lost, "{said:?}");
 }
 
 fn failures(samples: &[Sample]) -> Vec<String> {
@@ -98,7 +100,7 @@ fn a_node_that_dies_takes_its_own_work_along_and_nothing_else_and_comes_back_cle
 
     cluster.kill(3);
     let killed = Instant::now();
-    three_are_lost(&callers.join().expect("the callers"), "node-3");
+    its_own_are_lost(&callers.join().expect("the callers"), "node-3");
     assert!(
         killed.elapsed() < SECONDS,
         "they were told after {:?}",
@@ -131,7 +133,7 @@ fn a_node_that_is_cut_off_is_done_without_and_joins_in_again_when_it_is_back() {
     let callers = nine(&cluster, &slow, 2);
     cluster.cut(3);
     let cut = Instant::now();
-    three_are_lost(&callers.join().expect("the callers"), "node-3");
+    its_own_are_lost(&callers.join().expect("the callers"), "node-3");
     assert!(
         cut.elapsed() < SECONDS,
         "they were told after {:?}",
@@ -229,7 +231,7 @@ fn an_agent_that_is_killed_costs_what_ran_there_and_another_clears_up() {
     let callers = nine(&cluster, &slow, 1);
     cluster.docker(2, &["kill", "skep-agent"]);
     let killed = Instant::now();
-    three_are_lost(&callers.join().expect("the callers"), "node-2");
+    its_own_are_lost(&callers.join().expect("the callers"), "node-2");
     assert!(killed.elapsed() < SECONDS);
     slow.answers_from(3, &NODES);
     drop(slow);
