@@ -9,6 +9,7 @@ use skep_invoke::{Account, Body, Invocation, Report, problem_response, sign};
 use skep_model::{Ending, EndingKind, InvocationId, Phases, Problem, ProblemCode, Record};
 use skep_wire::Outcome;
 
+use crate::pool::Placement;
 use crate::shared::Shared;
 
 /// An invocation that was begun and has not ended. Dropping it means that its caller went away.
@@ -18,6 +19,8 @@ struct Begun {
     shared: Arc<Shared>,
     account: Account,
     report: Option<Report>,
+    /// The node that it was sent to.
+    node: Option<Arc<str>>,
     /// The revision that ran, where its node said it.
     revision: Option<String>,
     /// Whether a node keeps its record.
@@ -32,6 +35,7 @@ impl Course {
             shared,
             account: Account::of(invocation),
             report: Some(std::mem::replace(&mut invocation.report, Report::Journal)),
+            node: None,
             revision: None,
             kept_elsewhere: false,
             ended: false,
@@ -44,6 +48,16 @@ impl Course {
 
     pub(crate) fn phases(&mut self) -> &mut Phases {
         &mut self.0.account.phases
+    }
+
+    /// It is on its way to a node, and may be begun there from now on.
+    pub(crate) fn sent(&mut self, placement: &Placement) {
+        self.0.node = Some(Arc::clone(&placement.hostname));
+    }
+
+    /// Nothing of it was begun there.
+    pub(crate) fn refused(&mut self) {
+        self.0.node = None;
     }
 
     /// An agent answered.
@@ -124,6 +138,7 @@ impl Begun {
     fn record(&self, ending: Ending) -> Record {
         let mut record = self.account.record(Some(ending));
         record.revision = self.revision.clone().or(record.revision);
+        record.node = self.node.as_deref().map(str::to_owned);
         record
     }
 }

@@ -23,6 +23,8 @@ pub(crate) type NodeKey = u64;
 pub(crate) struct Placement {
     pub(crate) node: NodeKey,
     pub(crate) sandbox: Arc<str>,
+    /// The node's name.
+    pub(crate) hostname: Arc<str>,
 }
 
 /// What became of one who came.
@@ -52,6 +54,7 @@ pub(crate) struct Pool {
 #[derive(Debug)]
 struct Node {
     picture: NodePicture,
+    hostname: Arc<str>,
     /// Room that is not in use, over all its sandboxes.
     free: i64,
     /// The functions that have sandboxes there.
@@ -174,6 +177,7 @@ impl Pool {
             touched.insert(name);
         }
         let node = Node {
+            hostname: picture.hostname.as_str().into(),
             picture,
             free,
             functions,
@@ -337,15 +341,15 @@ impl Pool {
             })
             .map(|(index, _)| index)?;
         let sandbox = &mut group.sandboxes[best];
+        let node = self.nodes.get_mut(&sandbox.node)?;
+        node.free -= 1;
         sandbox.own += 1;
         sandbox.peak = sandbox.peak.max(sandbox.own);
         sandbox.idle = sandbox.idle.saturating_sub(1);
-        if let Some(node) = self.nodes.get_mut(&sandbox.node) {
-            node.free -= 1;
-        }
         Some(Placement {
             node: sandbox.node,
             sandbox: Arc::clone(&sandbox.id),
+            hostname: Arc::clone(&node.hostname),
         })
     }
 

@@ -60,12 +60,15 @@ pub(crate) async fn run(shared: Arc<Shared>, mut invocation: Box<Invocation>) ->
         if let Some(client) = client {
             return tunnel::run(shared, course, outgoing, ticket, client, &function).await;
         }
-        match attempt(&shared, &outgoing, ticket, course.id().to_string()).await {
+        match attempt(&shared, &mut course, &outgoing, ticket).await {
             Attempt::Answered(response, ticket) => {
                 outgoing.body.settle();
                 return answer::pass_on(course, response, ticket, outgoing.body, &shared.tasks);
             }
-            Attempt::NotStarted => arrival = shared.again(&function.name, background),
+            Attempt::NotStarted => {
+                course.refused();
+                arrival = shared.again(&function.name, background);
+            }
             Attempt::Failed(problem) => return course.fail(&problem),
         }
     }
@@ -221,7 +224,7 @@ fn spent() -> Problem {
         .retry_after(1)
 }
 
-async fn attempt(shared: &Shared, outgoing: &Outgoing, ticket: Ticket, id: String) -> Attempt {
+async fn attempt(shared: &Shared, course: &mut Course, outgoing: &Outgoing, ticket: Ticket) -> Attempt {
     let Some((address, line)) = shared.line(ticket.placement.node) else {
         ticket.refused(None);
         return Attempt::NotStarted;
@@ -231,6 +234,7 @@ async fn attempt(shared: &Shared, outgoing: &Outgoing, ticket: Ticket, id: Strin
         Some(Err(problem)) => return Attempt::Failed(problem),
         None => return Attempt::Failed(spent()),
     };
+    course.sent(&ticket.placement);
     match line.send(request).await {
         Ok(response) => match response.headers().get(NOT_STARTED) {
             Some(reason) => {
@@ -248,7 +252,8 @@ async fn attempt(shared: &Shared, outgoing: &Outgoing, ticket: Ticket, id: Strin
                 ticket.refused(None);
                 return Attempt::NotStarted;
             }
-            tracing::warn!(invocation = id, %address, %error, "the node was lost before it answered");
+            let invocation = course.id();
+            tracing::warn!(%invocation, %address, %error, "the node was lost before it answered");
             Attempt::Failed(lost(&error))
         }
     }

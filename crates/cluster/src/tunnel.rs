@@ -37,11 +37,13 @@ pub(crate) async fn run(
         Ok(request) => request,
         Err(problem) => return course.fail(&problem),
     };
+    course.sent(&ticket.placement);
     let (mut response, driver) = match connection.send(request).await {
         Ok(answered) => answered,
         Err(error) => return course.fail(&outgoing.fault().unwrap_or_else(|| lost(&error))),
     };
     if response.headers().contains_key(NOT_STARTED) {
+        course.refused();
         let internal = format!("{}: the sandbox that had room took no more", function.name);
         return course.fail(
             &Problem::new(ProblemCode::NodeFull)

@@ -69,7 +69,7 @@ pub fn invocation(record: &Record) -> api::Invocation {
         started: record.started,
         ended: record.ended,
         instance: record.instance.map(|id| id.to_string()),
-        node: None,
+        node: record.node.clone(),
         phases: phases
             .map(|(phase, time)| (phase.as_str().to_owned(), milliseconds(time)))
             .collect(),

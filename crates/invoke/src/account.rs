@@ -65,6 +65,7 @@ impl Account {
             started: self.started,
             ended: ending.as_ref().map(|_| Timestamp::now()),
             instance: self.instance,
+            node: None,
             phases: self.phases,
             attempts: self.attempts,
             ending,

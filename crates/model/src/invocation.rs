@@ -232,6 +232,9 @@ pub struct Record {
     pub ended: Option<Timestamp>,
     /// The instance that served it.
     pub instance: Option<InstanceId>,
+    /// On a Swarm, the name of the node that ran it, where a gateway keeps the record.
+    #[serde(default)]
+    pub node: Option<String>,
     /// Where the time went.
     pub phases: Phases,
     /// How often it was begun: more than once only after a crash.
@@ -263,6 +266,7 @@ impl Record {
             started: None,
             ended: None,
             instance: None,
+            node: None,
             phases: Phases::default(),
             attempts: 0,
             ending: None,

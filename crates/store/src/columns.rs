@@ -12,11 +12,11 @@ use skep_model::{
 /// The columns of a record, in the order in which [`values`] gives and [`read`] takes them.
 pub(crate) const COLUMNS: &str = "id, function, revision, parent, caused_by, status, method, path, received, \
     started, ended, instance, queue_us, sandbox_us, start_us, ready_us, handler_us, attempts, ending, problem, \
-    exit_code, http_status, detail";
+    exit_code, http_status, detail, node";
 /// As many parameters as there are columns.
-pub(crate) const PARAMETERS: &str = "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23";
+pub(crate) const PARAMETERS: &str = "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24";
 /// How many columns those are.
-pub(crate) const COUNT: usize = 23;
+pub(crate) const COUNT: usize = 24;
 
 /// The values of a record's columns.
 pub(crate) fn values(record: &Record) -> [Value; COUNT] {
@@ -54,6 +54,7 @@ pub(crate) fn values(record: &Record) -> [Value; COUNT] {
             .and_then(|ending| ending.http_status)
             .map_or(Value::Null, |status| Value::Integer(status.into())),
         text(ending.and_then(|ending| ending.detail.as_deref())),
+        text(record.node.as_deref()),
     ]
 }
 
@@ -96,6 +97,7 @@ pub(crate) fn read(row: &Row<'_>) -> rusqlite::Result<Record> {
         started: row.get::<_, Option<Time>>(9)?.map(|time| time.0),
         ended: row.get::<_, Option<Time>>(10)?.map(|time| time.0),
         instance: row.get::<_, Option<Id>>(11)?.map(Id::instance),
+        node: row.get(23)?,
         phases: Phases {
             queue: read_duration(row, 12)?,
             sandbox: read_duration(row, 13)?,

@@ -40,7 +40,7 @@ pub(crate) fn accept(connection: &Connection, new: &NewInvocation) -> rusqlite::
     let sql = format!(
         "INSERT INTO invocation ({COLUMNS}, key_hash, request_method, request_path, request_headers, \
          request_context, request_body, request_file, request_length) \
-         VALUES ({PARAMETERS}, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31)"
+         VALUES ({PARAMETERS}, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32)"
     );
     connection
         .prepare_cached(&sql)?
@@ -162,9 +162,9 @@ pub(crate) fn finish(
         .prepare_cached(
             "UPDATE invocation SET revision = ?3, status = ?6, started = ?10, ended = ?11, instance = ?12, \
              queue_us = ?13, sandbox_us = ?14, start_us = ?15, ready_us = ?16, handler_us = ?17, ending = ?19, \
-             problem = ?20, exit_code = ?21, http_status = ?22, detail = ?23, response_status = ?24, \
-             response_headers = ?25, response_body = ?26, response_file = ?27, response_length = ?28, \
-             kept_bytes = ?29, request_body = NULL, request_file = NULL, request_headers = NULL WHERE id = ?1",
+             problem = ?20, exit_code = ?21, http_status = ?22, detail = ?23, node = ?24, response_status = ?25, \
+             response_headers = ?26, response_body = ?27, response_file = ?28, response_length = ?29, \
+             kept_bytes = ?30, request_body = NULL, request_file = NULL, request_headers = NULL WHERE id = ?1",
         )?
         .execute(params_from_iter(values))?;
     Ok(Finished::Now(request_file))

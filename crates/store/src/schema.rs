@@ -17,7 +17,8 @@ pub(crate) const KEPT_FILE: &str = "records.sqlite";
 
 /// `due`, `retries_left`, `dead_letter` and `dedup_key` are room for what is to come: retry policies, schedules,
 /// dead letters, deduplication. Today `due` is 0 and the others are null.
-const QUEUE_MIGRATIONS: &[&str] = &["
+const QUEUE_MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE invocation (
         id BLOB NOT NULL UNIQUE, function TEXT NOT NULL, revision TEXT, parent BLOB, caused_by TEXT NOT NULL,
         status TEXT NOT NULL, method TEXT NOT NULL, path TEXT NOT NULL, received INTEGER NOT NULL,
@@ -41,7 +42,9 @@ const QUEUE_MIGRATIONS: &[&str] = &["
     CREATE INDEX invocation_ended ON invocation (ended, kept_bytes) WHERE ended IS NOT NULL;
     CREATE INDEX invocation_of_function ON invocation (function, id);
     CREATE TABLE absent (function TEXT PRIMARY KEY, since INTEGER NOT NULL) STRICT;
-"];
+",
+    "ALTER TABLE invocation ADD COLUMN node TEXT",
+];
 
 const KEPT_MIGRATIONS: &[&str] = &["
     CREATE TABLE record (
@@ -61,7 +64,7 @@ const KEPT_MIGRATIONS: &[&str] = &["
     CREATE INDEX log_of_function ON log (function, sequence);
     CREATE INDEX log_of_instance ON log (instance, sequence);
     CREATE INDEX log_of_invocation ON log (invocation, sequence) WHERE invocation IS NOT NULL;
-"];
+", "ALTER TABLE record ADD COLUMN node TEXT"];
 
 /// Opens the queue for its writer: every commit is on the disk when it returns.
 pub(crate) fn open_queue(directory: &Path) -> Result<Connection, StoreError> {

@@ -21,6 +21,7 @@ pub fn ended(record: Record, kind: EndingKind) -> Record {
     Record {
         started: Some(now()),
         instance: Some(InstanceId::generate()),
+        node: Some("node-2".to_owned()),
         phases: Phases {
             handler: Some(Duration::from_micros(1_234)),
             ..record.phases

@@ -80,7 +80,7 @@ fn a_function_has_another_run_later_and_looks_at_what_came_of_it() {
         "later",
         &["handler=exec", "async=false"],
         SHELL,
-        &["echo", "done"],
+        &["sh", "-c", "echo done on $NODE"],
     );
     let script = format!(
         r#"{CALL} call {later} {FORGED} | grep -a '^HTTP/1.1 200' | sed 's/^/as ever: /'
@@ -107,7 +107,7 @@ fn a_function_has_another_run_later_and_looks_at_what_came_of_it() {
     });
     assert_eq!(answer.status, 200, "{answer:?}");
     assert!(answer.body.contains("as ever: HTTP/1.1 200"), "{answer:?}");
-    assert!(answer.body.ends_with("done"), "{answer:?}");
+    let (_, node) = answer.body.rsplit_once("done on ").expect("what came of it");
     let line = answer
         .body
         .lines()
@@ -115,4 +115,5 @@ fn a_function_has_another_run_later_and_looks_at_what_came_of_it() {
     let child = line.and_then(|line| line.split('/').next()).expect("an id");
     let record = record(&cluster, child);
     assert_eq!(record["parent"], invocation_of(&answer.head).as_str(), "{record}");
+    assert_eq!(record["node"], node.trim_end(), "{record}");
 }
