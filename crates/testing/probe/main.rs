@@ -8,7 +8,7 @@
 //! - `both N`: N numbered lines, by turns to standard output and error
 //! - `sleep SECONDS`, `ignore-term` (as PID 1 it has no handler, so the kernel drops SIGTERM), `signal` (aborts)
 //! - `memory MIB`: allocates and touches; `swarm N`: N children that sleep, then exits
-//! - `calls`: every system call with arguments that mean nothing, and whether the kernel says EPERM (x86-64)
+//! - `calls`: every system call with arguments that mean nothing, and whether the kernel says EPERM or ENOSYS (x86-64)
 //! - `connect ADDRESS`: one TCP connection, prints what it reads until the end
 //! - `http`: serves on `PORT` of every address (`--port N`, `--listen ADDRESS`, `--delay MILLISECONDS` before it
 //!   listens, `--once` to exit after one answer, `--then-exit` to exit at the first connection without an answer)
@@ -80,9 +80,14 @@ const LEFT_OUT: [usize; 10] = [34, 15, 57, 58, 60, 153, 162, 231, 335, 336];
 
 fn calls() -> io::Result<()> {
     const EPERM: isize = -1;
+    const ENOSYS: isize = -38;
     let mut found = String::new();
     for number in (0..470).filter(|number| !LEFT_OUT.contains(number)) {
-        let answer = if call(number) == EPERM { "EPERM" } else { "goes on" };
+        let answer = match call(number) {
+            EPERM => "EPERM",
+            ENOSYS => "ENOSYS",
+            _ => "goes on",
+        };
         found.push_str(&format!("{number} {answer}\n"));
     }
     io::stdout().write_all(found.as_bytes())

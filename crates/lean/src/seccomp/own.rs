@@ -37,20 +37,15 @@ pub(crate) fn compile(text: &str, circumstances: &Circumstances) -> Result<Vec<F
         // The machine's own is always there, whether it is named or not.
         let named = selection.architectures.iter().any(|name| name == NAMES[index]);
         if named || index == 0 {
-            let part = part(&selection, audit, numbers, (named, index == 0)).map_err(failed)?;
+            let part = part(&selection, audit, numbers, index == 0).map_err(failed)?;
             parts.push(part);
         }
     }
     program::assemble(parts, program::KILL_THREAD).map_err(failed)
 }
 
-/// What becomes of the calls of one architecture, which is named in the profile or not, and the machine's own or not.
-fn part(
-    selection: &Selection,
-    audit: u32,
-    numbers: Numbers,
-    (named, own): (bool, bool),
-) -> Result<Architecture, String> {
+/// What becomes of the calls of one architecture, the machine's own or another.
+fn part(selection: &Selection, audit: u32, numbers: Numbers, own: bool) -> Result<Architecture, String> {
     let rules = Rules::of(selection, numbers, own)?;
     let last = rules.last;
     let mut verdicts = BTreeMap::new();
@@ -58,8 +53,8 @@ fn part(
         verdicts.insert(number, rules.verdict(selection.default, own)?);
     }
     // A C library asks the kernel for what is new, and falls back where it isn't there: so the runtime answers for
-    // the calls that are newer than the profile.
-    let guesses = selection.is_guarded && named && !selection.default.is_permissive();
+    // the calls that are newer than the profile; since runc 1.1.15 for the machine's own where the profile names none.
+    let guesses = selection.is_guarded && !selection.default.is_permissive();
     let mut beyond = Vec::new();
     if let Some(last) = last.filter(|_| guesses && selection.default != Action::Errno(ENOSYS)) {
         beyond.push((last + 1, Verdict::Answer(ENOSYS)));

@@ -38,6 +38,11 @@ fn allowing(architectures: Value) -> Value {
     })
 }
 
+/// A runc before 1.1.15 guesses which calls are newer than the profile only where that names the architecture.
+fn is_older(docker: &str, lean: &str) -> bool {
+    docker.replace("EPERM", "ENOSYS") == lean
+}
+
 #[tokio::test]
 async fn the_calls_that_a_profile_does_not_allow_are_refused_as_under_docker() {
     let skep = Skep::start("seccomp-allow").await;
@@ -49,7 +54,9 @@ async fn the_calls_that_a_profile_does_not_allow_are_refused_as_under_docker() {
         let differing: Vec<_> = docker
             .lines()
             .zip(lean.lines())
-            .filter(|(docker, lean)| docker != lean)
+            .filter(|(docker, lean)| {
+                docker != lean && !(is_older(docker, lean) && architectures == json!([]))
+            })
             .collect();
         assert!(docker.lines().count() > 100, "{docker}");
         assert_eq!(differing, [], "{architectures}");
