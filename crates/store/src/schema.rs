@@ -133,6 +133,7 @@ fn migrate(connection: &mut Connection, path: &Path, migrations: &[&str]) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::columns::{self, COLUMNS};
 
     #[test]
     fn a_new_step_is_applied_once_to_an_older_database() {
@@ -142,6 +143,37 @@ mod tests {
         for _ in 0..2 {
             let connection = open(&path, "FULL", &["CREATE TABLE one (a)", "CREATE TABLE two (a)"]).unwrap();
             connection.execute("INSERT INTO two VALUES (1)", []).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_queue_and_records_of_the_first_version_are_brought_up_to_date_with_what_is_in_them() {
+        let directory = tempfile::tempdir().unwrap();
+        for (file, migrations, table, more) in [
+            (
+                QUEUE_FILE,
+                QUEUE_MIGRATIONS,
+                "invocation",
+                [
+                    "key_hash, request_method, request_path, request_length",
+                    "x'', 'POST', '/', 0",
+                ],
+            ),
+            (KEPT_FILE, KEPT_MIGRATIONS, "record", ["detail", "NULL"]),
+        ] {
+            let path = directory.path().join(file);
+            let insert = format!(
+                "INSERT INTO {table} (id, function, caused_by, status, method, path, received, attempts, {}) \
+                 VALUES (zeroblob(16), 'work', 'async', 'queued', 'POST', '/', 0, 1, {})",
+                more[0], more[1]
+            );
+            let older = open(&path, "FULL", &migrations[..1]).unwrap();
+            older.execute(&insert, []).unwrap();
+            drop(older);
+            let connection = open(&path, "FULL", migrations).unwrap();
+            let select = format!("SELECT {COLUMNS} FROM {table}");
+            let record = connection.query_row(&select, [], columns::read).unwrap();
+            assert_eq!((record.function.as_str(), record.node), ("work", None));
         }
     }
 
