@@ -246,7 +246,8 @@ impl Agent {
         );
     }
 
-    /// Takes nothing more; returns when every invocation has ended, and every instance. The sandboxes stay.
+    /// Takes nothing more; returns when every invocation has ended, every instance, and every child that would not
+    /// outlive this process. The sandboxes stay.
     pub async fn drain(&self) {
         self.draining.store(true, Ordering::SeqCst);
         let all = self.table.all();
@@ -254,6 +255,7 @@ impl Agent {
             sandbox.begin_drain();
         }
         futures::future::join_all(all.iter().map(|sandbox| sandbox.drained())).await;
+        self.sockets.lean_ended().await;
     }
 
     /// Ends every instance at once, and forgets what was copied.
@@ -296,6 +298,7 @@ impl Agent {
         tracing::info!(container = sandbox.id, function = %sandbox.function.name, "a sandbox is gone");
         sandbox.begin_drain();
         self.table.remove(&sandbox.id);
+        self.sockets.network_gone(&sandbox.id);
         self.tell_engines();
         let (copies, gone) = (self.adopter.copies.clone(), sandbox.clone());
         self.tasks.spawn(async move {

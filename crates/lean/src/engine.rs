@@ -387,7 +387,7 @@ impl Engine for LeanEngine {
     fn unsupported(&self, function: &Function) -> Vec<String> {
         match &self.shared.host {
             Err(reasons) => reasons.clone(),
-            Ok(host) => plan::plan(function, host).err().unwrap_or_default(),
+            Ok(host) => plan::plan(function, host, None).err().unwrap_or_default(),
         }
     }
 

@@ -86,11 +86,11 @@ impl Plan {
     }
 }
 
-/// Reads a function's template.
+/// Reads a function's template. Of other containers' networks it may be in that of `joined` alone.
 ///
 /// # Errors
 /// Every reason why the lean engine does not give what it asks for.
-pub(crate) fn plan(function: &Function, host: &Host) -> Result<Plan, Vec<String>> {
+pub(crate) fn plan(function: &Function, host: &Host, joined: Option<&str>) -> Result<Plan, Vec<String>> {
     let inspect: Value = serde_json::from_str(&function.template.inspect)
         .map_err(|error| vec![format!("the template's inspect can't be read: {error}")])?;
     let mut reasons = Vec::new();
@@ -107,7 +107,7 @@ pub(crate) fn plan(function: &Function, host: &Host) -> Result<Plan, Vec<String>
             function.template.image_id
         ));
     }
-    let network = network::read(function, &mut host_config, &inspect, &mut reasons);
+    let network = network::read(function, joined, &mut host_config, &inspect, &mut reasons);
     let mut process = process(&mut config, &mut host_config, &mut reasons);
     let rights = rights::read(&mut host_config, host, &mut reasons);
     let masked = paths("MaskedPaths", &mut host_config, &mut reasons);
@@ -115,7 +115,9 @@ pub(crate) fn plan(function: &Function, host: &Host) -> Result<Plan, Vec<String>
     let open = !read_only.iter().any(|path| path == "/proc/sys");
     let sharing = match network {
         Network::Own => Sharing::Together,
-        Network::Sandbox => network::sharing(function, rights.capabilities, &rights.asked, open),
+        Network::Sandbox | Network::Joined => {
+            network::sharing(function, rights.capabilities, &rights.asked, open)
+        }
     };
     let given = network::is_given(function);
     if given && sharing == Sharing::Once {
@@ -126,7 +128,10 @@ pub(crate) fn plan(function: &Function, host: &Host) -> Result<Plan, Vec<String>
         );
     }
     process.capabilities = rights.capabilities;
-    if network == Network::Sandbox && sharing == Sharing::Together {
+    if network == Network::Joined && sharing != Sharing::Together {
+        reasons.push("the lean engine does not share another container's network with what could change or overhear it".to_owned());
+    }
+    if network != Network::Own && sharing == Sharing::Together {
         // Others share this loopback device, and with it their traffic could be read (DESIGN 3.2).
         process.capabilities &= !capabilities::bit("NET_RAW").unwrap_or_default();
     }

@@ -114,7 +114,7 @@ impl Pool {
         }
         let unsupported = |reasons: &[String]| PlaceError::Unsupported(reasons.join("; "));
         let host = shared.host.as_ref().map_err(|reasons| unsupported(reasons))?;
-        let plan = plan::plan(function, host).map_err(|reasons| unsupported(&reasons))?;
+        let plan = plan::plan(function, host, None).map_err(|reasons| unsupported(&reasons))?;
         let entry = Arc::new(Entry {
             plan,
             function: function.clone(),

@@ -195,7 +195,7 @@ async fn finish(
         None => overlay2(&inspect)?,
     };
     let network = match network {
-        Network::Own => None,
+        Network::Own | Network::Joined => None,
         Network::Sandbox => Some(network_of(&inspect, container)?),
     };
     Ok(Sandbox {
@@ -224,6 +224,13 @@ pub(crate) async fn given(
         network: Some(network_of(&inspect, container)?),
         given: true,
     })
+}
+
+/// The network of a container that is somebody else's.
+pub(crate) async fn joined(docker: &Docker, container: &str) -> Result<SandboxNetwork, SandboxError> {
+    let look = docker.inspect_container(container, None::<InspectContainerOptions>);
+    let inspect = within("looking at the container whose network it is", look).await?;
+    network_of(&inspect, container)
 }
 
 /// What Docker has written for a sandbox by now.

@@ -106,15 +106,23 @@ impl Sockets {
     }
 
     /// Has the lean engine make those children that it makes as Docker does; `choice` is what `skep.engine=auto` means
-    /// here. Those of an earlier Skep are known again.
+    /// here. Where functions run in a Swarm's tasks, their children are in those networks, with them. Those of an
+    /// earlier Skep are known again.
     ///
     /// # Errors
     /// That no folder can be made for them.
-    pub async fn use_lean(&self, engine: LeanEngine, choice: EngineChoice, data: &Path) -> io::Result<()> {
+    pub async fn use_lean(
+        &self,
+        engine: LeanEngine,
+        choice: EngineChoice,
+        in_tasks: bool,
+        data: &Path,
+    ) -> io::Result<()> {
         let directory = std::path::absolute(data)?.join("children");
         std::fs::create_dir_all(&directory)?;
         std::fs::set_permissions(&directory, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
-        self.shared.set_lean(Lean::new(engine, choice, directory));
+        self.shared
+            .set_lean(Lean::new(engine, choice, in_tasks, directory));
         if let Some(lean) = self.shared.lean() {
             lean.recover(&self.shared).await;
         }
@@ -125,6 +133,20 @@ impl Sockets {
     pub async fn end_lean(&self) {
         if let Some(lean) = self.shared.lean() {
             lean.end_all(&self.shared).await;
+        }
+    }
+
+    /// A task is gone whose network children were in.
+    pub fn network_gone(&self, container: &str) {
+        if let Some(lean) = self.shared.lean() {
+            lean.network_gone(container);
+        }
+    }
+
+    /// Returns when no child runs that would end with Skep.
+    pub async fn lean_ended(&self) {
+        if let Some(lean) = self.shared.lean() {
+            lean.all_ended().await;
         }
     }
 

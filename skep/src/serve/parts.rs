@@ -87,7 +87,7 @@ impl Parts {
             docker_host: settings.docker_host.clone(),
         };
         let sockets = sockets::open(config, &docker).await?;
-        sockets::with_lean(&sockets, &lean, settings.engine, &settings.data_directory).await?;
+        sockets::with_lean(&sockets, &lean, settings.engine, false, &settings.data_directory).await?;
         let engines = Engines::new(docker.clone(), lean.clone(), settings.engine);
         let engine = sockets.engine(engines.clone());
 

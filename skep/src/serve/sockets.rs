@@ -21,14 +21,16 @@ pub(super) async fn open(config: skep_socket::Config, docker: &DockerEngine) -> 
         .map_err(|error| Failed::from_error(Exit::Failure, &error))
 }
 
-/// Has the lean engine make children, where it gives what they ask for; those of an earlier Skep are known again.
+/// Has the lean engine make children, where it gives what they ask for; `in_tasks` where functions run in those of a
+/// Swarm. Those of an earlier Skep are known again.
 pub(super) async fn with_lean(
     sockets: &Sockets,
     lean: &LeanEngine,
     engine: EngineChoice,
+    in_tasks: bool,
     data_directory: &Path,
 ) -> Result<(), Failed> {
-    let used = sockets.use_lean(lean.clone(), engine, data_directory);
+    let used = sockets.use_lean(lean.clone(), engine, in_tasks, data_directory);
     used.await
         .map_err(|error| Failed::from_error(Exit::Failure, &error))
 }

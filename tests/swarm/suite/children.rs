@@ -31,13 +31,18 @@ fn a_function_starts_a_child_and_operators_see_both_with_their_node() {
     let cluster = Cluster::installed();
     let function = starter(&cluster, "starts", &["timeout=90s"]);
     let script = format!(
-        "exec 2>&1; docker run --rm {SHELL} echo from a child; docker run -d --name stays {SHELL} sleep 300 \
-         >/dev/null; docker ps --format '{{{{.Names}}}}'; docker exec stays echo inside; echo on $NODE; echo said >&2\n"
+        "exec 2>&1; docker run --rm {SHELL} echo from a child; echo id $(docker run -d --name stays {SHELL} sleep 300)
+         docker ps --format '{{{{.Names}}}}'; docker exec stays echo inside; echo on $NODE; echo said >&2
+         [ \"$(docker run --rm {SHELL} hostname -i)\" = \"$(hostname -i)\" ] && echo in its network\n"
     );
     let said = function.says(2, &script);
-    has_lines(&said, &["from a child", "stays", "inside"]);
-    let node = said.lines().find_map(|line| line.strip_prefix("on "));
-    let node = node.expect("its node");
+    has_lines(&said, &["from a child", "stays", "inside", "in its network"]);
+    let value = |name: &str| said.lines().find_map(|line| line.strip_prefix(name));
+    let (node, id) = (value("on ").expect("its node"), value("id ").expect("its id"));
+    // The lean engine made it.
+    let number = node.trim_start_matches("node-").parse().expect("its number");
+    let inspected = cluster.try_docker(number, &["inspect", id]);
+    assert!(inspected.stderr.contains("o such object"), "{inspected:?}");
     for gateway in NODES {
         let tree = eventually("the tree of the whole cluster", || {
             cluster

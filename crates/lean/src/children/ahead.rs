@@ -67,9 +67,9 @@ impl Shape {
             return None;
         }
         let sandbox = match self.plan.network {
-            Network::Own => None,
+            Network::Own | Network::Joined => None,
             // One more is made for whoever needs it at once.
-            _ => Some(self.ground.take_free(shared)?),
+            Network::Sandbox => Some(self.ground.take_free(shared)?),
         };
         let taken = Taken::new(self, sandbox);
         let network = taken.descriptor().ok()?;

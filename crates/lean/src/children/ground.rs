@@ -15,7 +15,7 @@ use super::ahead;
 use super::networks::Networks;
 use crate::engine::Shared;
 use crate::plan::{Network, Plan};
-use crate::sandbox::{self, Others, Sandbox, SandboxError};
+use crate::sandbox::{self, Others, Sandbox, SandboxError, SandboxNetwork};
 use crate::view::SandboxView;
 
 /// How long a sandbox that nobody is in waits for the next child.
@@ -110,7 +110,7 @@ impl Ground {
         shared: &Arc<Shared>,
         plan: &Plan,
     ) -> Result<Option<Sandbox>, SandboxError> {
-        if plan.network == Network::Own {
+        if plan.network != Network::Sandbox {
             return Ok(None);
         }
         if let Some(free) = self.take_free(shared) {
@@ -249,6 +249,10 @@ impl Ground {
 
 /// Whether the container that holds a sandbox's network still runs.
 pub(super) fn stands(sandbox: &Sandbox) -> bool {
-    let network = sandbox.network.as_ref();
-    network.is_some_and(|network| network.process.id().is_some())
+    sandbox.network.as_ref().is_some_and(is_there)
+}
+
+/// Whether the process that holds a network is still there.
+pub(super) fn is_there(network: &SandboxNetwork) -> bool {
+    network.process.id().is_some()
 }

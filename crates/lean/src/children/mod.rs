@@ -23,8 +23,9 @@ pub use self::run::{ChildRun, RunError};
 pub use self::running::{JoinRun, Joined, RunningChild};
 use crate::engine::{LeanEngine, Shared};
 use crate::layers::Layers;
-use crate::plan::{self, Plan};
+use crate::plan::{self, Network, Plan};
 use crate::pool;
+use crate::sandbox::{self, SandboxNetwork};
 use crate::stock::has_binds;
 use crate::view::SandboxView;
 
@@ -37,6 +38,8 @@ pub struct Shape {
     pub(crate) spec: u64,
     pub(crate) tree: Tree,
     pub(crate) ground: Arc<Ground>,
+    /// The network that they are all in, where it is another container's.
+    joined: Option<Arc<SandboxNetwork>>,
     /// Whether it shows its children something of the host's.
     has_binds: bool,
     /// Whether Docker's own first process stands before every command.
@@ -53,14 +56,27 @@ impl std::fmt::Debug for Shape {
 
 impl LeanEngine {
     /// Reads what children are to be, from a function that looks like a template of them; with their cgroups below
-    /// `parent`, where that can be given.
+    /// `parent`, where that can be given. Of other containers' networks they may be in that of `joined` alone, beside
+    /// whatever else is in it.
     ///
     /// # Errors
     /// Why lean does not give that, or what went wrong.
-    pub async fn shape(&self, function: Arc<Function>, parent: Option<&str>) -> Result<Arc<Shape>, String> {
+    pub async fn shape(
+        &self,
+        function: Arc<Function>,
+        parent: Option<&str>,
+        joined: Option<&str>,
+    ) -> Result<Arc<Shape>, String> {
         let shared = &self.shared;
         let host = shared.host.as_ref().map_err(|reasons| reasons.join("; "))?;
-        let plan = plan::plan(&function, host).map_err(|reasons| reasons.join("; "))?;
+        let plan = plan::plan(&function, host, joined).map_err(|reasons| reasons.join("; "))?;
+        let joined = match joined.filter(|_| plan.network == Network::Joined) {
+            Some(container) => {
+                let network = sandbox::joined(shared.docker(), container).await;
+                Some(Arc::new(network.map_err(|error| error.to_string())?))
+            }
+            None => None,
+        };
         let ground = Arc::new(Ground::new(function.clone()));
         shared.grounds.add(&ground);
         let first = ground
@@ -94,6 +110,7 @@ impl LeanEngine {
             spec,
             tree,
             ground,
+            joined,
             has_binds,
             init,
             _layers: layers,
@@ -123,6 +140,11 @@ impl Shape {
     /// The signal that asks a child to end, and the seconds that it then has.
     pub fn stop(&self) -> (i32, u64) {
         (self.plan.stop_signal, self.plan.stop_grace.as_secs())
+    }
+
+    /// What its children are called where they did not say, and it is not their own ids: as who holds their network.
+    pub fn hostname(&self) -> Option<&str> {
+        self.joined.as_ref().map(|joined| joined.files.hostname.as_str())
     }
 
     /// A child's cgroup with this file in it.

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::Shape;
 use super::ahead::PreparedChild;
-use super::ground::stands;
+use super::ground::{is_there, stands};
 use super::running::{RunningChild, overlaid};
 use crate::files;
 use crate::launch::SOCKET;
@@ -85,6 +85,8 @@ pub(super) struct Taken {
     sandbox: Option<Sandbox>,
     /// The namespace of a child without a network.
     own: Option<NetworkNamespace>,
+    /// Another container's network, which the child is in beside others.
+    joined: Option<Arc<SandboxNetwork>>,
     /// Whether it is on other networks than its shape's.
     other: bool,
 }
@@ -93,14 +95,19 @@ impl Taken {
     pub(super) fn new(shape: &Arc<Shape>, sandbox: Option<Sandbox>) -> Self {
         Self {
             shape: shape.clone(),
-            own: sandbox.is_none().then(|| shape.own_network()).flatten(),
+            own: match (&sandbox, &shape.joined) {
+                (None, None) => shape.own_network(),
+                _ => None,
+            },
+            joined: shape.joined.clone(),
             sandbox,
             other: false,
         }
     }
 
     pub(super) fn network(&self) -> Option<&SandboxNetwork> {
-        self.sandbox.as_ref().and_then(|sandbox| sandbox.network.as_ref())
+        let own = self.sandbox.as_ref().and_then(|sandbox| sandbox.network.as_ref());
+        own.or(self.joined.as_deref())
     }
 
     /// The namespace that a child is to be in; `None` where it makes one of its own.
@@ -112,7 +119,7 @@ impl Taken {
 
     /// Whether somebody can still begin in it.
     pub(super) fn is_good(&self) -> bool {
-        self.sandbox.as_ref().is_none_or(stands)
+        self.sandbox.as_ref().is_none_or(stands) && self.joined.as_deref().is_none_or(is_there)
     }
 }
 
@@ -227,6 +234,11 @@ impl Shape {
             names,
             alias: run.name.get(..SHORT).unwrap_or(&run.name),
         });
+        if !self.joined.as_deref().is_none_or(is_there) {
+            return Err(SandboxError::Unexpected(
+                "cannot join network of a non running container",
+            ));
+        }
         let sandbox = match others {
             None => self.ground.take(&self.shared, &self.plan).await?,
             Some(_) => Some(self.ground.make(&self.shared, &self.plan, others).await?),

@@ -13,6 +13,8 @@ pub(crate) enum Network {
     Own,
     /// The sandbox's.
     Sandbox,
+    /// That of a container which is neither theirs nor made here.
+    Joined,
 }
 
 /// How instances share a sandbox on a network (DESIGN 3.2).
@@ -36,9 +38,10 @@ pub(super) fn is_given(function: &Function) -> bool {
     template.network_mode.strip_prefix("container:") == Some(&template.id.0)
 }
 
-/// Reads the network mode.
+/// Reads the network mode; `joined` is the container whose network may be had.
 pub(super) fn read(
     function: &Function,
+    joined: Option<&str>,
     host: &mut Fields,
     inspect: &Value,
     reasons: &mut Vec<String>,
@@ -48,6 +51,9 @@ pub(super) fn read(
         "none" => return Network::Own,
         "host" => {
             reasons.push("the lean engine does not run in the host's network (--network host)".to_owned())
+        }
+        container if joined.is_some() && container.strip_prefix("container:") == joined => {
+            return Network::Joined;
         }
         // What holds the sandbox is the template itself.
         container if container.starts_with("container:") && !is_given(function) => {

@@ -43,6 +43,14 @@ impl Lean {
         futures::future::join_all(ends).await;
     }
 
+    /// Returns when none runs.
+    pub(crate) async fn all_ended(&self) {
+        while let Some(child) = self.all().into_iter().find(|child| child.doing().status.runs()) {
+            // Its sender is the child's own.
+            let _ = child.watch().wait_for(|doing| !doing.status.runs()).await;
+        }
+    }
+
     /// Takes what an earlier Skep wrote down for its children; those that ran have ended with it.
     pub(crate) async fn recover(self: &Arc<Self>, shared: &Arc<Shared>) {
         shapes::remove_stale(shared).await;

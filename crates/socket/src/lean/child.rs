@@ -197,6 +197,11 @@ impl LeanChild {
         self.doing.send_replace(now);
     }
 
+    /// The container whose network it is in, where that is not its own.
+    pub(super) fn joined(&self) -> Option<&str> {
+        self.text("/HostConfig/NetworkMode").strip_prefix("container:")
+    }
+
     /// The container that holds its network, for another to join it.
     pub(crate) fn network_to_join(&self) -> Result<String, Refusal> {
         let running = self.doing().running;
@@ -204,6 +209,9 @@ impl LeanChild {
             status: 409,
             message: format!("cannot join network of a non running container: {}", self.id),
         })?;
+        if let Some(container) = self.joined() {
+            return Ok(container.to_owned());
+        }
         let container = running.claim_network().map(str::to_owned);
         container.ok_or_else(|| {
             Refusal::forbidden(format!(

@@ -214,7 +214,10 @@ fn inspect(id: &str, known: &Known, body: &Value) -> Result<Value, Refusal> {
     }
     let or_null = |list: Vec<String>| if list.is_empty() { Value::Null } else { list.into() };
     let asked = body.get("Hostname").and_then(Value::as_str).unwrap_or_default();
-    let hostname = if asked.is_empty() { &id[..12] } else { asked };
+    let hostname = match asked {
+        "" => known.shape.hostname().unwrap_or(&id[..12]),
+        asked => asked,
+    };
     for (at, value) in [
         ("Id", id.into()),
         ("Created", Timestamp::now().to_string().into()),

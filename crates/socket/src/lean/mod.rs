@@ -56,7 +56,7 @@ use self::events::Events;
 use self::exec::Exec;
 use self::images::Images;
 use self::room::Works;
-use self::shapes::Shapes;
+use self::shapes::{Request, Shapes};
 
 /// All children of this kind, and what they are made with.
 #[derive(Debug)]
@@ -64,6 +64,8 @@ pub(crate) struct Lean {
     pub(crate) engine: Engine,
     /// What `skep.engine=auto` means here.
     choice: EngineChoice,
+    /// Whether functions run in networks of tasks of a Swarm's, which no child can have one of its own beside.
+    in_tasks: bool,
     /// Where each child has a folder.
     directory: PathBuf,
     children: Mutex<HashMap<String, Arc<LeanChild>>>,
@@ -93,10 +95,11 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Lean {
-    pub(crate) fn new(engine: LeanEngine, choice: EngineChoice, directory: PathBuf) -> Self {
+    pub(crate) fn new(engine: LeanEngine, choice: EngineChoice, in_tasks: bool, directory: PathBuf) -> Self {
         Self {
             engine: Engine(engine),
             choice,
+            in_tasks,
             directory,
             children: Mutex::default(),
             shapes: Shapes::default(),
@@ -115,6 +118,21 @@ impl Lean {
 
     pub(crate) fn all(&self) -> Vec<Arc<LeanChild>> {
         lock(&self.children).values().cloned().collect()
+    }
+
+    /// The container whose network such children are in. On a Swarm that is a task's, which Skep wrote there itself:
+    /// who names another container's network is Docker's to make.
+    fn joined<'a>(&self, request: &'a Request) -> Option<&'a str> {
+        let mode = request
+            .body
+            .pointer("/HostConfig/NetworkMode")
+            .filter(|_| self.in_tasks);
+        mode?.as_str()?.strip_prefix("container:")
+    }
+
+    /// Forgets what it knew of a network that went with its container.
+    pub(crate) fn network_gone(&self, container: &str) {
+        self.shapes.forget_joined(container);
     }
 
     /// Whether a function's word for its engine leaves children to lean.

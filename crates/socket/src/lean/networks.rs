@@ -58,6 +58,9 @@ pub(crate) async fn change(
     let changing = tasks.spawn(async move {
         let lean = context.shared.lean();
         let lean = lean.ok_or_else(|| failed("there is no lean engine"))?;
+        if child.joined().is_some() {
+            return Err(in_anothers(&child, &change));
+        }
         let _alone = child.busy.lock().await;
         let doing = child.doing();
         match (doing.status, doing.running) {
@@ -120,6 +123,20 @@ async fn while_it_runs(
     // What it has of a network is shown when it has ended, too.
     inspect::changed_network(shared, lean, container).await;
     Ok(())
+}
+
+/// What Docker says to a child in another container's network.
+fn in_anothers(child: &LeanChild, change: &Change) -> Refusal {
+    if change.disconnect {
+        return failed(&format!(
+            "container {} is not connected to the network {}",
+            child.id,
+            change.name()
+        ));
+    }
+    Refusal::malformed(
+        "container sharing network namespace with another container or host cannot be connected to any other network",
+    )
 }
 
 /// What Docker says to a child that runs without a network.

@@ -76,6 +76,8 @@ pub(super) struct Shapes {
 struct Entry {
     cell: Cell,
     function: String,
+    /// The container whose network they are in.
+    joined: Option<String>,
     /// When it was last used, by the clock.
     used: u64,
 }
@@ -91,8 +93,13 @@ impl Shapes {
         lock(&self.known).retain(|_, entry| !is_gone(&entry.function));
     }
 
+    /// Forgets those in the network of a container that is gone.
+    pub(super) fn forget_joined(&self, container: &str) {
+        lock(&self.known).retain(|_, entry| entry.joined.as_deref() != Some(container));
+    }
+
     /// The place of a shape; a function with too many of them loses its own.
-    fn cell(&self, key: &str, function: &str) -> Cell {
+    fn cell(&self, key: &str, function: &str, joined: Option<&str>) -> Cell {
         let now = self.clock.fetch_add(1, Ordering::Relaxed);
         let mut known = lock(&self.known);
         if let Some(entry) = known.get_mut(key) {
@@ -113,6 +120,7 @@ impl Shapes {
         let entry = Entry {
             cell: cell.clone(),
             function: function.to_owned(),
+            joined: joined.map(str::to_owned),
             used: now,
         };
         known.insert(key.to_owned(), entry);
@@ -138,7 +146,7 @@ pub(super) async fn of(shared: &Arc<Shared>, request: &Request) -> Result<Arc<Kn
         return Err("there is no lean engine".to_owned());
     };
     let key = request.written().to_string();
-    let cell = lean.shapes.cell(&key, &request.function);
+    let cell = lean.shapes.cell(&key, &request.function, lean.joined(request));
     let found = cell
         .get_or_init(async || find_out(shared, request, &key).await)
         .await
@@ -212,13 +220,16 @@ async fn find_out(shared: &Arc<Shared>, request: &Request, key: &str) -> Result<
         );
     }
     inspect["SizeRootFs"] = described.get("Size").cloned().unwrap_or(0.into());
-    let function = function(shared, request, &inspect, (&id, &image), key)?;
     let lean = shared.lean().ok_or("there is no lean engine")?;
-    let shape = lean
-        .engine
-        .0
-        .shape(Arc::new(function), request.parent.as_deref())
-        .await?;
+    let joined = lean.joined(request);
+    let mut function = function(shared, request, &inspect, (&id, &image), key)?;
+    // Its network is its own, as Docker's would be, unless it is another container's.
+    function.settings.sandbox = match joined {
+        Some(_) => SandboxChoice::Shared,
+        None => SandboxChoice::Private,
+    };
+    let parent = request.parent.as_deref();
+    let shape = lean.engine.0.shape(Arc::new(function), parent, joined).await?;
     Ok(Arc::new(Known {
         inspect,
         image: config,
@@ -273,8 +284,6 @@ fn function(
     let settings = Settings {
         handler: Handler::Exec,
         port: PortChoice::Assigned,
-        // Its network is its own, as Docker's would be.
-        sandbox: SandboxChoice::Private,
         sandboxes: 0,
         disk: request.disk,
         spawn: None,
@@ -317,17 +326,22 @@ mod tests {
     #[test]
     fn a_function_with_many_shapes_loses_its_own_and_those_it_used_longest_ago() {
         let shapes = Shapes::default();
-        shapes.cell("another's", "another");
-        shapes.cell("first", "one");
+        shapes.cell("another's", "another", None);
+        shapes.cell("first", "one", Some("a task"));
         for number in 0..OF_ONE * 3 {
-            shapes.cell(&number.to_string(), "one");
-            shapes.cell("first", "one");
+            shapes.cell(&number.to_string(), "one", None);
+            shapes.cell("first", "one", Some("a task"));
         }
-        let known = lock(&shapes.known);
-        assert_eq!(known.len(), OF_ONE + 1);
         let latest = (OF_ONE * 3 - 1).to_string();
-        for kept in ["another's", "first", &latest] {
-            assert!(known.contains_key(kept), "{kept}");
+        {
+            let known = lock(&shapes.known);
+            assert_eq!(known.len(), OF_ONE + 1);
+            for kept in ["another's", "first", &latest] {
+                assert!(known.contains_key(kept), "{kept}");
+            }
         }
+        shapes.forget_joined("a task");
+        let known = lock(&shapes.known);
+        assert!(!known.contains_key("first") && known.contains_key(&latest));
     }
 }

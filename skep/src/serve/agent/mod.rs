@@ -130,7 +130,7 @@ impl Serving {
             docker_host: options.common.docker.host.clone(),
         };
         let sockets = sockets::open(sockets, &docker).await?;
-        sockets::with_lean(&sockets, &lean, default, &options.common.data_dir).await?;
+        sockets::with_lean(&sockets, &lean, default, true, &options.common.data_dir).await?;
         let gateways = Gateways::new(identity, options.gateways.clone())
             .map_err(|error| Failed::from_error(Exit::Usage, &error))?;
         let agent = Agent::new(
