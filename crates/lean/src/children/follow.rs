@@ -1,7 +1,7 @@
 //! The files that tell a child of its network, after that was changed while it runs.
 
 use std::os::fd::AsFd;
-use std::sync::PoisonError;
+use std::sync::{MutexGuard, PoisonError};
 
 use crate::files;
 use crate::plan::mounts::FILES;
@@ -21,15 +21,13 @@ impl RunningChild {
         };
         let looked = sandbox::name_files(self.shape.shared.docker(), container).await;
         let now = looked.map_err(|error| error.to_string())?;
-        let before = {
-            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::replace(&mut *seen, now.clone())
-        };
+        let before = self.seen().clone();
         let Some(mounts) = self.mounts() else {
             return Ok(());
         };
         let named = |of: &NameFiles| files::renamed(&of.hosts, &of.hostname, &self.names);
         let hosts = (named(&before), named(&now));
+        let after = now.clone();
         let edited = tokio::task::spawn_blocking(move || {
             let [resolv_conf, _, own_hosts] = FILES;
             if before.resolv_conf != now.resolv_conf {
@@ -43,6 +41,12 @@ impl RunningChild {
             Ok::<_, std::io::Error>(())
         });
         let edited = edited.await.map_err(|error| error.to_string())?;
-        edited.map_err(|error| format!("the child's name resolution can't be written: {error}"))
+        edited.map_err(|error| format!("the child's name resolution can't be written: {error}"))?;
+        *self.seen() = after;
+        Ok(())
+    }
+
+    fn seen(&self) -> MutexGuard<'_, NameFiles> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
