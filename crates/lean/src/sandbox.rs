@@ -32,7 +32,7 @@ use crate::plan::{Network, Plan, Volume};
 /// How long an answer of Docker is waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The same where the engine may have to copy a whole image.
-const LONG_PATIENCE: Duration = Duration::from_secs(600);
+pub(crate) const LONG_PATIENCE: Duration = Duration::from_secs(600);
 /// How long is waited before a removal is tried again; twice as long each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LAST_PAUSE: Duration = Duration::from_secs(2);

@@ -117,8 +117,9 @@ async fn create(
     if let Some(platform) = &image.platform {
         options = options.platform(platform);
     }
-    let created = exporter.docker.create_container(Some(options.build()), body);
-    // Some drivers copy the whole image for it.
+    // Some drivers copy the whole image for it, and the client's own limit would come first.
+    let docker = exporter.docker.clone().with_timeout(sandbox::LONG_PATIENCE);
+    let created = docker.create_container(Some(options.build()), body);
     Ok(sandbox::within_long("making a container of the image", created)
         .await?
         .id)

@@ -39,6 +39,11 @@ async fn who_takes_the_port_of_another_never_gets_its_requests() {
     let labels = ["engine=lean", "recycle=idle", "max=4", "timeout=5s"];
     skep.deploy("h", &labels, &[], &[DEBIAN, "perl", "-e", THIEF])
         .await;
+    // The first sandbox may take longer than an answer may.
+    eventually("the function to answer", async || {
+        (skep.public.get("/h").await.text() == "own").then_some(())
+    })
+    .await;
     for how in ["first", "beside"] {
         // It has an instance to itself for as long as it waits.
         let public = skep.public;
