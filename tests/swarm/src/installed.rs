@@ -191,9 +191,16 @@ impl Cluster {
 
     /// What a node's gateway counts.
     pub fn metrics(&self, gateway: u32) -> Option<String> {
-        let ask = "exec 3<>/dev/tcp/127.0.0.1/8081; \
-                   printf 'GET /metrics HTTP/1.0\\r\\nHost: 127.0.0.1\\r\\n\\r\\n' >&3; cat <&3";
-        self.in_gateway(gateway, &["bash", "-c", ask])
+        self.shown(gateway, "/metrics")
+    }
+
+    /// The answer of a gateway's control listener, its head included.
+    pub fn shown(&self, gateway: u32, path: &str) -> Option<String> {
+        let ask = format!(
+            "exec 3<>/dev/tcp/127.0.0.1/8081; \
+             printf 'GET {path} HTTP/1.0\\r\\nHost: 127.0.0.1\\r\\n\\r\\n' >&3; cat <&3"
+        );
+        self.in_gateway(gateway, &["bash", "-c", &ask])
     }
 
     /// The command of Skep beside a node's gateway; what it wrote.

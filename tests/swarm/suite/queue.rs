@@ -53,6 +53,16 @@ fn what_a_gateway_accepted_whose_node_is_lost_is_run_and_shown_by_another() {
         });
         assert!(answer.body == body(number), "{result}: {}", answer.body.len());
     }
+    let path = format!("/v1/invocations?limit=1000&function={}", function.name);
+    eventually("the other's list to show them all as ended", || {
+        let said = cluster.shown(2, &path)?;
+        let list: serde_json::Value = serde_json::from_str(said.split_once("\r\n\r\n")?.1).ok()?;
+        let list = list["invocations"].as_array()?.iter();
+        let ended = list.filter(|one| {
+            one["trigger"] == "async" && one["status"] == "succeeded" && one["node"].is_string()
+        });
+        (ended.count() == MANY).then_some(())
+    });
     // And it goes on accepting, with two servers of three.
     let accepted = eventually("another to be accepted", || {
         ask(&second, &request, &["Prefer: respond-async"], "later")
