@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::http::{Answer, get};
 use skep_testing::within;
@@ -17,6 +17,9 @@ pub const NODES: [u32; 3] = [1, 2, 3];
 const PLACING: Duration = Duration::from_secs(45);
 /// So often.
 const TRIES: u32 = 6;
+/// A node that came back may stay `Down` for its managers though its engine has registered with them and goes on
+/// speaking to them (moby/moby#34827); after so long its engine is started once more, which ends that.
+const STUCK: Duration = Duration::from_secs(60);
 /// Stands behind the image in that file while nobody has done it harm since it was seen to be whole.
 const WHOLE: &str = "\nwhole";
 /// An image with a shell, as its nodes have it.
@@ -137,11 +140,24 @@ impl Cluster {
     /// # Panics
     /// When that never comes about.
     pub fn whole(&self) {
+        let began = Instant::now();
+        let mut again = false;
         eventually("every node to be ready", || {
-            let states = self
-                .try_docker(1, &["node", "ls", "--format", "{{.Status}}"])
-                .stdout;
-            (states.lines().filter(|state| *state == "Ready").count() == NODES.len()).then_some(())
+            let states = self.try_docker(1, &["node", "ls", "--format", "{{.Status}} {{.Hostname}}"]);
+            let states: Vec<_> = states
+                .stdout
+                .lines()
+                .filter_map(|line| line.split_once(' '))
+                .collect();
+            let (ready, others): (Vec<_>, Vec<_>) =
+                states.into_iter().partition(|(state, _)| *state == "Ready");
+            if began.elapsed() > STUCK && !std::mem::replace(&mut again, true) {
+                let nodes = others
+                    .iter()
+                    .filter_map(|(_, name)| name.strip_prefix("node-")?.parse().ok());
+                nodes.for_each(|node| self.restart(node));
+            }
+            (ready.len() == NODES.len()).then_some(())
         });
         // Tasks go where there are few: not before all can have some.
         for gateway in NODES {
