@@ -129,7 +129,10 @@ pub(crate) fn plan(function: &Function, host: &Host, joined: Option<&str>) -> Re
     }
     process.capabilities = rights.capabilities;
     if network == Network::Joined && sharing != Sharing::Together {
-        reasons.push("the lean engine does not share another container's network with what could change or overhear it".to_owned());
+        reasons.push(
+            "the lean engine does not share another container's network with what could change or overhear it"
+                .to_owned(),
+        );
     }
     if network != Network::Own && sharing == Sharing::Together {
         // Others share this loopback device, and with it their traffic could be read (DESIGN 3.2).

@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use bollard::Docker;
 use bollard::models::{
-    ContainerInspectResponse, EndpointSettings, NetworkConnectRequest, NetworkDisconnectRequest,
+    ContainerCreateBody, ContainerInspectResponse, EndpointSettings, NetworkConnectRequest,
+    NetworkDisconnectRequest,
 };
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, InspectContainerOptions, RemoveContainerOptionsBuilder,
-    StartContainerOptions,
+    CreateContainerOptions, CreateContainerOptionsBuilder, InspectContainerOptions,
+    RemoveContainerOptionsBuilder, StartContainerOptions,
 };
 use skep_docker::{FirstProcess, Inside, Ports};
 use skep_engine::LaunchErrorKind;
@@ -32,7 +33,7 @@ use crate::plan::{Network, Plan, Volume};
 /// How long an answer of Docker is waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The same where the engine may have to copy a whole image.
-pub(crate) const LONG_PATIENCE: Duration = Duration::from_secs(600);
+const LONG_PATIENCE: Duration = Duration::from_secs(600);
 /// How long is waited before a removal is tried again; twice as long each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LAST_PAUSE: Duration = Duration::from_secs(2);
@@ -307,11 +308,17 @@ pub(crate) async fn within<T>(
     within_time(PATIENCE, what, call).await
 }
 
-pub(crate) async fn within_long<T>(
-    what: &'static str,
-    call: impl Future<Output = Result<T, bollard::errors::Error>>,
-) -> Result<T, SandboxError> {
-    within_time(LONG_PATIENCE, what, call).await
+/// Makes a container, however long the engine takes to copy the whole image for it; gives back its id.
+pub(crate) async fn create_patiently(
+    docker: &Docker,
+    options: CreateContainerOptions,
+    body: ContainerCreateBody,
+) -> Result<String, SandboxError> {
+    // The client's own limit would come first.
+    let docker = docker.clone().with_timeout(LONG_PATIENCE);
+    let create = docker.create_container(Some(options), body);
+    let created = within_time(LONG_PATIENCE, "making a container of the image", create).await?;
+    Ok(created.id)
 }
 
 async fn within_time<T>(

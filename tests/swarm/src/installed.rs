@@ -211,12 +211,18 @@ impl Cluster {
     }
 
     /// The answer of a gateway's control listener, its head included.
-    pub fn shown(&self, gateway: u32, path: &str) -> Option<String> {
+    fn shown(&self, gateway: u32, path: &str) -> Option<String> {
         let ask = format!(
             "exec 3<>/dev/tcp/127.0.0.1/8081; \
              printf 'GET {path} HTTP/1.0\\r\\nHost: 127.0.0.1\\r\\n\\r\\n' >&3; cat <&3"
         );
         self.in_gateway(gateway, &["bash", "-c", &ask])
+    }
+
+    /// What a gateway's control listener answers as JSON.
+    pub fn listed(&self, gateway: u32, path: &str) -> Option<serde_json::Value> {
+        let said = self.shown(gateway, path)?;
+        serde_json::from_str(said.split_once("\r\n\r\n")?.1).ok()
     }
 
     /// The command of Skep beside a node's gateway; what it wrote.

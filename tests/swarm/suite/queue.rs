@@ -55,8 +55,7 @@ fn what_a_gateway_accepted_whose_node_is_lost_is_run_and_shown_by_another() {
     }
     let path = format!("/v1/invocations?limit=1000&function={}", function.name);
     eventually("the other's list to show them all as ended", || {
-        let said = cluster.shown(2, &path)?;
-        let list: serde_json::Value = serde_json::from_str(said.split_once("\r\n\r\n")?.1).ok()?;
+        let list = cluster.listed(2, &path)?;
         let list = list["invocations"].as_array()?.iter();
         let ended = list.filter(|one| {
             one["trigger"] == "async" && one["status"] == "succeeded" && one["node"].is_string()

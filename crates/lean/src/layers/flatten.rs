@@ -117,12 +117,7 @@ async fn create(
     if let Some(platform) = &image.platform {
         options = options.platform(platform);
     }
-    // Some drivers copy the whole image for it, and the client's own limit would come first.
-    let docker = exporter.docker.clone().with_timeout(sandbox::LONG_PATIENCE);
-    let created = docker.create_container(Some(options.build()), body);
-    Ok(sandbox::within_long("making a container of the image", created)
-        .await?
-        .id)
+    sandbox::create_patiently(&exporter.docker, options.build(), body).await
 }
 
 async fn export(

@@ -197,11 +197,6 @@ impl LeanChild {
         self.doing.send_replace(now);
     }
 
-    /// The container whose network it is in, where that is not its own.
-    pub(super) fn joined(&self) -> Option<&str> {
-        self.text("/HostConfig/NetworkMode").strip_prefix("container:")
-    }
-
     /// The container that holds its network, for another to join it.
     pub(crate) fn network_to_join(&self) -> Result<String, Refusal> {
         let running = self.doing().running;
@@ -209,7 +204,7 @@ impl LeanChild {
             status: 409,
             message: format!("cannot join network of a non running container: {}", self.id),
         })?;
-        if let Some(container) = self.joined() {
+        if let Some(container) = self.request.joined() {
             return Ok(container.to_owned());
         }
         let container = running.claim_network().map(str::to_owned);

@@ -123,11 +123,7 @@ impl Lean {
     /// The container whose network such children are in. On a Swarm that is a task's, which Skep wrote there itself:
     /// who names another container's network is Docker's to make.
     fn joined<'a>(&self, request: &'a Request) -> Option<&'a str> {
-        let mode = request
-            .body
-            .pointer("/HostConfig/NetworkMode")
-            .filter(|_| self.in_tasks);
-        mode?.as_str()?.strip_prefix("container:")
+        request.joined().filter(|_| self.in_tasks)
     }
 
     /// Forgets what it knew of a network that went with its container.

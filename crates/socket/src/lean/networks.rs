@@ -58,7 +58,7 @@ pub(crate) async fn change(
     let changing = tasks.spawn(async move {
         let lean = context.shared.lean();
         let lean = lean.ok_or_else(|| failed("there is no lean engine"))?;
-        if child.joined().is_some() {
+        if child.request.joined().is_some() {
             return Err(in_anothers(&child, &change));
         }
         let _alone = child.busy.lock().await;

@@ -37,6 +37,12 @@ pub(super) struct Request {
 }
 
 impl Request {
+    /// The container whose network such children are in, where that is not their own.
+    pub(super) fn joined(&self) -> Option<&str> {
+        let mode = self.body.pointer("/HostConfig/NetworkMode")?.as_str()?;
+        mode.strip_prefix("container:")
+    }
+
     pub(super) fn written(&self) -> Value {
         json!({ "body": self.body, "function": self.function, "disk": self.disk, "parent": self.parent })
     }

@@ -260,11 +260,11 @@ async fn what_an_image_has_where_docker_puts_its_own_gives_way() {
             "",
         ),
         ("closed", "chown 3:4 etc && chmod 2750 etc", "USER daemon"),
-        ("work", "ln -s /not/yet work && ln -s not/rel more", ""),
+        ("place", "ln -s /not/yet place && ln -s not/rel more", ""),
     ] {
         let image = Image::build(&skep, name, &little(&skep, name, change, more));
-        let folders: &[&str] = if name == "work" {
-            &["/work", "/work/deep", "/more"]
+        let folders: &[&str] = if name == "place" {
+            &["/place", "/place/deep", "/more"]
         } else {
             &["/"]
         };
